@@ -1,0 +1,150 @@
+//! Data vectors in host memory: a `Vec` of pixels is a [`DataVector`].
+
+use rayon::prelude::*;
+
+use crate::sum::{LEAF, pairwise};
+use crate::{DataVector, Loss, Noise, OperatorError, Photon, Pixel, ResidualSums, Reweight};
+
+impl<T: Pixel> DataVector for Vec<T> {
+    fn len(&self) -> usize {
+        self.as_slice().len()
+    }
+
+    fn dot(&self, other: &Self) -> Result<f64, OperatorError> {
+        assert_eq!(self.len(), other.len());
+        Ok(pairwise(self.len(), &|range| {
+            let pairs = self[range.clone()].iter().zip(&other[range]);
+            pairs.map(|(a, b)| a.widen() * b.widen()).sum()
+        }))
+    }
+
+    fn axpby(&mut self, a: f64, x: &Self, b: f64) -> Result<(), OperatorError> {
+        assert_eq!(self.len(), x.len());
+        let (a, b_is_zero, b) = (T::narrow(a), b == 0.0, T::narrow(b));
+        for_chunks(self, x, |y, x| *y = if b_is_zero { a * x } else { a * x + b * *y });
+        Ok(())
+    }
+
+    fn multiply(&mut self, other: &Self) -> Result<(), OperatorError> {
+        assert_eq!(self.len(), other.len());
+        for_chunks(self, other, |y, x| *y *= x);
+        Ok(())
+    }
+
+    fn square_root_of(&mut self, other: &Self) -> Result<(), OperatorError> {
+        assert_eq!(self.len(), other.len());
+        for_chunks(self, other, |y, x| *y = x.sqrt());
+        Ok(())
+    }
+}
+
+/// Calls `update(&mut yᵢ, xᵢ)` for every element, leaves of the sums in parallel.
+fn for_chunks<T: Pixel>(y: &mut [T], x: &[T], update: impl Fn(&mut T, T) + Sync) {
+    let run = |y: &mut [T], x: &[T]| {
+        for (y, x) in y.iter_mut().zip(x) {
+            update(y, *x);
+        }
+    };
+    // A short vector is not worth a visit to the thread pool.
+    if y.len() <= LEAF {
+        return run(y, x);
+    }
+    y.par_chunks_mut(LEAF).zip(x.par_chunks(LEAF)).for_each(|(y, x)| run(y, x));
+}
+
+impl<T: Pixel> Reweight for Vec<T> {
+    fn reweight(
+        &self,
+        residual: &mut Self,
+        noise: &Noise<Self>,
+        loss: Loss,
+        weights: &mut Self,
+    ) -> Result<ResidualSums, OperatorError> {
+        let m = self.len();
+        assert!(residual.len() == m && weights.len() == m && noise.fixed.len() == m);
+        if let Photon::PerPixel(photon) = &noise.photon {
+            assert_eq!(photon.len(), m);
+        }
+        Ok(halve(0, self, residual, weights, noise, loss))
+    }
+}
+
+/// The tree of [`pairwise`], over leaves that also write their part of the residuals and weights.
+fn halve<T: Pixel>(
+    start: usize,
+    data: &[T],
+    residual: &mut [T],
+    weights: &mut [T],
+    noise: &Noise<Vec<T>>,
+    loss: Loss,
+) -> ResidualSums {
+    let len = data.len();
+    if len > LEAF {
+        let middle = len.div_ceil(LEAF).div_ceil(2) * LEAF;
+        let (data, data_right) = data.split_at(middle);
+        let (residual, residual_right) = residual.split_at_mut(middle);
+        let (weights, weights_right) = weights.split_at_mut(middle);
+        let (left, right) = rayon::join(
+            || halve(start, data, residual, weights, noise, loss),
+            || halve(start + middle, data_right, residual_right, weights_right, noise, loss),
+        );
+        return left + right;
+    }
+    let mut sums = ResidualSums::default();
+    for (i, ((d, r), w)) in data.iter().zip(residual).zip(weights).enumerate() {
+        let inverse_variance = noise.variance(start + i, *r).recip();
+        if inverse_variance > T::zero() {
+            *r = *d - *r;
+            let z = *r * inverse_variance.sqrt();
+            let weight = loss.weight(z);
+            *w = weight * inverse_variance;
+            sums.count += 1;
+            sums.z += z.widen();
+            sums.z2 += (z * z).widen();
+            sums.rho += loss.rho(z).widen();
+            sums.weight += weight.widen();
+        } else {
+            *r = T::zero();
+            *w = T::zero();
+        }
+    }
+    sums
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{DataVector, Loss, Noise, Photon, Reweight};
+
+    #[test]
+    fn axpby_with_zero_b_ignores_what_was_there() {
+        let mut y = vec![f64::NAN, 1.0];
+        y.axpby(2.0, &vec![3.0, 4.0], 0.0).unwrap();
+        assert_eq!(y, [6.0, 8.0]);
+        y.axpby(1.0, &vec![1.0, 1.0], -1.0).unwrap();
+        assert_eq!(y, [-5.0, -7.0]);
+    }
+
+    #[test]
+    fn reweighting_follows_the_noise_model_and_ignores_masked_pixels() {
+        let data = vec![120.0, 100.0, 1e30_f64];
+        let mut residual = vec![100.0, 200.0, 5.0];
+        let mut weights = vec![f64::NAN; 3];
+        let noise = Noise {
+            fixed: vec![9.0, 9.0, f64::INFINITY],
+            photon: Photon::Uniform(0.5),
+            reference: Some(vec![5.0, 16.0, 0.0]),
+        };
+        let sums =
+            data.reweight(&mut residual, &noise, Loss::Huber { c: 2.0 }, &mut weights).unwrap();
+        // σ² = 9 + 50 + 5 = 64 and z = 20/8 = 2.5; σ² = 9 + 100 + 16 = 125 and z = −100/√125.
+        assert_eq!(residual, [20.0, -100.0, 0.0]);
+        let z = -100.0 / 125.0_f64.sqrt();
+        let expected = [2.0 / 2.5 / 64.0, 2.0 / z.abs() / 125.0, 0.0];
+        for (w, e) in weights.iter().zip(expected) {
+            assert!((w - e).abs() <= 4.0 * f64::EPSILON * e);
+        }
+        assert_eq!(sums.count, 2);
+        assert!((sums.z - (2.5 + z)).abs() < 1e-14);
+        assert!((sums.z2 - (6.25 + 80.0)).abs() < 1e-13);
+    }
+}

@@ -1,0 +1,162 @@
+//! Two-dimensional polynomials on the image, with every cross term.
+
+use std::ops::Range;
+
+/// The polynomials P_i(x) P_j(y) with i + j ≤ degree on coordinates scaled to [−1, 1].
+///
+/// P_i is the Legendre polynomial of degree i, |P_i| ≤ 1: the coefficients have the units of the
+/// quantity, and the first one is its mean over the image. Terms are ordered by total degree, and
+/// within one degree by falling power of x: 1, x, y, P₂(x), xy, P₂(y), …
+///
+/// The scaled coordinate of column x in an image of W columns is (2x − (W − 1)) / (W − 1), so the
+/// outermost pixel centres are at ±1; the only pixel of a one-pixel axis is at 0.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Polynomial2d {
+    degree: usize,
+    /// P_i at each column: `columns[i][x]`.
+    columns: Vec<Vec<f64>>,
+    /// P_j at each row: `rows[j][y]`.
+    rows: Vec<Vec<f64>>,
+}
+
+impl Polynomial2d {
+    /// The polynomials up to a total `degree` on an image of `height` × `width` pixels.
+    pub fn new(degree: usize, height: usize, width: usize) -> Self {
+        Self { degree, columns: legendre(degree, width), rows: legendre(degree, height) }
+    }
+
+    /// Number of terms, (d + 1)(d + 2) / 2.
+    pub fn len(&self) -> usize {
+        Self::terms(self.degree)
+    }
+
+    /// Never: a constant is always among the terms.
+    pub fn is_empty(&self) -> bool {
+        false
+    }
+
+    /// Number of terms of a given total degree: (d + 1)(d + 2) / 2.
+    pub fn terms(degree: usize) -> usize {
+        (degree + 1) * (degree + 2) / 2
+    }
+
+    /// The total degree.
+    pub fn degree(&self) -> usize {
+        self.degree
+    }
+
+    /// The powers (i, j) of each term, in order.
+    pub fn powers(&self) -> impl Iterator<Item = (usize, usize)> + use<> {
+        (0..=self.degree).flat_map(|total| (0..=total).map(move |j| (total - j, j)))
+    }
+
+    /// Writes the value of every term at pixel (y, x) to `terms`.
+    pub fn evaluate(&self, y: usize, x: usize, terms: &mut [f64]) {
+        for (term, (i, j)) in terms.iter_mut().zip(self.powers()) {
+            *term = self.columns[i][x] * self.rows[j][y];
+        }
+    }
+
+    /// The value of Σ c_k φ_k at pixel (y, x).
+    pub fn value(&self, coefficients: &[f64], y: usize, x: usize) -> f64 {
+        self.powers()
+            .zip(coefficients)
+            .map(|((i, j), c)| c * self.columns[i][x] * self.rows[j][y])
+            .sum()
+    }
+
+    /// Calls `add` with the offset into `columns` and the value of Σ c_k φ_k of each of them, in row `y`.
+    pub fn for_row(
+        &self,
+        coefficients: &[f64],
+        y: usize,
+        columns: Range<usize>,
+        mut add: impl FnMut(usize, f64),
+    ) {
+        // q_i = Σ_j c_ij P_j(y): what remains is a polynomial in x.
+        let mut in_x = [0.0; MAX_DEGREE + 1];
+        for ((i, j), c) in self.powers().zip(coefficients) {
+            in_x[i] += c * self.rows[j][y];
+        }
+        for (offset, x) in columns.enumerate() {
+            add(offset, (0..=self.degree).map(|i| in_x[i] * self.columns[i][x]).sum());
+        }
+    }
+
+    /// Adds Σ_x v(x) φ_k(x, y) over the `columns` of row `y` to each `sums[k]`: the adjoint of [`for_row`](Self::for_row).
+    pub fn add_row_moments(
+        &self,
+        values: impl Iterator<Item = f64> + Clone,
+        y: usize,
+        columns: Range<usize>,
+        sums: &mut [f64],
+    ) {
+        let mut in_x = [0.0; MAX_DEGREE + 1];
+        for (q, p) in in_x.iter_mut().zip(&self.columns) {
+            *q = values.clone().zip(&p[columns.clone()]).map(|(v, p)| v * p).sum();
+        }
+        for ((i, j), sum) in self.powers().zip(sums) {
+            *sum += in_x[i] * self.rows[j][y];
+        }
+    }
+}
+
+/// The highest total degree that is offered; beyond it, pixels of an image are no well-posed support.
+pub const MAX_DEGREE: usize = 9;
+
+/// P_0 … P_degree at `points` equidistant places on [−1, 1], by Bonnet's recurrence.
+fn legendre(degree: usize, points: usize) -> Vec<Vec<f64>> {
+    assert!(degree <= MAX_DEGREE, "polynomials are offered up to degree {MAX_DEGREE}");
+    let last = points.saturating_sub(1) as f64;
+    let scaled = |i: usize| if points > 1 { (2.0 * i as f64 - last) / last } else { 0.0 };
+    let mut p: Vec<Vec<f64>> = vec![vec![1.0; points]];
+    for n in 0..degree {
+        let k = n as f64;
+        // (n + 1) P_{n+1} = (2n + 1) t P_n − n P_{n−1}
+        let next = (0..points)
+            .map(|i| {
+                let below = if n > 0 { p[n - 1][i] } else { 0.0 };
+                ((2.0 * k + 1.0) * scaled(i) * p[n][i] - k * below) / (k + 1.0)
+            })
+            .collect();
+        p.push(next);
+    }
+    p
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Polynomial2d;
+
+    #[test]
+    fn terms_are_legendre_products_with_every_cross_term() {
+        let polynomial = Polynomial2d::new(2, 5, 3);
+        let mut terms = [f64::NAN; 6];
+        polynomial.evaluate(3, 2, &mut terms);
+        // x = 1, y = 0.5: 1, x, y, P₂(x) = 1, xy, P₂(y) = (3/4 − 1)/2. All values are exact in binary.
+        assert_eq!(terms, [1.0, 1.0, 0.5, 1.0, 0.5, -0.125]);
+        let coefficients = [3.0, -2.0, 5.0, 0.25, 1.0, 8.0];
+        let expected: f64 = terms.iter().zip(coefficients).map(|(t, c)| t * c).sum();
+        assert!((polynomial.value(&coefficients, 3, 2) - expected).abs() < 1e-14);
+        polynomial.for_row(&coefficients, 3, 2..3, |_, v| assert!((v - expected).abs() < 1e-14));
+    }
+
+    #[test]
+    fn row_moments_are_the_adjoint_of_row_values() {
+        let polynomial = Polynomial2d::new(3, 6, 7);
+        let c: Vec<f64> = (0..10).map(|k| 0.3 * f64::from(k) - 1.0).collect();
+        let v: Vec<f64> = (0..4).map(|k| 1.0 - 0.7 * f64::from(k)).collect();
+        let (mut forward, mut moments) = (0.0, vec![0.0; 10]);
+        polynomial.for_row(&c, 4, 2..6, |i, value| forward += value * v[i]);
+        polynomial.add_row_moments(v.iter().copied(), 4, 2..6, &mut moments);
+        let adjoint: f64 = moments.iter().zip(&c).map(|(m, c)| m * c).sum();
+        // Forty products of size < 4: a hundred roundings of 2e-16 × 16 are a generous bound.
+        assert!((forward - adjoint).abs() < 100.0 * f64::EPSILON * 16.0);
+    }
+
+    #[test]
+    fn a_single_pixel_axis_is_at_zero() {
+        let polynomial = Polynomial2d::new(1, 1, 1);
+        assert_eq!(polynomial.value(&[2.0, 3.0, 4.0], 0, 0), 2.0);
+    }
+}
