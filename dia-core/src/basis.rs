@@ -61,7 +61,8 @@ impl KernelBasis {
     /// The basis of Alard & Lupton (1998, ApJ 503, 325): e^{−(u²+v²)/2σ²} u^i v^j for each Gaussian.
     ///
     /// As in HOTPANTS, the functions with even i and j have unit sum; those but the first have the first subtracted, and the
-    /// others sum to zero by symmetry. So the first coefficient is the photometric scale.
+    /// others sum to zero by symmetry. So the first coefficient is the photometric scale. Functions that vanish on a small
+    /// support (those with an odd power at half-width 0) are left out.
     pub fn gaussian_polynomials(half_width: usize, terms: &[GaussianTerm]) -> Self {
         let mut images: Vec<Kernel> = Vec::new();
         for term in terms {
@@ -72,6 +73,9 @@ impl KernelBasis {
                     // Scaled by σ so that all functions are of one size.
                     gaussian * (u / term.sigma).powi(i as i32) * (v / term.sigma).powi(j as i32)
                 });
+                if image.pixels().iter().all(|k| *k == 0.0) {
+                    continue;
+                }
                 if i % 2 == 0 && j % 2 == 0 {
                     let sum = image.photometric_scale();
                     image.pixels_mut().iter_mut().for_each(|k| *k /= sum);

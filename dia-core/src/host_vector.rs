@@ -25,6 +25,16 @@ impl<T: Pixel> DataVector for Vec<T> {
         Ok(())
     }
 
+    fn scale(&mut self, a: f64) -> Result<(), OperatorError> {
+        let a = T::narrow(a);
+        if self.len() <= LEAF {
+            self.iter_mut().for_each(|y| *y *= a);
+        } else {
+            self.par_chunks_mut(LEAF).for_each(|y| y.iter_mut().for_each(|y| *y *= a));
+        }
+        Ok(())
+    }
+
     fn multiply(&mut self, other: &Self) -> Result<(), OperatorError> {
         assert_eq!(self.len(), other.len());
         for_chunks(self, other, |y, x| *y *= x);

@@ -40,6 +40,7 @@ mod noise;
 mod operator;
 mod pixel;
 mod polynomial;
+pub mod robust;
 pub mod seeing;
 #[cfg(feature = "simulate")]
 pub mod simulate;
@@ -57,7 +58,7 @@ pub use mask::{Mask, MaskPlanes};
 pub use noise::{CcdNoise, Noise, NoiseModel, Photon};
 pub use operator::{DataVector, DesignMatrix, LinearOperator, ResidualSums, Reweight};
 pub use pixel::Pixel;
-pub use polynomial::{MAX_DEGREE, Polynomial2d};
+pub use polynomial::{MAX_DEGREE, Polynomial2d, RowPolynomial};
 #[doc = include_str!("../README.md")]
 #[cfg(doctest)]
 struct ReadmeDoctests;

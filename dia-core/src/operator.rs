@@ -111,6 +111,12 @@ pub trait DataVector: Sized + Send + Sync {
     /// If the back end fails.
     fn axpby(&mut self, a: f64, x: &Self, b: f64) -> Result<(), OperatorError>;
 
+    /// self ← a self.
+    ///
+    /// # Errors
+    /// If the back end fails.
+    fn scale(&mut self, a: f64) -> Result<(), OperatorError>;
+
     /// selfᵢ ← selfᵢ otherᵢ.
     ///
     /// # Errors
@@ -181,17 +187,17 @@ pub trait DesignMatrix: LinearOperator<Data: Reweight> {
     /// The layout of rows and columns.
     fn design(&self) -> &Design;
 
-    /// A data vector of the given m values.
+    /// A data vector of the given m values, in row order.
     ///
     /// # Errors
     /// If there is not enough memory or the transfer fails.
-    fn upload(&self, values: &[Self::Pixel]) -> Result<Self::Data, OperatorError>;
+    fn upload(&self, values: Vec<Self::Pixel>) -> Result<Self::Data, OperatorError>;
 
-    /// Copies a data vector to the host.
+    /// The m values of a data vector that is no longer needed.
     ///
     /// # Errors
     /// If the transfer fails.
-    fn download(&self, data: &Self::Data, values: &mut [Self::Pixel]) -> Result<(), OperatorError>;
+    fn download(&self, data: Self::Data) -> Result<Vec<Self::Pixel>, OperatorError>;
 
     /// Copies the elements at `rows` to the host: `values[i]` ← `data[rows[i]]`.
     ///

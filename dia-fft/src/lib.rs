@@ -1,1 +1,33 @@
-//! x
+//! The design matrix of difference imaging as a [`LinearOperator`](dia_core::LinearOperator) on the CPU.
+//!
+//! The kernel fit M = R ⊗ K + B ≈ I is a linear least-squares problem with one column per kernel pixel and one row per
+//! image pixel. The matrix would fill terabytes; its products are convolutions. [`FftDesignMatrix`] computes them by
+//! overlap-save: the reference is cut into tiles that fit into a core's cache and whose spectra are kept, so that A x costs one
+//! inverse transform per tile, and Aᵀ y one forward transform per tile whose spectra are summed before a single inverse one.
+//!
+//! | product | per pair of tiles | at the end |
+//! |---|---|---|
+//! | A x | multiply, inverse transform | |
+//! | Aᵀ y | forward transform, multiply, add | one inverse transform |
+//! | AᵀW A x | all of it while the tile is in cache | one inverse transform |
+//!
+//! Only valid pixels are rows: those at which the whole kernel lies inside the reference. Masked pixels of the target are
+//! zero weights; masked pixels of the reference are zero in R, and every target pixel that they touch is masked. Nothing is padded.
+//!
+//! Beside it: [`offset`], the whole-pixel offset between two images by cross-correlation, and [`autocorrelation`], from which
+//! the normal matrix of uniform weights is made.
+
+mod autocorrelation;
+mod design_matrix;
+mod global;
+mod offset;
+mod overlap_save;
+mod tile;
+
+pub use autocorrelation::autocorrelation;
+pub use design_matrix::{FftDesignMatrix, FftWorkspace};
+pub use offset::{Offset, offset};
+
+#[doc = include_str!("../README.md")]
+#[cfg(doctest)]
+struct ReadmeDoctests;

@@ -1,0 +1,167 @@
+//! Tile-compressed images, read by CFITSIO where it was built in (feature `cfitsio`).
+
+use super::{
+    error::FitsError,
+    pixels::{Pixel, Scaling},
+    read::{FitsFile, Hdu, HduKind},
+};
+
+/// No tile compression packs pixels more tightly than this; a header that claims so is damaged.
+const MAX_RATIO: u128 = 1 << 14;
+
+/// None if a compressed image declares more pixels than its bytes can hold.
+pub(super) fn check_ratio(hdu: &Hdu, count: usize) -> Option<()> {
+    let possible = u128::from(hdu.data_length) * MAX_RATIO;
+    (hdu.kind != HduKind::CompressedImage || count as u128 <= possible).then_some(())
+}
+
+/// Appends all pixels in physical units, blank ones as NaN.
+#[cfg(not(feature = "cfitsio"))]
+pub(super) fn read_image<T: Pixel>(
+    file: &FitsFile,
+    hdu: &Hdu,
+    _: &Scaling,
+    _: &mut Vec<T>,
+) -> Result<(), FitsError> {
+    Err(FitsError::NeedsCfitsio { path: file.path().to_owned(), hdu: hdu.label() })
+}
+
+/// Appends all pixels up to the first that is no integer, which it returns.
+#[cfg(not(feature = "cfitsio"))]
+pub(super) fn read_integers(
+    file: &FitsFile,
+    hdu: &Hdu,
+    _: &Scaling,
+    _: &mut Vec<i64>,
+) -> Result<Result<(), String>, FitsError> {
+    Err(FitsError::NeedsCfitsio { path: file.path().to_owned(), hdu: hdu.label() })
+}
+
+#[cfg(feature = "cfitsio")]
+pub(super) use with_cfitsio::{read_image, read_integers};
+
+#[cfg(feature = "cfitsio")]
+mod with_cfitsio {
+    use std::ffi::c_int;
+
+    use fitsio::sys::{ffgpvd, ffgpve};
+
+    use super::{
+        super::pixels::{append, whole},
+        FitsError, FitsFile, Hdu, Pixel, Scaling,
+    };
+
+    /// Appends all pixels in physical units, blank ones as NaN.
+    pub(crate) fn read_image<T: Pixel>(
+        file: &FitsFile,
+        hdu: &Hdu,
+        _: &Scaling,
+        pixels: &mut Vec<T>,
+    ) -> Result<(), FitsError> {
+        if hdu.bitpix == -32 {
+            pixels.extend(read(file, hdu, read_f32)?.into_iter().map(T::from_f32));
+        } else {
+            pixels.extend(read(file, hdu, read_f64)?.into_iter().map(T::from_f64));
+        }
+        Ok(())
+    }
+
+    /// Appends all pixels up to the first that is no integer, which it returns.
+    pub(crate) fn read_integers(
+        file: &FitsFile,
+        hdu: &Hdu,
+        scaling: &Scaling,
+        pixels: &mut Vec<i64>,
+    ) -> Result<Result<(), String>, FitsError> {
+        if hdu.bitpix != 64 {
+            // f64 holds integers of up to 32 bits and their offsets exactly.
+            return Ok(append(pixels, read(file, hdu, read_f64)?.into_iter().map(whole)));
+        }
+        let blank = scaling.blank.and_then(|blank| scaling.exact(blank).ok());
+        let stored: Vec<i64> = read(file, hdu, |fits, _| fits.hdu(hdu.index)?.read_image(fits))?;
+        Ok(append(
+            pixels,
+            stored.into_iter().map(|value| {
+                if Some(value) == blank {
+                    Err("an undefined value (BLANK)".to_owned())
+                } else {
+                    Ok(value)
+                }
+            }),
+        ))
+    }
+
+    /// Opens the file at the HDU with CFITSIO and lets `read` fetch as many pixels as the HDU has.
+    fn read<P>(
+        file: &FitsFile,
+        hdu: &Hdu,
+        read: impl FnOnce(&mut fitsio::FitsFile, usize) -> fitsio::errors::Result<Vec<P>>,
+    ) -> Result<Vec<P>, FitsError> {
+        let read_error = |source| FitsError::Read { path: file.path().to_owned(), source };
+        let folder = tempfile::tempdir().map_err(read_error)?;
+        // CFITSIO gives brackets and other characters of a path a meaning: it sees a plain name instead.
+        let link = folder.path().join("image.fits");
+        let target = std::fs::canonicalize(file.path()).map_err(read_error)?;
+        #[cfg(unix)]
+        std::os::unix::fs::symlink(&target, &link).map_err(read_error)?;
+        #[cfg(not(unix))]
+        std::fs::copy(&target, &link).map_err(read_error)?;
+        let count = hdu.shape().map_or(0, |(height, width)| height * width);
+        let decode = || {
+            let mut fits = fitsio::FitsFile::open(&link)?;
+            fits.hdu(hdu.index)?;
+            read(&mut fits, count)
+        };
+        decode().map_err(|error| FitsError::Decode {
+            path: file.path().to_owned(),
+            hdu: hdu.label(),
+            message: format!("CFITSIO: {error}"),
+        })
+    }
+
+    fn read_f32(fits: &mut fitsio::FitsFile, count: usize) -> fitsio::errors::Result<Vec<f32>> {
+        let mut pixels = vec![0.0; count];
+        let (mut any_blank, mut status): (c_int, c_int) = (0, 0);
+        #[allow(
+            unsafe_code,
+            reason = "the safe interface returns noise for blank pixels of quantised floats"
+        )]
+        // SAFETY: the handle is open and `pixels` has room for the `count` values asked for.
+        unsafe {
+            ffgpve(
+                fits.as_raw(),
+                1,
+                1,
+                count as i64,
+                f32::NAN,
+                pixels.as_mut_ptr(),
+                &raw mut any_blank,
+                &raw mut status,
+            );
+        }
+        fitsio::errors::check_status(status).map(|()| pixels)
+    }
+
+    fn read_f64(fits: &mut fitsio::FitsFile, count: usize) -> fitsio::errors::Result<Vec<f64>> {
+        let mut pixels = vec![0.0; count];
+        let (mut any_blank, mut status): (c_int, c_int) = (0, 0);
+        #[allow(
+            unsafe_code,
+            reason = "the safe interface returns noise for blank pixels of quantised floats"
+        )]
+        // SAFETY: the handle is open and `pixels` has room for the `count` values asked for.
+        unsafe {
+            ffgpvd(
+                fits.as_raw(),
+                1,
+                1,
+                count as i64,
+                f64::NAN,
+                pixels.as_mut_ptr(),
+                &raw mut any_blank,
+                &raw mut status,
+            );
+        }
+        fitsio::errors::check_status(status).map(|()| pixels)
+    }
+}

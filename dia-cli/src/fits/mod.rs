@@ -1,0 +1,36 @@
+//! FITS in and out.
+//!
+//! The header blocks are parsed here, card by card, because cards must be copied verbatim and because every size that
+//! a header declares is checked against the true size of the file before a byte of data is read. The pixels of plain
+//! and gzipped files are decoded by `fitsrs`; BSCALE, BZERO and BLANK are applied here. Tile-compressed images are read
+//! by CFITSIO, with the cargo feature `cfitsio`. The writer is our own.
+//!
+//! Conventions: an image is row-major with `height` = NAXIS2 and `width` = NAXIS1, the first FITS axis (x) is the
+//! fastest, and pixels and HDUs are counted from 0 (HDU 0 is the primary one).
+
+#![allow(
+    dead_code,
+    unused_imports,
+    unreachable_pub,
+    reason = "a small library of its own: not every command needs all of it, and a test includes it by path"
+)]
+
+mod compressed;
+mod error;
+mod header;
+mod pixels;
+mod read;
+mod spec;
+mod value;
+mod write;
+
+pub use error::FitsError;
+pub use header::{CARD_LENGTH, Card, Header};
+pub use pixels::{FitsImage, IntegerImage, Pixel};
+pub use read::{FitsFile, Hdu, HduKind};
+pub use spec::{FitsSpec, HduSelector};
+pub use value::Value;
+pub use write::{HduData, HduOut, write};
+
+#[cfg(test)]
+mod tests;

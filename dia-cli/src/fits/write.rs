@@ -1,0 +1,225 @@
+//! The writer: whole files, put in place only when they are complete.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, BufWriter, Write},
+    path::Path,
+};
+
+use super::{
+    error::FitsError,
+    header::{Card, Header},
+    read::BLOCK_LENGTH,
+};
+
+/// Pixels encoded at a time.
+const PIXELS_PER_WRITE: usize = 16 << 10;
+
+/// Pixels to write, row by row, x fastest. BITPIX follows from the type.
+#[derive(Clone, Copy, Debug)]
+pub enum HduData<'a> {
+    /// BITPIX = -32; NaN marks blank pixels.
+    F32(&'a [f32]),
+    /// BITPIX = -64; NaN marks blank pixels.
+    F64(&'a [f64]),
+    /// BITPIX = 16.
+    I16(&'a [i16]),
+    /// BITPIX = 32.
+    I32(&'a [i32]),
+}
+
+/// One HDU to write.
+#[derive(Clone, Copy, Debug)]
+pub struct HduOut<'a> {
+    /// EXTNAME; empty for none.
+    pub name: &'a str,
+    /// Cards after the structural ones, for instance a copy of an input header. Its structural, scaling, compression and
+    /// checksum cards are left out, for they describe the input's data.
+    pub header: &'a Header,
+    /// Height and width in pixels, and the pixels; None for an HDU without data.
+    pub image: Option<(usize, usize, HduData<'a>)>,
+}
+
+/// Writes a FITS file, the first of `hdus` as the primary HDU and the others as IMAGE extensions.
+///
+/// The file is written under another name in the same folder, synced, and renamed: at `path` there is the old file or
+/// the whole new one. What exists and is no regular file (a device, a pipe) is written to directly.
+///
+/// # Errors
+/// [`FitsError::Write`] with the cause and the remedy.
+///
+/// # Panics
+/// If the number of pixels of an HDU is not height · width, or if `hdus` is empty.
+pub fn write(path: &Path, hdus: &[HduOut<'_>]) -> Result<(), FitsError> {
+    assert!(!hdus.is_empty(), "a FITS file has at least one HDU");
+    let result = match fs::metadata(path) {
+        Ok(metadata) if metadata.is_dir() => Err(io::ErrorKind::IsADirectory.into()),
+        Ok(metadata) if !metadata.is_file() || path.starts_with("/dev") => {
+            OpenOptions::new().write(true).open(path).and_then(|file| write_all(&file, hdus))
+        }
+        Ok(metadata) if metadata.permissions().readonly() => {
+            Err(io::Error::new(io::ErrorKind::PermissionDenied, "the file exists and is read-only"))
+        }
+        // Through a symbolic link the file behind it is replaced, and it keeps its permissions.
+        Ok(metadata) => fs::canonicalize(path)
+            .and_then(|path| replace(&path, metadata.permissions().into(), hdus)),
+        Err(_) => replace(path, None, hdus),
+    };
+    result.map_err(|source| FitsError::Write {
+        path: path.to_owned(),
+        remedy: remedy(&source),
+        source,
+    })
+}
+
+fn replace(
+    path: &Path,
+    permissions: Option<fs::Permissions>,
+    hdus: &[HduOut<'_>],
+) -> io::Result<()> {
+    let folder =
+        path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if path.file_name().is_none() {
+        return Err(io::ErrorKind::InvalidFilename.into());
+    }
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".").suffix(".part");
+    #[cfg(unix)]
+    {
+        // The umask takes its bits away from these, as for any new file.
+        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    }
+    let file = builder.tempfile_in(folder)?;
+    write_all(file.as_file(), hdus)?;
+    if let Some(permissions) = permissions {
+        file.as_file().set_permissions(permissions)?;
+    }
+    file.as_file().sync_all()?;
+    file.persist(path).map_err(|error| error.error)?;
+    Ok(())
+}
+
+fn remedy(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::NotFound => "create its folder first",
+        io::ErrorKind::NotADirectory => "a part of its path is a file; choose another path",
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+            "choose another path or change the permissions"
+        }
+        io::ErrorKind::IsADirectory | io::ErrorKind::InvalidFilename => "give the path of a file",
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            "free some space or choose another disk"
+        }
+        io::ErrorKind::BrokenPipe => "the reader of the pipe has gone",
+        _ => "check the disk or choose another path",
+    }
+}
+
+fn write_all(file: &File, hdus: &[HduOut<'_>]) -> io::Result<()> {
+    let mut out = BufWriter::with_capacity(1 << 20, file);
+    for (index, hdu) in hdus.iter().enumerate() {
+        write_header(&mut out, index, hdus.len(), hdu)?;
+        if let Some((height, width, data)) = hdu.image {
+            let expected = height.checked_mul(width);
+            match data {
+                HduData::F32(pixels) => write_pixels(&mut out, expected, pixels, f32::to_be_bytes),
+                HduData::F64(pixels) => write_pixels(&mut out, expected, pixels, f64::to_be_bytes),
+                HduData::I16(pixels) => write_pixels(&mut out, expected, pixels, i16::to_be_bytes),
+                HduData::I32(pixels) => write_pixels(&mut out, expected, pixels, i32::to_be_bytes),
+            }?;
+        }
+    }
+    out.flush()
+}
+
+fn write_header(
+    out: &mut impl Write,
+    index: usize,
+    hdus: usize,
+    hdu: &HduOut<'_>,
+) -> io::Result<()> {
+    let mut header = Header::new();
+    if index == 0 {
+        header.set("SIMPLE", true, "conforms to the FITS standard");
+    } else {
+        header.set("XTENSION", "IMAGE", "image extension");
+    }
+    let bitpix = match hdu.image {
+        Some((_, _, HduData::F32(_))) => -32,
+        Some((_, _, HduData::F64(_))) => -64,
+        Some((_, _, HduData::I16(_))) => 16,
+        Some((_, _, HduData::I32(_))) => 32,
+        None => 8,
+    };
+    header.set("BITPIX", bitpix, "bits per pixel, negative for floats");
+    header.set("NAXIS", if hdu.image.is_some() { 2 } else { 0 }, "number of axes");
+    if let Some((height, width, _)) = hdu.image {
+        header.set("NAXIS1", width as i64, "width in pixels");
+        header.set("NAXIS2", height as i64, "height in pixels");
+    }
+    if index > 0 {
+        header.set("PCOUNT", 0, "no parameters");
+        header.set("GCOUNT", 1, "one group");
+    } else if hdus > 1 {
+        header.set("EXTEND", true, "extensions follow");
+    }
+    if !hdu.name.is_empty() {
+        header.set("EXTNAME", hdu.name, "name of this HDU");
+    }
+    let mut others = hdu.header.clone();
+    others.retain(|keyword| !is_ours(keyword));
+    header.extend(&others);
+    for card in header.cards() {
+        out.write_all(&ascii(card))?;
+    }
+    let mut end = [b' '; 80];
+    end[..3].copy_from_slice(b"END");
+    out.write_all(&end)?;
+    pad(out, (header.cards().len() + 1) * end.len(), b' ')
+}
+
+fn write_pixels<T: Copy, const N: usize>(
+    out: &mut impl Write,
+    expected: Option<usize>,
+    pixels: &[T],
+    encode: impl Fn(T) -> [u8; N],
+) -> io::Result<()> {
+    assert_eq!(Some(pixels.len()), expected, "the number of pixels is height times width");
+    let mut bytes = Vec::with_capacity(N * PIXELS_PER_WRITE);
+    for chunk in pixels.chunks(PIXELS_PER_WRITE) {
+        bytes.clear();
+        bytes.extend(chunk.iter().flat_map(|&pixel| encode(pixel)));
+        out.write_all(&bytes)?;
+    }
+    pad(out, N * pixels.len(), 0)
+}
+
+fn pad(out: &mut impl Write, written: usize, filler: u8) -> io::Result<()> {
+    let missing = written.next_multiple_of(BLOCK_LENGTH) - written;
+    out.write_all(&[filler; BLOCK_LENGTH][..missing])
+}
+
+/// A copied card may hold bytes that FITS forbids.
+fn ascii(card: &Card) -> Card {
+    card.map(|byte| if (b' '..=b'~').contains(&byte) { byte } else { b'?' })
+}
+
+/// Keywords that describe the stored data, which we write, and not the sky.
+fn is_ours(keyword: &str) -> bool {
+    const EXACT: &[&str] = &[
+        "SIMPLE", "XTENSION", "BITPIX", "NAXIS", "PCOUNT", "GCOUNT", "EXTEND", "GROUPS", "BLOCKED",
+        "EXTNAME", "EXTVER", "EXTLEVEL", "INHERIT", "END", "BSCALE", "BZERO", "BLANK", "DATAMIN",
+        "DATAMAX", "CHECKSUM", "DATASUM", "TFIELDS", "THEAP", "ZIMAGE", "ZCMPTYPE", "ZMASKCMP",
+        "ZSIMPLE", "ZTENSION", "ZEXTEND", "ZBITPIX", "ZNAXIS", "ZPCOUNT", "ZGCOUNT", "ZBLOCKED",
+        "ZHECKSUM", "ZDATASUM", "ZQUANTIZ", "ZDITHER0", "ZSCALE", "ZZERO", "ZBLANK",
+    ];
+    const NUMBERED: &[&str] = &[
+        "NAXIS", "ZNAXIS", "ZTILE", "ZNAME", "ZVAL", "TTYPE", "TFORM", "TUNIT", "TNULL", "TSCAL",
+        "TZERO", "TDISP", "TDIM", "TBCOL", "PTYPE", "PSCAL", "PZERO",
+    ];
+    let numbered = || {
+        let stem = keyword.trim_end_matches(|char: char| char.is_ascii_digit());
+        stem.len() < keyword.len() && NUMBERED.contains(&stem)
+    };
+    EXACT.contains(&keyword) || numbered()
+}

@@ -1,0 +1,188 @@
+//! The operator against its definition: dot test, dense matrix, masks, threads.
+
+use dia_core::testing::{adjoint_defect, columns};
+use dia_core::{
+    Design, GaussianTerm, Image, KernelBasis, KernelShape, KernelSupport, LinearOperator, Pixel,
+};
+use dia_fft::FftDesignMatrix;
+use proptest::prelude::*;
+
+/// Pseudo-random values in [−1, 1], reproducible and of zero mean.
+fn values(n: usize, seed: usize) -> Vec<f64> {
+    (0..n)
+        .map(|i| (((i + 1) * (7919 + 2 * seed) + seed * 104_729) % 20_011) as f64 / 10_005.0 - 1.0)
+        .collect()
+}
+
+fn image<T: Pixel>(height: usize, width: usize, seed: usize) -> Image<T> {
+    let pixels = values(height * width, seed).into_iter().map(|v| T::narrow(50.0 * v + 30.0));
+    Image::from_vec(height, width, pixels.collect()).unwrap()
+}
+
+/// Every row of the design matrix from its definition.
+fn explicit_matrix<T: Pixel>(reference: &Image<T>, design: &Design) -> Vec<Vec<f64>> {
+    let valid = design.valid();
+    (0..design.ncols())
+        .map(|column| {
+            let mut x = vec![0.0; design.ncols()];
+            x[column] = 1.0;
+            let kernel = design.kernel(&x);
+            let h = design.half_width() as isize;
+            let pixels = (valid.y..valid.y + valid.height)
+                .flat_map(|y| (valid.x..valid.x + valid.width).map(move |x| (y, x)));
+            pixels
+                .map(|(py, px)| {
+                    let mut sum = design.background_at(&x, py, px);
+                    for dy in -h..=h {
+                        for dx in -h..=h {
+                            let (y, x) = (py as isize - dy, px as isize - dx);
+                            sum += kernel.at(dy, dx)
+                                * reference.view().at(y as usize, x as usize).widen();
+                        }
+                    }
+                    sum
+                })
+                .collect()
+        })
+        .collect()
+}
+
+fn basis(kind: usize, half_width: usize) -> KernelBasis {
+    match kind {
+        0 => KernelBasis::delta(half_width),
+        1 => KernelBasis::Delta(KernelSupport::new(half_width, KernelShape::Circle)),
+        2 => KernelBasis::FluxConservingDelta(KernelSupport::new(half_width, KernelShape::Square)),
+        _ => {
+            KernelBasis::gaussian_polynomials(half_width, &[GaussianTerm { sigma: 1.2, degree: 2 }])
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(40))]
+
+    #[test]
+    fn operator_equals_the_explicit_matrix(
+        half_width in 0_usize..6, kind in 0_usize..4, degree in prop::option::of(0_usize..4),
+        extra_height in 1_usize..50, extra_width in 1_usize..90, seed in 0_usize..1000,
+    ) {
+        let (height, width) = (2 * half_width + extra_height, 2 * half_width + extra_width);
+        let reference = image::<f64>(height, width, seed);
+        let design = Design::new(height, width, basis(kind, half_width), degree).unwrap();
+        let explicit = explicit_matrix(&reference, &design);
+        let a = FftDesignMatrix::new(reference.view(), design).unwrap();
+        for (column, expected) in columns(&a).iter().zip(&explicit) {
+            for (got, expected) in column.iter().zip(expected) {
+                // A tile of up to 512² values below 80: its transform's rounding is ε log₂(512²) ‖tile‖ = 18 ε · 80 · 512
+                // in the 2-norm, and a kernel of norm ≤ 10 spreads it over the tile: 80 · 18 · 10 ε per pixel.
+                prop_assert!((got - expected).abs() <= 80.0 * 18.0 * 10.0 * f64::EPSILON, "{got} {expected}");
+            }
+        }
+    }
+
+    #[test]
+    fn products_are_adjoint_and_fused_product_is_their_composition(
+        half_width in 0_usize..10, kind in 0_usize..4, degree in prop::option::of(0_usize..4),
+        extra_height in 1_usize..200, extra_width in 1_usize..300, seed in 0_usize..1000,
+    ) {
+        let (height, width) = (2 * half_width + extra_height, 2 * half_width + extra_width);
+        let reference = image::<f64>(height, width, seed);
+        let design = Design::new(height, width, basis(kind, half_width), degree).unwrap();
+        let a = FftDesignMatrix::new(reference.view(), design).unwrap();
+        let (m, n) = (a.nrows(), a.ncols());
+        let (x, y) = (values(n, seed + 1), values(m, seed + 2));
+        // Each of m sums has n terms below 80 · 10; rounding is relative to the norms, not to the sum that may cancel.
+        let size = 800.0 * (m as f64).sqrt() * (n as f64).sqrt();
+        prop_assert!(adjoint_defect(&a, &x, &y) <= 40.0 * f64::EPSILON * size * (m as f64).sqrt());
+
+        let mut workspace = a.workspace().unwrap();
+        let weights: Vec<f64> = y.iter().map(|y| if *y > 0.5 { 0.0 } else { y * y }).collect();
+        let mut scratch = vec![f64::NAN; m];
+        let mut fused = vec![f64::NAN; n];
+        a.apply_normal(&x, &weights, &mut fused, &mut scratch, &mut workspace).unwrap();
+        let mut ax = vec![f64::NAN; m];
+        let mut composed = vec![f64::NAN; n];
+        a.apply(&x, &mut ax, &mut workspace).unwrap();
+        ax.iter_mut().zip(&weights).for_each(|(y, w)| *y *= w);
+        a.apply_adjoint(&ax, &mut composed, &mut workspace).unwrap();
+        let norm = |v: &[f64]| v.iter().map(|v| v * v).sum::<f64>().sqrt();
+        for (f, c) in fused.iter().zip(&composed) {
+            prop_assert!((f - c).abs() <= 100.0 * f64::EPSILON * 800.0 * norm(&ax) * (m as f64).sqrt());
+        }
+    }
+}
+
+#[test]
+fn single_precision_is_as_good_as_its_pixels() {
+    let (height, width) = (150, 300);
+    let exact = image::<f64>(height, width, 5).map(|v| f64::from(v as f32));
+    let single = exact.map(|v| v as f32);
+    let design = Design::new(height, width, KernelBasis::delta(7), Some(1)).unwrap();
+    let a = FftDesignMatrix::new(exact.view(), design.clone()).unwrap();
+    let b = FftDesignMatrix::new(single.view(), design).unwrap();
+    let x = values(a.ncols(), 3);
+    let (mut ya, mut yb) = (vec![f64::NAN; a.nrows()], vec![f32::NAN; a.nrows()]);
+    a.apply(&x, &mut ya, &mut a.workspace().unwrap()).unwrap();
+    b.apply(&x, &mut yb, &mut b.workspace().unwrap()).unwrap();
+    let norm = x.iter().map(|x| x * x).sum::<f64>().sqrt();
+    for (a, b) in ya.iter().zip(&yb) {
+        // ε₃₂ log₂(N²) with N ≤ 512, times pixels below 80 and the kernel's norm.
+        let bound = f64::from(f32::EPSILON) * 18.0 * 80.0 * norm;
+        assert!((a - f64::from(*b)).abs() <= bound, "{a} {b}");
+    }
+}
+
+#[test]
+fn the_bits_do_not_depend_on_the_number_of_threads() {
+    let reference = image::<f32>(300, 430, 11);
+    let design = Design::new(300, 430, KernelBasis::delta(9), Some(2)).unwrap();
+    let products = || {
+        let a = FftDesignMatrix::new(reference.view(), design.clone()).unwrap();
+        let mut workspace = a.workspace().unwrap();
+        let (mut y, mut g, mut h) =
+            (a.zeros().unwrap(), vec![0.0; a.ncols()], vec![0.0; a.ncols()]);
+        let x = values(a.ncols(), 1);
+        a.apply(&x, &mut y, &mut workspace).unwrap();
+        a.apply_adjoint(&y, &mut g, &mut workspace).unwrap();
+        let weights = y.iter().map(|y| y.abs()).collect();
+        a.apply_normal(&x, &weights, &mut h, &mut y.clone(), &mut workspace).unwrap();
+        let bits = |v: &[f64]| v.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
+        (y.iter().map(|v| v.to_bits()).collect::<Vec<_>>(), bits(&g), bits(&h))
+    };
+    let on = |threads| {
+        rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap().install(products)
+    };
+    let one = on(1);
+    assert!(one == on(2) && one == on(5));
+}
+
+#[test]
+fn convolving_gaussians_adds_their_variances() {
+    // R a sampled Gaussian of σ = 2, K one of σ = 1.5: the model is a Gaussian of σ = 2.5.
+    let gaussian = |r2: f64, sigma: f64| {
+        (-r2 / (2.0 * sigma * sigma)).exp() / (std::f64::consts::TAU * sigma * sigma)
+    };
+    let r2 = |y: usize, x: usize| (y as f64 - 40.0).powi(2) + (x as f64 - 45.0).powi(2);
+    let reference = Image::from_fn(80, 90, |y, x| gaussian(r2(y, x), 2.0));
+    let design = Design::new(80, 90, KernelBasis::delta(12), None).unwrap();
+    let a = FftDesignMatrix::new(reference.view(), design).unwrap();
+    let kernel = dia_core::Kernel::gaussian(12, 1.5);
+    let mut model = a.zeros().unwrap();
+    a.apply(kernel.pixels(), &mut model, &mut a.workspace().unwrap()).unwrap();
+    for (i, m) in model.iter().enumerate() {
+        let (y, x) = (i / 66 + 12, i % 66 + 12);
+        // Sampling is exact to exp(−2π²·1.5²·…) ≈ 1e-12 and the kernel ends at 8 σ.
+        assert!((m - gaussian(r2(y, x), 2.5)).abs() < 1e-12);
+    }
+}
+
+#[test]
+fn a_reference_that_does_not_fit_is_refused() {
+    let design = Design::new(30, 40, KernelBasis::delta(3), None).unwrap();
+    let error = FftDesignMatrix::new(image::<f32>(40, 30, 0).view(), design.clone()).unwrap_err();
+    assert!(error.to_string().contains("40 × 30"));
+    let mut bad = image::<f32>(30, 40, 0);
+    bad.row_mut(7)[31] = f32::NAN;
+    let error = FftDesignMatrix::new(bad.view(), design).unwrap_err();
+    assert!(error.to_string().contains("NaN at row 7, column 31"));
+}
