@@ -1,1 +1,58 @@
-//! x
+//! Solvers for difference imaging, and the pipeline from two prepared images to their difference.
+//!
+//! The kernel fit is a weighted linear least-squares problem with 10² … 10⁴ unknowns and 10⁵ … 10⁸ rows. The classical way
+//! builds the n × n normal matrix, which takes m n² operations, and factors it ([`Solver::Cholesky`]). The iterative way
+//! needs only products with the design matrix, which a FFT makes cheap; but the normal matrix of a free pixel kernel has a
+//! condition number of 10⁶ … 10⁹, and plain iterations crawl. What makes them fast is a preconditioner: the Gram matrix of
+//! a few thousand *sampled* rows ([`RowSample`]) is so close to the normal matrix that ten iterations suffice, whatever the size
+//! of the image.
+//!
+//! | idea | module |
+//! |---|---|
+//! | conjugate gradients on a [`SymmetricOperator`] | [`cg()`] |
+//! | LSQR on a [`LinearOperator`](dia_core::LinearOperator) | [`lsqr()`] |
+//! | P ≈ H and its factors | [`Preconditioner`]: [`Identity`], [`Jacobi`], [`Cholesky`] of [`RowSample`], [`autocorrelation_gram`], or of all rows |
+//! | weights from noise and loss, around any of the solvers | [`fit()`] |
+//! | images in, difference out | [`subtract()`], or in steps [`Prepared`], [`fit()`], [`difference()`] |
+//! | faer's operators and ours | [`ToFaer`], [`FromFaer`] |
+//!
+//! Solvers know no back end and no file format; back ends know no solver. All solvers stop on the optimality
+//! √(gᵀP⁻¹g), the estimated distance from the minimum in σ.
+
+mod autocorrelation_gram;
+mod cg;
+mod cholesky;
+mod difference;
+mod error;
+mod faer_bridge;
+mod fit;
+mod gram;
+mod lsqr;
+mod normal;
+mod outcome;
+mod preconditioner;
+mod prepare;
+mod sampled_gram;
+mod subtract;
+mod weighted;
+
+pub use autocorrelation_gram::autocorrelation_gram;
+pub use cg::{CgOptions, CgWorkspace, cg};
+pub use cholesky::Cholesky;
+pub use difference::{Difference, ResidualStatistics, difference};
+pub use error::{SolveError, SubtractError};
+pub use faer_bridge::{FromFaer, ToFaer};
+pub use fit::{Estimate, Fit, FitOptions, FitOutcome, Progress, Solver, fit};
+pub use gram::{DesignRows, RowWorkspace};
+pub use lsqr::{LsqrOptions, LsqrWorkspace, lsqr};
+pub use normal::{NormalOperator, NormalWorkspace, SymmetricOperator};
+pub use outcome::{Outcome, StopReason};
+pub use preconditioner::{Identity, Jacobi, Preconditioner};
+pub use prepare::{Exposure, Prepared};
+pub use sampled_gram::RowSample;
+pub use subtract::{subtract, variance_design};
+pub use weighted::{Weighted, WeightedWorkspace};
+
+#[doc = include_str!("../README.md")]
+#[cfg(doctest)]
+struct ReadmeDoctests;

@@ -1,0 +1,96 @@
+//! Why a solve or a subtraction gave no result.
+
+use dia_core::{ImageError, ModelError, OperatorError};
+
+/// A solve ended without a usable x. Running out of iterations is not an error: see [`crate::StopReason`].
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SolveError {
+    /// NaN or infinity among the numbers.
+    #[error("{what} is not finite at iteration {iteration}; mask bad pixels before solving")]
+    NonFinite {
+        /// Which quantity.
+        what: &'static str,
+        /// In which iteration, from 0.
+        iteration: usize,
+    },
+    /// The normal matrix has no Cholesky factor.
+    #[error(
+        "the normal matrix is not positive definite at column {column} of {columns}: too few pixels, or a reference without \
+         stars, leave the kernel undetermined; choose a smaller half-width or a kernel basis with fewer functions"
+    )]
+    NotPositiveDefinite {
+        /// Column at which the factorization broke down, from 0.
+        column: usize,
+        /// Number of columns.
+        columns: usize,
+    },
+    /// A product failed.
+    #[error(transparent)]
+    Operator(#[from] OperatorError),
+}
+
+/// A subtraction that could not be carried out.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SubtractError {
+    /// Planes of different size.
+    #[error(transparent)]
+    Image(#[from] ImageError),
+    /// A noise parameter or a kernel that does not make sense.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// Which of the two images has the impossible noise parameter.
+    #[error("{image} image: {source}")]
+    Noise {
+        /// "reference" or "target".
+        image: &'static str,
+        /// What is wrong.
+        source: ModelError,
+    },
+    /// Nothing to fit to.
+    #[error(
+        "no usable pixel is left: of {valid} valid pixels, {by_target} are masked in the target and {by_reference} have a masked \
+         reference pixel in the kernel's footprint; check masks and saturation levels, or choose a smaller half-width"
+    )]
+    NoPixels {
+        /// Pixels at which the kernel lies inside the reference.
+        valid: usize,
+        /// Of these, masked in the target.
+        by_target: usize,
+        /// Of these, spoilt by masked pixels of the reference.
+        by_reference: usize,
+    },
+    /// Fewer pixels than unknowns.
+    #[error(
+        "{pixels} usable pixels cannot determine {unknowns} unknowns; choose a smaller half-width or a kernel basis with fewer \
+         functions"
+    )]
+    TooFewPixels {
+        /// Usable pixels.
+        pixels: usize,
+        /// Columns of the design matrix.
+        unknowns: usize,
+    },
+    /// An image without structure.
+    #[error(
+        "the {image} image is constant ({value} ADU) over its {pixels} usable pixels; there is nothing to match"
+    )]
+    Constant {
+        /// "reference" or "target".
+        image: &'static str,
+        /// The one value.
+        value: f64,
+        /// How many pixels have it.
+        pixels: usize,
+    },
+    /// The fit failed.
+    #[error(transparent)]
+    Solve(#[from] SolveError),
+}
+
+impl From<OperatorError> for SubtractError {
+    fn from(error: OperatorError) -> Self {
+        Self::Solve(error.into())
+    }
+}

@@ -1,0 +1,340 @@
+//! From two images with masks and noise to the numbers that a fit needs.
+
+use dia_core::{
+    CcdNoise, Design, Image, ImageError, ImageView, Mask, MaskPlanes, ModelError, NoiseModel,
+    Photon, Pixel, Region, robust,
+};
+use rayon::prelude::*;
+
+use crate::SubtractError;
+
+/// An image with what is known of its pixels.
+#[derive(Clone, Copy, Debug)]
+pub struct Exposure<'a, T = f32> {
+    /// Pixels in ADU. NaN and infinite pixels are masked.
+    pub image: ImageView<'a, T>,
+    /// Pixels to leave out; every plane counts.
+    pub mask: Option<&'a Mask>,
+    /// The variance of the pixels.
+    pub noise: NoiseModel<'a, T>,
+    /// Pixels at or above this value, in ADU, are saturated.
+    pub saturation: Option<f64>,
+}
+
+/// A pair of images, ready for the fit: the reference without its sky, and for each valid pixel of the target the
+/// data, the parts of its variance, and why it may not count.
+#[derive(Clone, Debug)]
+pub struct Prepared<'a, T = f32> {
+    design: Design,
+    reference: Image<T>,
+    reference_sky: f64,
+    reference_variance: Option<Image<T>>,
+    target: ImageView<'a, T>,
+    mask: Mask,
+    /// I at the valid pixels, 0 where masked.
+    pub(crate) data: Vec<T>,
+    /// The part of σ² that does not depend on the model, +∞ where masked.
+    pub(crate) fixed: Vec<T>,
+    pub(crate) photon: Photon<Vec<T>>,
+    /// A crude model, for the first weights.
+    pub(crate) initial_model: Vec<T>,
+    used: usize,
+}
+
+impl<'a, T: Pixel> Prepared<'a, T> {
+    /// Prepares a pair for the model `design`. `reference_noise` says whether the reference's own variance is to be
+    /// carried into the model's.
+    ///
+    /// The median of the reference's good pixels is taken for its sky and subtracted: kernel and background are then nearly
+    /// uncorrelated, and the fitted background is the target's sky. Masked pixels of the reference become 0, and every
+    /// target pixel that a kernel carries them to is masked.
+    ///
+    /// # Errors
+    /// [`SubtractError`] if planes differ in size, the noise parameters are impossible, no usable pixel is left, or an image
+    /// is constant.
+    pub fn new(
+        reference: &Exposure<'_, T>,
+        target: &Exposure<'a, T>,
+        design: Design,
+        reference_noise: bool,
+    ) -> Result<Self, SubtractError> {
+        let shape = (design.height(), design.width());
+        check_exposure(
+            reference,
+            shape,
+            ["the reference image", "the reference mask", "the reference variance"],
+        )?;
+        check_exposure(
+            target,
+            shape,
+            ["the target image", "the target mask", "the target variance"],
+        )?;
+        check_noise("reference", &reference.noise)?;
+        check_noise("target", &target.noise)?;
+
+        let reference_mask = own_mask(reference);
+        let reference_sky = sky(reference.image, &reference_mask);
+        let mut mask = own_mask(target);
+        let touched = reference_mask.touched_by(design.basis().support());
+        let valid = design.valid();
+        mark_unusable(&mut mask, &touched, valid);
+        let used = count_used(&mask, valid, &touched)?;
+        if used <= design.ncols() {
+            return Err(SubtractError::TooFewPixels { pixels: used, unknowns: design.ncols() });
+        }
+        let reference_sky = check_structure(reference.image, &reference_mask, "reference")
+            .map(|()| reference_sky.unwrap_or(0.0))?;
+        check_structure(target.image, &mask, "target")?;
+
+        let good = |value: &T, planes: &MaskPlanes, good: f64| {
+            if planes.is_empty() { T::narrow(value.widen() - good) } else { T::zero() }
+        };
+        let without_sky = Image::from_vec(shape.0, shape.1, {
+            let pixels = reference.image.pixels().par_iter().zip(reference_mask.planes());
+            pixels.map(|(value, planes)| good(value, planes, reference_sky)).collect()
+        })?;
+        let reference_variance = if reference_noise {
+            let variance = |i: usize| {
+                if reference_mask.planes()[i].is_empty() {
+                    pixel_variance(&reference.noise, i, reference.image.pixels()[i].widen())
+                } else {
+                    0.0
+                }
+            };
+            let pixels = (0..shape.0 * shape.1).into_par_iter().map(|i| T::narrow(variance(i)));
+            Some(Image::from_vec(shape.0, shape.1, pixels.collect())?)
+        } else {
+            None
+        };
+
+        let over_valid = |value: &(dyn Fn(usize) -> f64 + Sync)| -> Vec<T> {
+            (0..valid.height * valid.width)
+                .into_par_iter()
+                .map(|i| T::narrow(value(pixel_index(valid, shape.1, i))))
+                .collect()
+        };
+        let planes = mask.planes();
+        let pixels = target.image.pixels();
+        let data = over_valid(&|i| if planes[i].is_empty() { pixels[i].widen() } else { 0.0 });
+        let fixed = over_valid(&|i| {
+            if planes[i].is_empty() { fixed_variance(&target.noise, i) } else { f64::INFINITY }
+        });
+        let photon = match &target.noise {
+            NoiseModel::Ccd(ccd, None) => Photon::Uniform(ccd.photon(1.0)),
+            NoiseModel::Ccd(ccd, Some(flat)) => Photon::PerPixel(over_valid(&|i| {
+                if planes[i].is_empty() { ccd.photon(flat.pixels()[i].widen()) } else { 0.0 }
+            })),
+            NoiseModel::Variance(_) => Photon::Uniform(0.0),
+        };
+        // Pixels far below the sky are outliers: half the sky keeps them from getting a large weight.
+        let floor = 0.5 * sky(target.image, &mask).unwrap_or(0.0);
+        let initial_model =
+            over_valid(&|i| if planes[i].is_empty() { pixels[i].widen().max(floor) } else { 0.0 });
+        Ok(Self {
+            design,
+            reference: without_sky,
+            reference_sky,
+            reference_variance,
+            target: target.image,
+            mask,
+            data,
+            fixed,
+            photon,
+            initial_model,
+            used,
+        })
+    }
+
+    /// The model.
+    pub fn design(&self) -> &Design {
+        &self.design
+    }
+
+    /// The reference without its sky, in ADU; 0 where masked.
+    pub fn reference(&self) -> ImageView<'_, T> {
+        self.reference.view()
+    }
+
+    /// The sky that was subtracted from the reference, in ADU.
+    pub fn reference_sky(&self) -> f64 {
+        self.reference_sky
+    }
+
+    /// The reference's variance in ADU², 0 where masked; if it is to be used.
+    pub fn reference_variance(&self) -> Option<ImageView<'_, T>> {
+        self.reference_variance.as_ref().map(Image::view)
+    }
+
+    /// The target as given.
+    pub fn target(&self) -> ImageView<'a, T> {
+        self.target
+    }
+
+    /// Why pixels of the target are left out: its own mask, the reference's through the kernel's footprint, the edge.
+    pub fn mask(&self) -> &Mask {
+        &self.mask
+    }
+
+    /// Number of pixels that take part in the fit.
+    pub fn used_pixels(&self) -> usize {
+        self.used
+    }
+
+    /// Whether valid pixel `i` takes part in the fit.
+    pub fn is_used(&self, i: usize) -> bool {
+        self.fixed[i].is_finite()
+    }
+
+    /// 1/σ² of valid pixel `i` in ADU⁻², with the data in place of the model; 0 where masked.
+    pub fn initial_weight(&self, i: usize) -> f64 {
+        let photon = match &self.photon {
+            Photon::Uniform(photon) => *photon,
+            Photon::PerPixel(photon) => photon[i].widen(),
+        };
+        1.0 / (self.fixed[i].widen() + photon * self.initial_model[i].widen().max(0.0))
+    }
+}
+
+/// The index in the whole image of valid pixel `i`.
+pub(crate) fn pixel_index(valid: Region, image_width: usize, i: usize) -> usize {
+    (valid.y + i / valid.width) * image_width + valid.x + i % valid.width
+}
+
+fn check_exposure<T: Pixel>(
+    exposure: &Exposure<'_, T>,
+    expected: (usize, usize),
+    names: [&'static str; 3],
+) -> Result<(), ImageError> {
+    let check = |plane, got| {
+        if got == expected { Ok(()) } else { Err(ImageError::Shape { plane, expected, got }) }
+    };
+    check(names[0], exposure.image.shape())?;
+    if let Some(mask) = exposure.mask {
+        check(names[1], (mask.height(), mask.width()))?;
+    }
+    match &exposure.noise {
+        NoiseModel::Variance(variance) => check(names[2], variance.shape()),
+        NoiseModel::Ccd(_, Some(flat)) => check("the flat field", flat.shape()),
+        NoiseModel::Ccd(_, None) => Ok(()),
+    }
+}
+
+fn check_noise<T>(image: &'static str, noise: &NoiseModel<'_, T>) -> Result<(), SubtractError> {
+    let validate = |ccd: &CcdNoise| -> Result<(), ModelError> { ccd.validate() };
+    match noise {
+        NoiseModel::Ccd(ccd, _) => {
+            validate(ccd).map_err(|source| SubtractError::Noise { image, source })
+        }
+        NoiseModel::Variance(_) => Ok(()),
+    }
+}
+
+/// The mask of an exposure by itself: its given planes, non-finite and saturated pixels, and those without a variance.
+fn own_mask<T: Pixel>(exposure: &Exposure<'_, T>) -> Mask {
+    let (height, width) = exposure.image.shape();
+    let saturation = exposure.saturation.unwrap_or(f64::INFINITY);
+    let planes = |i: usize| {
+        let value = exposure.image.pixels()[i].widen();
+        let mut planes = exposure.mask.map_or(MaskPlanes::empty(), |mask| mask.planes()[i]);
+        if !value.is_finite() {
+            planes |= MaskPlanes::NO_DATA;
+        } else if value >= saturation {
+            planes |= MaskPlanes::SATURATED;
+        }
+        let positive = |v: T| v.is_finite() && v > T::zero();
+        match &exposure.noise {
+            NoiseModel::Variance(variance) if !positive(variance.pixels()[i]) => {
+                planes | MaskPlanes::NO_DATA
+            }
+            NoiseModel::Ccd(_, Some(flat)) if !positive(flat.pixels()[i]) => {
+                planes | MaskPlanes::BAD
+            }
+            _ => planes,
+        }
+    };
+    let planes = (0..height * width).into_par_iter().map(planes).collect();
+    Mask::from_vec(height, width, planes).expect("one entry per pixel")
+}
+
+/// The median of the good pixels; of a regular sub-sample where there are very many.
+fn sky<T: Pixel>(image: ImageView<'_, T>, mask: &Mask) -> Option<f64> {
+    let stride = (image.pixels().len() / 1_000_000).max(1) | 1;
+    let good = image.pixels().iter().zip(mask.planes()).step_by(stride);
+    let mut values: Vec<f64> =
+        good.filter(|(_, planes)| planes.is_empty()).map(|(v, _)| v.widen()).collect();
+    robust::median(&mut values)
+}
+
+/// Adds to the target's mask what the reference spoils and where the kernel leaves it.
+fn mark_unusable(mask: &mut Mask, touched: &[bool], valid: Region) {
+    let (height, width) = (mask.height(), mask.width());
+    let inside = |y: usize, x: usize| {
+        (valid.y..valid.y + valid.height).contains(&y)
+            && (valid.x..valid.x + valid.width).contains(&x)
+    };
+    for y in 0..height {
+        for x in 0..width {
+            if !inside(y, x) {
+                mask.insert(y, x, MaskPlanes::EDGE);
+            }
+        }
+    }
+    mask.merge(
+        touched.iter().map(
+            |touched| {
+                if *touched { MaskPlanes::REFERENCE_BAD } else { MaskPlanes::empty() }
+            },
+        ),
+    );
+}
+
+fn count_used(mask: &Mask, valid: Region, touched: &[bool]) -> Result<usize, SubtractError> {
+    let used = mask.planes().iter().filter(|planes| planes.is_empty()).count();
+    if used > 0 {
+        return Ok(used);
+    }
+    let over_valid = |count: &dyn Fn(usize) -> bool| {
+        let indices = (0..valid.height * valid.width).map(|i| pixel_index(valid, mask.width(), i));
+        indices.filter(|i| count(*i)).count()
+    };
+    let by_target = over_valid(&|i| mask.planes()[i].intersects(!MaskPlanes::REFERENCE_BAD));
+    let by_reference = over_valid(&|i| touched[i]);
+    Err(SubtractError::NoPixels { valid: valid.height * valid.width, by_target, by_reference })
+}
+
+/// An image whose good pixels all have one value tells nothing.
+fn check_structure<T: Pixel>(
+    image: ImageView<'_, T>,
+    mask: &Mask,
+    name: &'static str,
+) -> Result<(), SubtractError> {
+    let mut good = image.pixels().iter().zip(mask.planes()).filter(|(_, p)| p.is_empty());
+    let Some((first, _)) = good.next() else { return Ok(()) };
+    if good.any(|(value, _)| value != first) {
+        return Ok(());
+    }
+    let pixels = mask.planes().iter().filter(|planes| planes.is_empty()).count();
+    Err(SubtractError::Constant { image: name, value: first.widen(), pixels })
+}
+
+/// The part of σ² that does not depend on the model.
+///
+/// Without read noise, a pixel without light would have no variance and infinite weight; one electron is the least.
+fn fixed_variance<T: Pixel>(noise: &NoiseModel<'_, T>, i: usize) -> f64 {
+    match noise {
+        NoiseModel::Ccd(ccd, flat) => {
+            let flat = flat.map_or(1.0, |flat| flat.pixels()[i].widen());
+            ccd.fixed(flat).max(ccd.photon(flat).powi(2))
+        }
+        NoiseModel::Variance(variance) => variance.pixels()[i].widen(),
+    }
+}
+
+/// σ² in ADU² of pixel `i` of an image with the value `value`.
+fn pixel_variance<T: Pixel>(noise: &NoiseModel<'_, T>, i: usize, value: f64) -> f64 {
+    let photon = match noise {
+        NoiseModel::Ccd(ccd, flat) => ccd.photon(flat.map_or(1.0, |flat| flat.pixels()[i].widen())),
+        NoiseModel::Variance(_) => 0.0,
+    };
+    fixed_variance(noise, i) + photon * value.max(0.0)
+}
