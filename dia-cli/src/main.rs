@@ -1,1 +1,44 @@
-fn main() {}
+//! `dia`: difference images from FITS files.
+//!
+//! The command wires the libraries together and is the only part that knows FITS files, reports and terminals. Each
+//! subcommand has its file; exit codes are 0 for success, 1 for failure and 2 for wrong usage.
+
+mod align;
+mod args;
+mod demo;
+mod devices;
+mod figure;
+mod fits;
+mod info;
+mod input;
+mod matched_filter;
+mod output;
+mod report;
+mod simulate;
+mod subtract;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::args::{Cli, Command};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let command_line: Vec<String> =
+        std::env::args_os().map(|arg| arg.to_string_lossy().into_owned()).collect();
+    let result = match &cli.command {
+        Command::Subtract(args) => subtract::run(args, &command_line),
+        Command::Simulate(args) => simulate::run(args),
+        Command::Demo(args) => demo::run(args, &command_line),
+        Command::Info(args) => info::run(args),
+        Command::Devices => devices::run(),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("dia: error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

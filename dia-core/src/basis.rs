@@ -58,16 +58,24 @@ impl KernelBasis {
         Ok(Self::Images { support: KernelSupport::new(half_width, KernelShape::Square), images })
     }
 
-    /// The basis of Alard & Lupton (1998, ApJ 503, 325): e^{−(u²+v²)/2σ²} u^i v^j for each Gaussian.
+    /// The basis of Alard & Lupton (1998, ApJ 503, 325): e^{−(u²+v²)/2σ²} u^i v^j for each Gaussian, cut at the outline `shape`.
     ///
     /// As in HOTPANTS, the functions with even i and j have unit sum; those but the first have the first subtracted, and the
     /// others sum to zero by symmetry. So the first coefficient is the photometric scale. Functions that vanish on a small
     /// support (those with an odd power at half-width 0) are left out.
-    pub fn gaussian_polynomials(half_width: usize, terms: &[GaussianTerm]) -> Self {
+    pub fn gaussian_polynomials(
+        half_width: usize,
+        shape: KernelShape,
+        terms: &[GaussianTerm],
+    ) -> Self {
+        let support = KernelSupport::new(half_width, shape);
         let mut images: Vec<Kernel> = Vec::new();
         for term in terms {
             for (i, j) in (0..=term.degree).flat_map(|d| (0..=d).map(move |j| (d - j, j))) {
                 let mut image = Kernel::from_fn(half_width, |dy, dx| {
+                    if dx.abs() > support.row_reach(dy) {
+                        return 0.0;
+                    }
                     let (v, u) = (dy as f64, dx as f64);
                     let gaussian = (-(u * u + v * v) / (2.0 * term.sigma * term.sigma)).exp();
                     // Scaled by σ so that all functions are of one size.
@@ -88,7 +96,7 @@ impl KernelBasis {
                 images.push(image);
             }
         }
-        Self::Images { support: KernelSupport::new(half_width, KernelShape::Square), images }
+        Self::Images { support, images }
     }
 
     /// Number of coefficients.
@@ -181,7 +189,7 @@ mod tests {
             KernelBasis::delta(4),
             KernelBasis::Delta(circle.clone()),
             KernelBasis::FluxConservingDelta(circle),
-            KernelBasis::gaussian_polynomials(4, &GaussianTerm::HOTPANTS),
+            KernelBasis::gaussian_polynomials(4, KernelShape::Circle, &GaussianTerm::HOTPANTS),
         ]
     }
 
@@ -222,7 +230,8 @@ mod tests {
 
     #[test]
     fn hotpants_defaults_make_49_functions() {
-        let basis = KernelBasis::gaussian_polynomials(10, &GaussianTerm::HOTPANTS);
+        let basis =
+            KernelBasis::gaussian_polynomials(10, KernelShape::Square, &GaussianTerm::HOTPANTS);
         assert_eq!(basis.len(), 28 + 15 + 6);
     }
 

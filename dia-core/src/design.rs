@@ -138,7 +138,7 @@ mod tests {
         for basis in [
             KernelBasis::delta(3),
             KernelBasis::FluxConservingDelta(circle),
-            KernelBasis::gaussian_polynomials(3, &GaussianTerm::HOTPANTS),
+            KernelBasis::gaussian_polynomials(3, KernelShape::Square, &GaussianTerm::HOTPANTS),
         ] {
             let design = Design::new(20, 30, basis, Some(1)).unwrap();
             let x: Vec<f64> = (0..design.ncols()).map(|k| (k as f64).cos()).collect();

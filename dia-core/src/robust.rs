@@ -1,25 +1,82 @@
-//! Location and scatter of values with outliers.
+//! Location and scatter that a minority of wild values cannot move.
 
-/// The median, and 1.4826 times the median absolute deviation from it: σ where the values are Gaussian.
+/// The median absolute deviation of Gaussian noise times this is its σ: 1/Φ⁻¹(¾).
+pub const MAD_TO_SIGMA: f64 = 1.482_602_218_505_602;
+
+/// The median of `values`, in O(n); of an even number, the mean of the middle two. `None` if there are none.
 ///
-/// Takes O(n) time. Values must not be NaN. Returns `None` if there is no value.
+/// The order of `values` is changed. NaN counts as larger than +∞ (or, with its sign bit set, as smaller than −∞).
 ///
 /// ```
-/// let (median, scatter) = dia_core::robust::median_and_scatter([1.0, 2.0, 3.0, 4.0, 1e9]).unwrap();
-/// assert_eq!((median, scatter), (3.0, 1.4826));
+/// use dia_core::robust::median;
+///
+/// assert_eq!(median(&mut [3.0, 1.0, 2.0]), Some(2.0));
+/// assert_eq!(median(&mut [4.0, 1.0, 2.0, 100.0]), Some(3.0));
+/// assert_eq!(median(&mut []), None);
 /// ```
-pub fn median_and_scatter(values: impl IntoIterator<Item = f64>) -> Option<(f64, f64)> {
-    let mut values: Vec<f64> = values.into_iter().collect();
-    let median = median(&mut values)?;
-    values.iter_mut().for_each(|v| *v = (*v - median).abs());
-    Some((median, 1.4826 * self::median(&mut values)?))
-}
-
-/// The middle value, or the upper of the two middle ones; reorders `values`.
 pub fn median(values: &mut [f64]) -> Option<f64> {
-    let middle = values.len() / 2;
     if values.is_empty() {
         return None;
     }
-    Some(*values.select_nth_unstable_by(middle, f64::total_cmp).1)
+    let middle = values.len() / 2;
+    let odd = values.len() % 2 == 1;
+    let (below, &mut upper, _) = values.select_nth_unstable_by(middle, f64::total_cmp);
+    if odd {
+        return Some(upper);
+    }
+    // The other one of the two in the middle is the largest of those below.
+    let lower = below.iter().copied().max_by(f64::total_cmp)?;
+    Some(f64::midpoint(lower, upper))
+}
+
+/// The median m of the finite `values` and their scatter 1.4826 · median |v − m|, both in the unit of the values.
+///
+/// The scatter is the σ of Gaussian noise, and stays near it while far less than half of the values are outliers
+/// (Hampel 1974, JASA 69, 383). O(n) in time and memory; `None` if no value is finite.
+///
+/// ```
+/// use dia_core::robust::median_and_scatter;
+///
+/// let values = [9.0, 10.0, 11.0, 12.0, 8.0, 1e6, f64::NAN];
+/// let (median, scatter) = median_and_scatter(values.into_iter()).unwrap();
+/// assert_eq!(median, 10.5);
+/// assert!((scatter - 1.4826 * 1.5).abs() < 1e-4);
+/// ```
+pub fn median_and_scatter(values: impl Iterator<Item = f64>) -> Option<(f64, f64)> {
+    let mut values: Vec<f64> = values.filter(|v| v.is_finite()).collect();
+    let centre = median(&mut values)?;
+    for v in &mut values {
+        *v = (*v - centre).abs();
+    }
+    Some((centre, MAD_TO_SIGMA * median(&mut values)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::{median, median_and_scatter};
+
+    proptest! {
+        #[test]
+        fn the_median_is_that_of_the_sorted_values(
+            values in prop::collection::vec(-1e3_f64..1e3, 1..60),
+        ) {
+            let mut sorted = values.clone();
+            sorted.sort_by(f64::total_cmp);
+            let n = sorted.len();
+            let expected = f64::midpoint(sorted[(n - 1) / 2], sorted[n / 2]);
+            prop_assert_eq!(median(&mut values.clone()), Some(expected));
+        }
+    }
+
+    #[test]
+    fn a_third_of_outliers_moves_neither() {
+        let values = (0..300).map(|i| if i % 3 == 0 { 1e9 } else { f64::from(i % 7) });
+        let (median, scatter) = median_and_scatter(values).unwrap();
+        // The good two thirds hold 0 … 6 evenly, so the median is the ¾ quantile of 0 … 6: 5 at the most.
+        assert!((4.0..=5.0).contains(&median), "{median}");
+        assert!(scatter < 1.4826 * 6.0, "{scatter}");
+        assert_eq!(median_and_scatter([f64::NAN, f64::INFINITY].into_iter()), None);
+    }
 }

@@ -1,1 +1,466 @@
+//! The seeing of an image, from the image alone.
+//!
+//! No catalogue is needed and none is made: a few dozen of the brightest stars that stand alone say how wide a star
+//! is. Each step guards against something that would spoil a plain mean:
+//!
+//! 1. Sky and noise are the median and the scatter (1.4826 MAD) of the good pixels.
+//! 2. Candidates are local maxima of 5 × 5 pixels well above the noise, without a masked pixel around them and
+//!    without a plateau of equal values, which is saturation.
+//! 3. A first width is where the row and the column through the maximum fall to half of it; the smaller of the two,
+//!    for the track of a cosmic ray is narrow in at least one of them.
+//! 4. Stars share one width and blends are wider by various amounts, so the densest place of the first widths is a
+//!    first estimate; what is much sharper is a cosmic ray.
+//! 5. Around each star that stands alone on that scale, the logarithm of the values above the local background is
+//!    fitted by ln v = c + gᵀd − dᵀA d, which is exact for a Gaussian. The width is 2 √(ln 2) det(A)^−¼, the
+//!    geometric mean of those along both axes.
+//! 6. The result is the median of those widths near their densest place.
 
+use std::f64::consts::LN_2;
+
+use rayon::prelude::*;
+
+use crate::robust::{median, median_and_scatter};
+use crate::{ImageView, Mask, MaskPlanes, Pixel};
+
+/// How wide the stars of an image are.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Seeing {
+    /// Full width at half maximum in pixels, of the profile before its integration over pixels.
+    pub fwhm: f64,
+    /// Number of stars that it was measured on.
+    pub stars: usize,
+}
+
+/// Pixels of these planes say nothing about a star.
+const UNUSABLE: MaskPlanes = MaskPlanes::NO_DATA
+    .union(MaskPlanes::SATURATED)
+    .union(MaskPlanes::BAD)
+    .union(MaskPlanes::COSMIC_RAY)
+    .union(MaskPlanes::USER);
+
+/// No unusable pixel may be nearer to a star than this, in pixels.
+const CLEAR_RADIUS: usize = 10;
+
+/// Height of a candidate above the sky, in units of the scatter of the pixels.
+const THRESHOLD: f64 = 6.0;
+
+/// Stars above this many scatters are preferred: noise widens those that are fainter.
+const BRIGHT: f64 = 12.0;
+
+/// Fewer bright stars than this are joined by fainter ones.
+const ENOUGH_BRIGHT: usize = 8;
+
+/// Candidates that are looked at, the brightest ones first.
+const CANDIDATES: usize = 10_000;
+
+/// Candidates whose first width is taken.
+const FIRST_WIDTHS: usize = 300;
+
+/// Stars that the result is taken from.
+const BEST_STARS: usize = 60;
+
+/// Fewer stars than this say nothing.
+const FEWEST_STARS: usize = 3;
+
+/// No telescope's stars are as sharp as this, in pixels; a single bright pixel has a first width of 1.
+const SHARPEST: f64 = 1.15;
+
+/// The logarithm is fitted out to this many widths from the maximum, where a Gaussian has fallen to 0.37.
+const FIT_RADIUS: f64 = 0.6;
+
+/// What the integration over pixels of variance 1/12 adds to the square of the width: 8 ln 2 / 12, in square pixels.
+const PIXEL_WIDTH_SQUARED: f64 = 8.0 * LN_2 / 12.0;
+
+/// Pixels of the regular sample from which sky and noise are taken.
+const SKY_SAMPLE: usize = 1 << 16;
+
+/// Measures the full width at half maximum of the stars of an image.
+///
+/// Pixels with the planes `NO_DATA`, `SATURATED`, `BAD`, `COSMIC_RAY` or `USER` are not used, nor are stars within 10
+/// px of one. Saturated stars should be masked; those that are not are recognised only by their flat top. Widths from
+/// about 1.5 to 15 px are measured: exactly for Gaussian stars, 2 % too wide for a Moffat profile of β = 3, and 6 %
+/// at 2 px, where a star has few pixels. The result depends on the pixels alone, not on the number of threads.
+///
+/// `None` means that the width is not known: fewer than three usable stars stand out of the noise, because the image
+/// is empty or nearly so, shorter than 21 px, or masked all over.
+///
+/// ```
+/// use dia_core::{Image, Mask, seeing};
+///
+/// // Nine Gaussian stars of σ = 2 px on a sky of 100 ADU with some texture.
+/// let image = Image::from_fn(120, 120, |y, x| {
+///     let distance = |i: usize| (i % 40) as f64 - 20.0;
+///     let r2 = distance(y).powi(2) + distance(x).powi(2);
+///     100.0 + ((7 * x + 13 * y) % 5) as f64 + 5000.0 * (-r2 / 8.0_f64).exp()
+/// });
+/// let seeing = seeing::measure(image.view(), &Mask::good(120, 120)).unwrap();
+/// assert!((seeing.fwhm - 2.3548 * 2.0).abs() < 0.05);
+/// assert_eq!(seeing.stars, 9);
+/// ```
+///
+/// # Panics
+/// If image and mask differ in shape.
+pub fn measure<T: Pixel>(image: ImageView<'_, T>, mask: &Mask) -> Option<Seeing> {
+    assert_eq!(image.shape(), (mask.height(), mask.width()), "image and mask share a grid");
+    let field = Field::new(image, mask)?;
+    let peaks: Vec<Peak> = field
+        .candidates()
+        .into_iter()
+        .filter(|peak| field.is_clear(peak))
+        .take(FIRST_WIDTHS)
+        .collect();
+    let first: Vec<(Peak, FirstWidth)> = peaks
+        .into_iter()
+        .filter_map(|peak| Some((peak, field.first_width(&peak)?)))
+        .filter(|(_, width)| width.short > SHARPEST)
+        .collect();
+    let short = densest(first.iter().map(|(_, width)| width.short).collect())?;
+    let long = densest(first.iter().map(|(_, width)| width.long).collect())?;
+    let mut stars: Vec<Peak> = first
+        .into_iter()
+        .filter(|(_, width)| width.short > 0.65 * short)
+        .map(|(peak, _)| peak)
+        .collect();
+
+    // The highest come first.
+    let bright = stars.partition_point(|peak| peak.height > BRIGHT * field.scatter);
+    stars.truncate(bright.max(ENOUGH_BRIGHT));
+
+    let mut typical = (short * long).sqrt();
+    let mut found = None;
+    // The second round chooses its pixels by the result of the first.
+    for _ in 0..2 {
+        let (mut alone, mut others) = (Vec::new(), Vec::new());
+        for peak in &stars {
+            if let Some((fwhm, isolated)) = field.fitted_width(peak, typical, typical.max(long)) {
+                if isolated { &mut alone } else { &mut others }.push(fwhm);
+                if alone.len() == BEST_STARS {
+                    break;
+                }
+            }
+        }
+        // A field without lonely stars is measured on the others, whose densest place is not far off.
+        let mut widths = if alone.len() < FEWEST_STARS { others } else { alone };
+        let centre = densest(widths.clone())?;
+        widths.retain(|w| (0.8..=1.25).contains(&(w / centre)));
+        typical = median(&mut widths)?;
+        found = (widths.len() >= FEWEST_STARS).then_some(widths.len());
+    }
+    let fwhm = (typical * typical - PIXEL_WIDTH_SQUARED).max(0.0).sqrt();
+    Some(Seeing { fwhm, stars: found? })
+}
+
+/// A local maximum.
+#[derive(Clone, Copy, Debug)]
+struct Peak {
+    y: usize,
+    x: usize,
+    /// Above the sky, in ADU.
+    height: f64,
+}
+
+/// Widths at half maximum along the row and the column of a maximum, in pixels.
+#[derive(Clone, Copy, Debug)]
+struct FirstWidth {
+    /// The smaller one.
+    short: f64,
+    /// The larger one.
+    long: f64,
+}
+
+/// An image and what is around its stars.
+struct Field<'a, T> {
+    image: ImageView<'a, T>,
+    mask: &'a Mask,
+    sky: f64,
+    scatter: f64,
+}
+
+impl<'a, T: Pixel> Field<'a, T> {
+    fn new(image: ImageView<'a, T>, mask: &'a Mask) -> Option<Self> {
+        let planes = mask.planes();
+        // An odd step meets every column of an image of even width.
+        let step = (planes.len() / SKY_SAMPLE) | 1;
+        let sample = (0..planes.len())
+            .step_by(step)
+            .filter(|&i| !planes[i].intersects(UNUSABLE))
+            .map(|i| image.pixels()[i].widen());
+        let (sky, scatter) = median_and_scatter(sample)?;
+        Some(Self { image, mask, sky, scatter })
+    }
+
+    fn at(&self, y: usize, x: usize) -> f64 {
+        self.image.at(y, x).widen() - self.sky
+    }
+
+    /// Local maxima above the threshold, the highest first.
+    fn candidates(&self) -> Vec<Peak> {
+        let (height, width) = self.image.shape();
+        let border = CLEAR_RADIUS;
+        let threshold = THRESHOLD * self.scatter;
+        let level = T::narrow(self.sky + threshold);
+        let mut peaks: Vec<Peak> = (border..height.saturating_sub(border))
+            .into_par_iter()
+            .flat_map_iter(|y| {
+                let row = self.image.row(y);
+                (border..width.saturating_sub(border))
+                    .filter(move |&x| row[x] > level && self.is_maximum(y, x))
+                    .map(move |x| Peak { y, x, height: self.at(y, x) })
+            })
+            .collect();
+        let brighter =
+            |a: &Peak, b: &Peak| b.height.total_cmp(&a.height).then((a.y, a.x).cmp(&(b.y, b.x)));
+        if peaks.len() > CANDIDATES {
+            peaks.select_nth_unstable_by(CANDIDATES, brighter);
+            peaks.truncate(CANDIDATES);
+        }
+        peaks.sort_unstable_by(brighter);
+        peaks
+    }
+
+    /// Whether no other pixel of the 5 × 5 around this one is as high.
+    fn is_maximum(&self, y: usize, x: usize) -> bool {
+        let value = self.image.at(y, x);
+        value.is_finite()
+            && (y - 2..=y + 2).all(|row| {
+                let others = &self.image.row(row)[x - 2..=x + 2];
+                others.iter().enumerate().all(|(i, &v)| v < value || (row, i) == (y, 2))
+            })
+    }
+
+    /// Whether all pixels around a maximum are usable.
+    fn is_clear(&self, peak: &Peak) -> bool {
+        (peak.y - CLEAR_RADIUS..=peak.y + CLEAR_RADIUS).all(|y| {
+            let columns = peak.x - CLEAR_RADIUS..=peak.x + CLEAR_RADIUS;
+            self.mask.row(y)[columns].iter().all(|planes| !planes.intersects(UNUSABLE))
+        })
+    }
+
+    /// The widths at half maximum of the row and the column through a maximum.
+    fn first_width(&self, peak: &Peak) -> Option<FirstWidth> {
+        let half = 0.5 * peak.height;
+        let crossing = |dy: isize, dx: isize| {
+            let mut inner = peak.height;
+            for step in 1.. {
+                let y = peak.y.checked_add_signed(step * dy)?;
+                let x = peak.x.checked_add_signed(step * dx)?;
+                if y >= self.image.height() || x >= self.image.width() {
+                    return None;
+                }
+                let outer = self.at(y, x);
+                if outer < half {
+                    return Some(step as f64 - (half - outer) / (inner - outer));
+                }
+                inner = outer;
+            }
+            None
+        };
+        let row = crossing(0, -1)? + crossing(0, 1)?;
+        let column = crossing(-1, 0)? + crossing(1, 0)?;
+        Some(FirstWidth { short: row.min(column), long: row.max(column) })
+    }
+
+    /// The fitted width of a star, and whether it stands alone.
+    ///
+    /// `typical` is about the width of all of them, and `long` that along their longer axis.
+    fn fitted_width(&self, peak: &Peak, typical: f64, long: f64) -> Option<(f64, bool)> {
+        let (core, inner, outer) = (FIT_RADIUS * typical, 2.5 * long, 3.5 * long);
+        let pixels = |radius: f64| {
+            let reach = radius.ceil() as usize;
+            let (height, width) = self.image.shape();
+            let rows = peak.y.saturating_sub(reach)..height.min(peak.y + reach + 1);
+            let columns = peak.x.saturating_sub(reach)..width.min(peak.x + reach + 1);
+            rows.flat_map(move |y| columns.clone().map(move |x| (y, x))).filter_map(
+                move |(y, x)| {
+                    let (dy, dx) = (y as f64 - peak.y as f64, x as f64 - peak.x as f64);
+                    (dy.hypot(dx) <= radius).then_some((y, x, dy, dx))
+                },
+            )
+        };
+        let usable = |y, x| !self.mask.at(y, x).intersects(UNUSABLE);
+        let mut ring: Vec<f64> = pixels(outer)
+            .filter(|&(y, x, dy, dx)| dy.hypot(dx) > inner && usable(y, x))
+            .map(|(y, x, ..)| self.at(y, x))
+            .filter(|v| v.is_finite())
+            .collect();
+        let background = median(&mut ring)?;
+        let height = peak.height - background;
+        if height < THRESHOLD * self.scatter {
+            return None;
+        }
+        // What stays below the noise cannot be seen, nor does it matter.
+        let limit = (0.2 * height).max(4.0 * self.scatter);
+        let isolated = pixels(2.0 * long)
+            .filter(|(.., dy, dx)| dy.hypot(*dx) > 1.2 * long)
+            .all(|(y, x, ..)| self.at(y, x) - background < limit);
+
+        // Least squares for ln v, whose σ is that of v over v: the weight of a pixel is v².
+        let mut normal = [[0.0; 7]; 6];
+        for (y, x, dy, dx) in pixels(core.max(1.5)) {
+            let v = (self.at(y, x) - background) / height;
+            if v.is_nan() || v < 0.1 {
+                continue;
+            }
+            let weight = v.powi(4);
+            let terms = [1.0, dx, dy, dx * dx, dx * dy, dy * dy, v.ln()];
+            for (row, term) in normal.iter_mut().zip(terms) {
+                for (sum, other) in row.iter_mut().zip(terms) {
+                    *sum += weight * term * other;
+                }
+            }
+        }
+        let [.., xx, xy, yy] = solve(normal)?;
+        let determinant = xx * yy - 0.25 * xy * xy;
+        let maximum = xx < 0.0 && determinant > 0.0;
+        maximum.then(|| (2.0 * LN_2.sqrt() * determinant.powf(-0.25), isolated))
+    }
+}
+
+/// Solves a symmetric positive system of 6 equations by elimination; the last column is the right-hand side.
+fn solve(mut rows: [[f64; 7]; 6]) -> Option<[f64; 6]> {
+    for k in 0..6 {
+        let pivot_row = rows[k];
+        if pivot_row[k].is_nan() || pivot_row[k] <= 0.0 {
+            return None;
+        }
+        for row in &mut rows[k + 1..] {
+            let factor = row[k] / pivot_row[k];
+            for (element, pivot) in row.iter_mut().zip(pivot_row) {
+                *element -= factor * pivot;
+            }
+        }
+    }
+    let mut solution = [0.0; 6];
+    for k in (0..6).rev() {
+        let known: f64 = (k + 1..6).map(|j| rows[k][j] * solution[j]).sum();
+        solution[k] = (rows[k][6] - known) / rows[k][k];
+    }
+    Some(solution)
+}
+
+/// The middle of the shortest interval that holds half of the values (the shorth's; Andrews et al. 1972).
+///
+/// Unlike the median it stays with the sharp edge of the many when up to half of the values trail off to one side.
+fn densest(mut values: Vec<f64>) -> Option<f64> {
+    values.sort_unstable_by(f64::total_cmp);
+    let half = values.len().div_ceil(2);
+    let shortest = values
+        .windows(half.max(1))
+        .min_by(|a, b| (a[a.len() - 1] - a[0]).total_cmp(&(b[b.len() - 1] - b[0])))?;
+    median(&mut shortest.to_vec())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Seeing, measure};
+    use crate::simulate::{Psf, SimulatedPair, SimulationOptions, simulate};
+    use crate::{Image, Mask, MaskPlanes};
+
+    /// A field whose target has round stars of a given width, bright enough to be seen at any.
+    fn field(psf: Psf, fwhm: f64, density: f64) -> SimulationOptions {
+        SimulationOptions {
+            height: 300,
+            width: 300,
+            psf,
+            target_fwhm: fwhm,
+            density,
+            flux_min: 1e4,
+            ellipticity: 0.0,
+            variables: 0,
+            transients: 0,
+            bad_columns: 0,
+            ..Default::default()
+        }
+    }
+
+    fn target_seeing(pair: &SimulatedPair) -> Seeing {
+        measure(pair.target.view(), &pair.target_mask).expect("the field has stars")
+    }
+
+    /// A Gaussian fitted to the core of a Moffat profile of β = 3 is 2 % too wide, and 6 % where 3 × 3 pixels of a
+    /// star of 2 px are all there is. The brightest stars of these fields are a few hundred noises high, so that
+    /// noise adds less.
+    const TOLERANCE: f64 = 0.08;
+
+    #[test]
+    fn sparse_and_crowded_fields_give_their_width() {
+        for psf in [Psf::Gaussian, Psf::Moffat { beta: 3.0 }] {
+            for density in [5.0, 200.0] {
+                for fwhm in [2.0, 2.7, 4.0, 5.5, 8.0] {
+                    let seeing = target_seeing(&simulate(&field(psf, fwhm, density)).unwrap());
+                    let error = seeing.fwhm / fwhm - 1.0;
+                    assert!(error.abs() < TOLERANCE, "{psf:?} {fwhm} px, {density}: {seeing:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn elongated_stars_have_the_mean_of_their_axes() {
+        for position_angle in [0.0, 45.0, 100.0] {
+            let options = field(Psf::Gaussian, 4.5, 30.0);
+            let options = SimulationOptions { ellipticity: 0.4, position_angle, ..options };
+            let seeing = target_seeing(&simulate(&options).unwrap());
+            assert!((seeing.fwhm / 4.5 - 1.0).abs() < TOLERANCE, "{position_angle}: {seeing:?}");
+        }
+    }
+
+    #[test]
+    fn cosmic_rays_are_not_stars() {
+        let clean = field(Psf::Moffat { beta: 3.0 }, 3.0, 5.0);
+        let stars =
+            target_seeing(&simulate(&SimulationOptions { cosmic_rays: 0, ..clean }).unwrap());
+        // Of the 45 stars most are brighter than the 40 tracks; a track may still fall onto a star.
+        let hit =
+            target_seeing(&simulate(&SimulationOptions { cosmic_rays: 40, ..clean }).unwrap());
+        assert!((hit.fwhm / stars.fwhm - 1.0).abs() < 0.5 * TOLERANCE, "{stars:?} {hit:?}");
+        // They may also be many more than the stars, of which this field has about a dozen.
+        let lonely = SimulationOptions { density: 1.5, cosmic_rays: 80, ..clean };
+        let seeing = target_seeing(&simulate(&lonely).unwrap());
+        assert!((seeing.fwhm / 3.0 - 1.0).abs() < TOLERANCE, "{seeing:?}");
+        // Tracks alone are no stars at all.
+        let rays = SimulationOptions { density: 0.0, cosmic_rays: 60, ..clean };
+        let pair = simulate(&rays).unwrap();
+        assert_eq!(measure(pair.target.view(), &pair.target_mask), None);
+    }
+
+    #[test]
+    fn saturated_stars_are_passed_over() {
+        let options = SimulationOptions {
+            saturation: Some(1500.0),
+            ..field(Psf::Moffat { beta: 3.0 }, 5.0, 30.0)
+        };
+        let pair = simulate(&options).unwrap();
+        assert!(pair.target_mask.count(MaskPlanes::SATURATED) > 100);
+        assert!((target_seeing(&pair).fwhm / 5.0 - 1.0).abs() < TOLERANCE);
+        let unmasked = measure(pair.target.view(), &Mask::good(300, 300)).unwrap();
+        assert!((unmasked.fwhm / 5.0 - 1.0).abs() < TOLERANCE, "{unmasked:?}");
+    }
+
+    #[test]
+    fn no_stars_give_no_width() {
+        let pair = simulate(&field(Psf::Gaussian, 4.0, 0.0)).unwrap();
+        assert_eq!(measure(pair.target.view(), &pair.target_mask), None);
+        let pair = simulate(&field(Psf::Gaussian, 4.0, 30.0)).unwrap();
+        let masked = Mask::from_vec(300, 300, vec![MaskPlanes::NO_DATA; 90_000]).unwrap();
+        assert_eq!(measure(pair.target.view(), &masked), None);
+        for side in [0, 1, 20] {
+            let small = Image::filled(side, side, 1.0_f32);
+            assert_eq!(measure(small.view(), &Mask::good(side, side)), None);
+        }
+    }
+
+    #[test]
+    fn threads_do_not_matter_and_the_pixel_type_hardly() {
+        let pair = simulate(&field(Psf::Moffat { beta: 3.0 }, 4.0, 60.0)).unwrap();
+        let on = |threads: usize| {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            pool.install(|| target_seeing(&pair))
+        };
+        assert_eq!(on(1), on(3));
+        let narrow = pair.target.map(|value| value as f32);
+        let single = measure(narrow.view(), &pair.target_mask).unwrap();
+        // Pixels are rounded to 6e-8 of themselves, and the width follows ln v near v = 1 with a factor of a few.
+        assert!((single.fwhm - on(1).fwhm).abs() < 1e-5);
+    }
+}

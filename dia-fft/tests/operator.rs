@@ -52,9 +52,11 @@ fn basis(kind: usize, half_width: usize) -> KernelBasis {
         0 => KernelBasis::delta(half_width),
         1 => KernelBasis::Delta(KernelSupport::new(half_width, KernelShape::Circle)),
         2 => KernelBasis::FluxConservingDelta(KernelSupport::new(half_width, KernelShape::Square)),
-        _ => {
-            KernelBasis::gaussian_polynomials(half_width, &[GaussianTerm { sigma: 1.2, degree: 2 }])
-        }
+        _ => KernelBasis::gaussian_polynomials(
+            half_width,
+            KernelShape::Square,
+            &[GaussianTerm { sigma: 1.2, degree: 2 }],
+        ),
     }
 }
 

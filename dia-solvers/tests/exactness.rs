@@ -45,7 +45,9 @@ fn half_pixel_spline() -> Kernel {
         _ => 0.0,
     };
     let cardinal = |t: f64| {
-        (-40..=40).map(|j: i32| 3.0_f64.sqrt() * z.powi(j.abs()) * b_spline(t - f64::from(j))).sum::<f64>()
+        (-40..=40)
+            .map(|j: i32| 3.0_f64.sqrt() * z.powi(j.abs()) * b_spline(t - f64::from(j)))
+            .sum::<f64>()
     };
     let line: Vec<f64> = (-9..=9).map(|k| cardinal(f64::from(k) - 0.5)).collect();
     let sum: f64 = line.iter().sum();
@@ -63,7 +65,8 @@ fn convolve(frame: ImageView<'_, f64>, kernel: &Kernel) -> Image<f64> {
             for dx in -h..=h {
                 let k = kernel.at(dy, dx);
                 if k != 0.0 {
-                    sum += k * frame.at((y as isize + h - dy) as usize, (x as isize + h - dx) as usize);
+                    sum += k * frame
+                        .at((y as isize + h - dy) as usize, (x as isize + h - dx) as usize);
                 }
             }
         }
@@ -73,7 +76,8 @@ fn convolve(frame: ImageView<'_, f64>, kernel: &Kernel) -> Image<f64> {
 
 fn run(kernel: &Kernel, solver: Solver, loss: Loss) -> Difference<f64> {
     let frame = noisy_reference();
-    let reference = Image::from_fn(SIDE, SIDE, |y, x| frame.view().at(y + HALF_WIDTH, x + HALF_WIDTH));
+    let reference =
+        Image::from_fn(SIDE, SIDE, |y, x| frame.view().at(y + HALF_WIDTH, x + HALF_WIDTH));
     let target = convolve(frame.view(), kernel);
     let noise = NoiseModel::Ccd(CcdNoise { gain: 1.0, read_noise: 5.0, subtracted_sky: 0.0 }, None);
     let exposure = |image| Exposure { image, mask: None, noise, saturation: None };
@@ -116,7 +120,10 @@ fn check(name: &str, kernel: &Kernel) {
 
 #[test]
 fn identity() {
-    check("identity", &Kernel::from_fn(HALF_WIDTH, |dy, dx| f64::from(u8::from((dy, dx) == (0, 0)))));
+    check(
+        "identity",
+        &Kernel::from_fn(HALF_WIDTH, |dy, dx| f64::from(u8::from((dy, dx) == (0, 0)))),
+    );
 }
 
 #[test]

@@ -17,6 +17,18 @@ pub enum Value {
     Other(String),
 }
 
+impl std::fmt::Display for Value {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Undefined => f.write_str("undefined"),
+            Self::Bool(value) => value.fmt(f),
+            Self::Integer(value) => value.fmt(f),
+            Self::Float(value) => value.fmt(f),
+            Self::Text(value) | Self::Other(value) => f.write_str(value),
+        }
+    }
+}
+
 impl From<f64> for Value {
     /// A number that is not finite has no FITS form and becomes undefined.
     fn from(value: f64) -> Self {

@@ -1,0 +1,410 @@
+//! The command line.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::fits::FitsSpec;
+
+/// Difference image analysis: fit the kernel and background that turn a reference image into a target image, and subtract.
+#[derive(Debug, Parser)]
+#[command(name = "dia", version, propagate_version = true)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Subtract a reference image, convolved to match, from a target image
+    Subtract(Box<SubtractArgs>),
+    /// Simulate a pair of images with stars, variables, transients and defects, and write the truth beside them
+    Simulate(Box<SimulateArgs>),
+    /// Simulate a pair, subtract it, and compare what is found with the truth
+    Demo(DemoArgs),
+    /// Say what was understood of a FITS file
+    Info(InfoArgs),
+    /// List the Vulkan devices
+    Devices,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SubtractArgs {
+    /// Reference (template) image: FILE or FILE[EXT], EXT a number or a name
+    pub(crate) reference: FitsSpec,
+
+    /// Target (science) image: FILE or FILE[EXT]
+    pub(crate) target: FitsSpec,
+
+    /// Difference image to write: a FITS file of DIFFERENCE, VARIANCE, MASK, MODEL and KERNEL
+    #[arg(short, long, value_name = "OUT.fits")]
+    pub(crate) output: PathBuf,
+
+    /// Write a report of the fit as JSON
+    #[arg(long, value_name = "REPORT.json")]
+    pub(crate) report: Option<PathBuf>,
+
+    /// Draw reference, target, model, difference, normalised residuals and kernel as PNG
+    #[arg(long, value_name = "FIGURE.png")]
+    pub(crate) figure: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(crate) model: ModelArgs,
+
+    #[command(flatten)]
+    pub(crate) noise: NoiseArgs,
+
+    #[command(flatten)]
+    pub(crate) run: RunArgs,
+}
+
+/// The model and how it is fitted.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Model and fit")]
+pub(crate) struct ModelArgs {
+    /// Half-width of the kernel in pixels, or `auto`: twice the wider seeing FWHM of the two images
+    #[arg(long, value_name = "N|auto", default_value = "auto")]
+    pub(crate) half_width: HalfWidth,
+
+    /// Outline of the kernel's free pixels
+    #[arg(long, value_enum, default_value_t = KernelShapeArg::Square)]
+    pub(crate) kernel_shape: KernelShapeArg,
+
+    /// Kernel basis: every pixel free, or Gaussians times polynomials (σ = 0.7, 1.5, 3.0 px of degrees 6, 4, 2)
+    #[arg(long, value_enum, default_value_t = BasisArg::Delta)]
+    pub(crate) basis: BasisArg,
+
+    /// Total degree of the differential background's polynomial
+    #[arg(long, value_name = "D", default_value_t = 0,
+        value_parser = clap::value_parser!(u8).range(0..=dia_core::MAX_DEGREE as i64))]
+    pub(crate) background_degree: u8,
+
+    /// What is minimised over the normalised residuals
+    #[arg(long, value_enum, default_value_t = LossArg::Huber)]
+    pub(crate) loss: LossArg,
+
+    /// Linear solver: preconditioned CG, LSQR, or the whole normal matrix by Cholesky
+    #[arg(long, value_enum, default_value_t = SolverArg::Pcg)]
+    pub(crate) solver: SolverArg,
+
+    /// Arithmetic of pixels and Fourier transforms; parameters and sums are always f64
+    #[arg(long, value_enum, default_value_t = Precision::F32)]
+    pub(crate) precision: Precision,
+
+    /// End the fit within this distance of the minimum, in σ
+    #[arg(long, value_name = "SIGMA", default_value_t = 0.01, value_parser = positive)]
+    pub(crate) tolerance: f64,
+
+    /// Take out the whole-pixel offset between the images, found by cross-correlation (default, if they have one size;
+    /// given explicitly, images of different size are subtracted where they overlap), or assume that there is none
+    #[arg(long, value_enum)]
+    pub(crate) align: Option<AlignArg>,
+}
+
+/// Noise, masks and saturation of the two images.
+#[derive(Clone, Debug, Default, Args)]
+#[command(
+    next_help_heading = "Detector, noise and masks (VALUE: a number or the name of a header keyword; by default the usual names)"
+)]
+pub(crate) struct NoiseArgs {
+    /// Gain of both images, in e⁻/ADU
+    #[arg(long, value_name = "VALUE", value_parser = positive_or_keyword)]
+    pub(crate) gain: Option<NumberOrKeyword>,
+    /// Gain of the reference, in e⁻/ADU
+    #[arg(long, value_name = "VALUE", value_parser = positive_or_keyword)]
+    pub(crate) reference_gain: Option<NumberOrKeyword>,
+    /// Gain of the target, in e⁻/ADU
+    #[arg(long, value_name = "VALUE", value_parser = positive_or_keyword)]
+    pub(crate) target_gain: Option<NumberOrKeyword>,
+    /// Read noise of both images, in e⁻
+    #[arg(long, value_name = "VALUE", value_parser = not_negative_or_keyword)]
+    pub(crate) read_noise: Option<NumberOrKeyword>,
+    /// Read noise of the reference, in e⁻
+    #[arg(long, value_name = "VALUE", value_parser = not_negative_or_keyword)]
+    pub(crate) reference_read_noise: Option<NumberOrKeyword>,
+    /// Read noise of the target, in e⁻
+    #[arg(long, value_name = "VALUE", value_parser = not_negative_or_keyword)]
+    pub(crate) target_read_noise: Option<NumberOrKeyword>,
+    /// Saturation level of both images, in ADU; pixels at or above it are masked
+    #[arg(long, value_name = "VALUE", value_parser = positive_or_keyword)]
+    pub(crate) saturation: Option<NumberOrKeyword>,
+    /// Saturation level of the reference, in ADU
+    #[arg(long, value_name = "VALUE", value_parser = positive_or_keyword)]
+    pub(crate) reference_saturation: Option<NumberOrKeyword>,
+    /// Saturation level of the target, in ADU
+    #[arg(long, value_name = "VALUE", value_parser = positive_or_keyword)]
+    pub(crate) target_saturation: Option<NumberOrKeyword>,
+    /// Sky that was subtracted from the reference, in ADU; its photons still make noise
+    #[arg(long, value_name = "VALUE", value_parser = not_negative_or_keyword)]
+    pub(crate) reference_subtracted_sky: Option<NumberOrKeyword>,
+    /// Sky that was subtracted from the target, in ADU
+    #[arg(long, value_name = "VALUE", value_parser = not_negative_or_keyword)]
+    pub(crate) target_subtracted_sky: Option<NumberOrKeyword>,
+    /// Variance plane of the reference in ADU², FILE or FILE[EXT], instead of gain and read noise
+    #[arg(long, value_name = "FILE[EXT]")]
+    pub(crate) reference_variance: Option<FitsSpec>,
+    /// Variance plane of the target in ADU², instead of gain and read noise
+    #[arg(long, value_name = "FILE[EXT]")]
+    pub(crate) target_variance: Option<FitsSpec>,
+    /// Mask of the reference; bad planes by their MP_ keywords, or any value but 0
+    #[arg(long, value_name = "FILE[EXT]")]
+    pub(crate) reference_mask: Option<FitsSpec>,
+    /// Mask of the target
+    #[arg(long, value_name = "FILE[EXT]")]
+    pub(crate) target_mask: Option<FitsSpec>,
+}
+
+/// How the command runs.
+#[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Running")]
+pub(crate) struct RunArgs {
+    /// Number of threads [default: all cores]; the result is the same, bit for bit
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) threads: Option<u16>,
+    /// Print nothing but errors
+    #[arg(short, long, conflicts_with = "verbose")]
+    pub(crate) quiet: bool,
+    /// Print what was taken from the headers, and each pass of the fit
+    #[arg(short, long)]
+    pub(crate) verbose: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SimulateArgs {
+    /// Folder for reference.fits, target.fits and truth.json; made if it does not exist
+    #[arg(short, long, value_name = "DIR")]
+    pub(crate) output: PathBuf,
+    #[command(flatten)]
+    pub(crate) simulation: SimulationArgs,
+}
+
+/// The simulated sky and camera; what is not given has the default of a realistic night.
+#[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Simulation")]
+pub(crate) struct SimulationArgs {
+    /// Seed of all random numbers
+    #[arg(long)]
+    pub(crate) seed: Option<u64>,
+    /// Image size in pixels: SIDE or HEIGHTxWIDTH
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) size: Option<Size>,
+    /// Stars per 100 × 100 pixels
+    #[arg(long)]
+    pub(crate) density: Option<f64>,
+    /// Slope of the cumulative flux law, N(> F) ∝ F^−slope
+    #[arg(long)]
+    pub(crate) flux_slope: Option<f64>,
+    /// Shape of the stars
+    #[arg(long, value_enum)]
+    pub(crate) psf: Option<PsfArg>,
+    /// Seeing of the reference, FWHM in pixels
+    #[arg(long, value_name = "PX")]
+    pub(crate) reference_fwhm: Option<f64>,
+    /// Seeing of the target, FWHM in pixels
+    #[arg(long, value_name = "PX")]
+    pub(crate) target_fwhm: Option<f64>,
+    /// Offset in x: a star's place in the target minus its place in the reference, in pixels
+    #[arg(long, value_name = "PX", allow_negative_numbers = true)]
+    pub(crate) dx: Option<f64>,
+    /// Offset in y, in pixels
+    #[arg(long, value_name = "PX", allow_negative_numbers = true)]
+    pub(crate) dy: Option<f64>,
+    /// Photometric scale: target ADU per reference ADU of a constant star
+    #[arg(long)]
+    pub(crate) scale: Option<f64>,
+    /// Sky of the target in ADU
+    #[arg(long, value_name = "ADU")]
+    pub(crate) sky: Option<f64>,
+    /// Change of the target's sky across the field in x, in ADU
+    #[arg(long, value_name = "ADU", allow_negative_numbers = true)]
+    pub(crate) sky_gradient_x: Option<f64>,
+    /// Change of the target's sky across the field in y, in ADU
+    #[arg(long, value_name = "ADU", allow_negative_numbers = true)]
+    pub(crate) sky_gradient_y: Option<f64>,
+    /// Gain in e⁻/ADU
+    #[arg(long)]
+    pub(crate) gain: Option<f64>,
+    /// Read noise in e⁻
+    #[arg(long)]
+    pub(crate) read_noise: Option<f64>,
+    /// How many target exposures the reference is the mean of
+    #[arg(long, value_name = "N")]
+    pub(crate) reference_depth: Option<f64>,
+    /// Number of variable stars
+    #[arg(long, value_name = "N")]
+    pub(crate) variables: Option<usize>,
+    /// Number of transients
+    #[arg(long, value_name = "N")]
+    pub(crate) transients: Option<usize>,
+    /// Number of cosmic rays in the target
+    #[arg(long, value_name = "N")]
+    pub(crate) cosmic_rays: Option<usize>,
+    /// Saturation level in ADU
+    #[arg(long, value_name = "ADU")]
+    pub(crate) saturation: Option<f64>,
+    /// Number of bad columns
+    #[arg(long, value_name = "N")]
+    pub(crate) bad_columns: Option<usize>,
+    /// Let the brightest star vary
+    #[arg(long)]
+    pub(crate) brightest_varies: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DemoArgs {
+    /// Folder for the images, the truth, the report and the figure
+    #[arg(short, long, value_name = "DIR", default_value = "dia-demo")]
+    pub(crate) output: PathBuf,
+    #[command(flatten)]
+    pub(crate) simulation: SimulationArgs,
+    #[command(flatten)]
+    pub(crate) run: RunArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct InfoArgs {
+    /// FITS files
+    #[arg(required = true)]
+    pub(crate) files: Vec<PathBuf>,
+}
+
+/// `--half-width`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum HalfWidth {
+    Auto,
+    Pixels(usize),
+}
+
+impl FromStr for HalfWidth {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "auto" {
+            return Ok(Self::Auto);
+        }
+        text.parse().map(Self::Pixels).map_err(|_| "expected a whole number of pixels or `auto`".into())
+    }
+}
+
+/// `--size`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Size {
+    pub(crate) height: usize,
+    pub(crate) width: usize,
+}
+
+impl FromStr for Size {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let number = |t: &str| t.parse::<usize>().map_err(|_| "expected SIDE or HEIGHTxWIDTH".to_string());
+        let (height, width) = text.split_once('x').unwrap_or((text, text));
+        Ok(Self { height: number(height)?, width: number(width)? })
+    }
+}
+
+/// A number, or the header keyword that holds it.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum NumberOrKeyword {
+    Number(f64),
+    Keyword(String),
+}
+
+fn positive(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(number) if number.is_finite() && number > 0.0 => Ok(number),
+        _ => Err("expected a positive number".into()),
+    }
+}
+
+fn positive_or_keyword(text: &str) -> Result<NumberOrKeyword, String> {
+    number_or_keyword(text, |number| number > 0.0, "positive")
+}
+
+fn not_negative_or_keyword(text: &str) -> Result<NumberOrKeyword, String> {
+    number_or_keyword(text, |number| number >= 0.0, "zero or positive")
+}
+
+fn number_or_keyword(
+    text: &str,
+    valid: impl Fn(f64) -> bool,
+    range: &str,
+) -> Result<NumberOrKeyword, String> {
+    match text.parse::<f64>() {
+        Ok(number) if number.is_finite() && valid(number) => Ok(NumberOrKeyword::Number(number)),
+        Ok(_) => Err(format!("a number given here must be {range}")),
+        Err(_) if text.trim().is_empty() => Err("expected a number or a header keyword".into()),
+        Err(_) => Ok(NumberOrKeyword::Keyword(text.to_string())),
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum KernelShapeArg {
+    Square,
+    Circle,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum BasisArg {
+    Delta,
+    Gauss,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LossArg {
+    Gaussian,
+    Huber,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum SolverArg {
+    Pcg,
+    Lsqr,
+    Cholesky,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Precision {
+    F32,
+    F64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum AlignArg {
+    Integer,
+    None,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum PsfArg {
+    Gaussian,
+    Moffat,
+}
+
+/// The name of a value as it is given on the command line.
+pub(crate) fn name_of(value: &impl ValueEnum) -> String {
+    value.to_possible_value().map_or_else(String::new, |v| v.get_name().to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::{Cli, HalfWidth, NumberOrKeyword, Size, not_negative_or_keyword, positive_or_keyword};
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn numbers_are_checked_and_other_words_are_keywords() {
+        assert_eq!(positive_or_keyword("1.9"), Ok(NumberOrKeyword::Number(1.9)));
+        assert_eq!(positive_or_keyword("EGAIN"), Ok(NumberOrKeyword::Keyword("EGAIN".into())));
+        assert!(positive_or_keyword("-1").is_err() && positive_or_keyword("nan").is_err());
+        assert!(positive_or_keyword("0").is_err() && not_negative_or_keyword("0").is_ok());
+        assert!("nine".parse::<HalfWidth>().is_err() && "-3".parse::<HalfWidth>().is_err());
+        assert_eq!("30x40".parse(), Ok(Size { height: 30, width: 40 }));
+    }
+}

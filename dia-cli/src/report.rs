@@ -1,0 +1,152 @@
+//! The report of a subtraction: a documented, versioned JSON document.
+
+use std::io::Write;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use serde::Serialize;
+
+use crate::input::Taken;
+
+/// Version of the report's schema: raised when a field changes its meaning or goes away. dia-cli/README.md describes the fields.
+pub(crate) const SCHEMA: u32 = 1;
+
+#[derive(Debug, Serialize)]
+pub(crate) struct Report {
+    pub(crate) schema: u32,
+    pub(crate) version: &'static str,
+    pub(crate) command: String,
+    pub(crate) output: String,
+    pub(crate) reference: Taken,
+    pub(crate) target: Taken,
+    pub(crate) photometric_scale: Value,
+    pub(crate) background: Background,
+    pub(crate) offset: OffsetReport,
+    pub(crate) seeing: Option<Seeing>,
+    pub(crate) half_width: usize,
+    pub(crate) kernel: KernelReport,
+    pub(crate) loss: String,
+    pub(crate) solver: SolverReport,
+    pub(crate) residuals: Residuals,
+    pub(crate) pixels: Pixels,
+    pub(crate) timings_s: Timings,
+    pub(crate) backend: &'static str,
+    pub(crate) precision: String,
+    pub(crate) threads: usize,
+}
+
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(crate) struct Value {
+    pub(crate) value: f64,
+    pub(crate) sigma: f64,
+}
+
+impl From<dia_solvers::Estimate> for Value {
+    fn from(estimate: dia_solvers::Estimate) -> Self {
+        Self { value: estimate.value, sigma: estimate.sigma }
+    }
+}
+
+#[derive(Debug, Serialize)]
+pub(crate) struct Background {
+    pub(crate) degree: usize,
+    /// ADU, over the reference without its sky.
+    pub(crate) coefficients: Vec<Value>,
+    /// ADU.
+    pub(crate) reference_sky: f64,
+}
+
+/// A star's place in the target minus its place in the reference, in pixels: whole pixels taken out before the fit.
+#[derive(Debug, Serialize)]
+pub(crate) struct OffsetReport {
+    pub(crate) dx: isize,
+    pub(crate) dy: isize,
+}
+
+/// FWHM in pixels.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(crate) struct Seeing {
+    pub(crate) reference_fwhm: f64,
+    pub(crate) target_fwhm: f64,
+}
+
+#[derive(Debug, Serialize)]
+pub(crate) struct KernelReport {
+    pub(crate) basis: String,
+    pub(crate) shape: String,
+    pub(crate) coefficients: usize,
+    /// What is left of the offset after whole pixels, in pixels.
+    pub(crate) centroid: Centroid,
+}
+
+#[derive(Debug, Serialize)]
+pub(crate) struct Centroid {
+    pub(crate) dx: f64,
+    pub(crate) dy: f64,
+}
+
+#[derive(Debug, Serialize)]
+pub(crate) struct SolverReport {
+    pub(crate) name: &'static str,
+    pub(crate) stop: &'static str,
+    pub(crate) passes: usize,
+    pub(crate) iterations: usize,
+    pub(crate) products: usize,
+    /// Distance from the minimum in σ.
+    pub(crate) optimality: f64,
+    pub(crate) tolerance: f64,
+}
+
+#[derive(Debug, Serialize)]
+pub(crate) struct Residuals {
+    pub(crate) mfb: f64,
+    pub(crate) mfv: f64,
+    pub(crate) robust_std: f64,
+    pub(crate) chi2_dof: f64,
+}
+
+#[derive(Debug, Serialize)]
+pub(crate) struct Pixels {
+    pub(crate) used: usize,
+    pub(crate) masked: usize,
+    /// How many pixels each mask plane has.
+    pub(crate) planes: std::collections::BTreeMap<String, usize>,
+}
+
+/// Wall-clock seconds.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub(crate) struct Timings {
+    pub(crate) read: f64,
+    pub(crate) prepare: f64,
+    pub(crate) fit: f64,
+    pub(crate) apply: f64,
+    pub(crate) write: f64,
+    pub(crate) total: f64,
+}
+
+/// Writes `document` as JSON to a temporary file, and renames it to `path`.
+pub(crate) fn write_json(path: &Path, document: &impl Serialize) -> Result<()> {
+    let json = serde_json::to_string_pretty(document)?;
+    let write = || -> std::io::Result<()> {
+        let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        // A device or a pipe is written to; only a regular file is replaced.
+        if path.metadata().is_ok_and(|m| !m.is_file()) {
+            return std::fs::OpenOptions::new().write(true).open(path)?.write_all(json.as_bytes());
+        }
+        let mut builder = tempfile::Builder::new();
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt;
+            builder.permissions(std::fs::Permissions::from_mode(0o666));
+        }
+        let mut file = builder.tempfile_in(folder)?;
+        file.write_all(json.as_bytes())?;
+        file.write_all(b"\n")?;
+        file.as_file().sync_all()?;
+        file.persist(path)?;
+        Ok(())
+    };
+    write().with_context(|| {
+        format!("cannot write {}; check that its folder exists and has space", path.display())
+    })
+}

@@ -1,0 +1,393 @@
+//! `dia subtract`.
+
+use std::io::IsTerminal;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use dia_core::{
+    Design, GaussianTerm, ImageView, KernelBasis, KernelShape, KernelSupport, Loss, MaskPlanes,
+    OperatorError, seeing,
+};
+use dia_fft::FftDesignMatrix;
+use dia_solvers::{
+    Difference, FitOptions, Prepared, Progress, Solver, difference, fit, variance_design,
+};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use crate::align::align;
+use crate::args::{
+    BasisArg, HalfWidth, KernelShapeArg, LossArg, ModelArgs, NoiseArgs, Precision, RunArgs,
+    SolverArg, SubtractArgs, name_of,
+};
+use crate::figure::{self, Marker};
+use crate::fits::FitsSpec;
+use crate::input::{Input, Options, Real, Role};
+use crate::output::{self, Described};
+use crate::report::{
+    Background, Centroid, KernelReport, OffsetReport, Pixels, Report, Residuals, SCHEMA, Seeing,
+    SolverReport, Timings, write_json,
+};
+
+/// Largest half-width that `auto` chooses: beyond it, unknowns are too many for most images.
+const LARGEST_AUTO: usize = 20;
+
+/// Runs the command.
+pub(crate) fn run(args: &SubtractArgs, command_line: &[String]) -> Result<()> {
+    let job = Job {
+        reference: &args.reference,
+        target: &args.target,
+        output: &args.output,
+        report: args.report.as_deref(),
+        figure: args.figure.as_deref(),
+        markers: &[],
+        model: &args.model,
+        noise: &args.noise,
+        run: &args.run,
+        command_line,
+    };
+    set_threads(&args.run)?;
+    job.run().map(|_| ())
+}
+
+/// Makes the global thread pool.
+pub(crate) fn set_threads(run: &RunArgs) -> Result<()> {
+    let threads = run.threads.map_or(0, usize::from);
+    rayon::ThreadPoolBuilder::new()
+        .num_threads(threads)
+        .build_global()
+        .context("cannot start the threads; give a smaller --threads")
+}
+
+/// One subtraction, from files to files.
+pub(crate) struct Job<'a> {
+    pub(crate) reference: &'a FitsSpec,
+    pub(crate) target: &'a FitsSpec,
+    pub(crate) output: &'a Path,
+    pub(crate) report: Option<&'a Path>,
+    pub(crate) figure: Option<&'a Path>,
+    /// What to mark in the figure.
+    pub(crate) markers: &'a [Marker],
+    pub(crate) model: &'a ModelArgs,
+    pub(crate) noise: &'a NoiseArgs,
+    pub(crate) run: &'a RunArgs,
+    pub(crate) command_line: &'a [String],
+}
+
+/// The difference in single precision, for what comes after.
+pub(crate) struct Done {
+    pub(crate) difference: Difference<f32>,
+    pub(crate) report: Report,
+}
+
+impl Job<'_> {
+    /// Reads, fits, subtracts and writes.
+    pub(crate) fn run(&self) -> Result<Done> {
+        match self.model.precision {
+            Precision::F32 => self.run_in::<f32>(),
+            Precision::F64 => self.run_in::<f64>(),
+        }
+    }
+
+    fn run_in<T: Real>(&self) -> Result<Done> {
+        let start = Instant::now();
+        let mut timings = Timings::default();
+        let mut clock = Clock(start);
+        let mut reference =
+            Input::<T>::read(self.reference, &Options::new(self.noise, Role::Reference))?;
+        let target = Input::<T>::read(self.target, &Options::new(self.noise, Role::Target))?;
+        if self.run.verbose {
+            eprintln!("reference {}", reference.taken.summary());
+            eprintln!("target    {}", target.taken.summary());
+        }
+        timings.read = clock.lap();
+
+        let shift = align(&mut reference, &target, self.model.align)?;
+        let seeing = measure_seeing(&reference, &target);
+        let half_width = self.half_width(&reference, &target, seeing)?;
+        let (height, width) = target.image.view().shape();
+        let subtracting = || {
+            format!("cannot subtract {} from {}", reference.taken.image, target.taken.image)
+        };
+        let degree = usize::from(self.model.background_degree);
+        let design = Design::new(height, width, self.basis(half_width), Some(degree))
+            .with_context(subtracting)?;
+        let mut prepared = Prepared::new(&reference.exposure(), &target.exposure(), design, true)
+            .with_context(subtracting)?;
+        let operator = |image: ImageView<'_, T>, design: Design| -> Result<_, OperatorError> {
+            FftDesignMatrix::new(image, design)
+        };
+        let a = operator(prepared.reference(), prepared.design().clone())?;
+        let variance = match prepared.reference_variance() {
+            Some(variance) => Some(operator(variance, variance_design(prepared.design())?)?),
+            None => None,
+        };
+        timings.prepare = clock.lap();
+
+        let mut bar = FitProgress::new(self.run);
+        let options = self.fit_options();
+        let fit = fit(&mut prepared, &a, variance.as_ref(), &options, &mut |p| bar.pass(p))
+            .with_context(subtracting)?;
+        bar.finish();
+        if !fit.outcome.stop.converged() {
+            bail!(
+                "{}: the fit ended ({}) after {} passes at {:.3} σ from the minimum, asked for was {} σ; \
+                 choose a smaller half-width, a larger --tolerance or --solver cholesky",
+                subtracting(),
+                fit.outcome.stop,
+                fit.outcome.passes,
+                fit.outcome.optimality,
+                options.tolerance
+            );
+        }
+        timings.fit = clock.lap();
+        let difference = difference(&prepared, &a, fit).with_context(subtracting)?;
+        timings.apply = clock.lap();
+
+        let mut report = Report {
+            schema: SCHEMA,
+            version: env!("CARGO_PKG_VERSION"),
+            command: self.command_line.join(" "),
+            output: self.output.display().to_string(),
+            photometric_scale: difference.photometric_scale.into(),
+            background: Background {
+                degree,
+                coefficients: difference.background.iter().map(|b| (*b).into()).collect(),
+                reference_sky: difference.reference_sky,
+            },
+            offset: OffsetReport { dx: shift.dx, dy: shift.dy },
+            seeing,
+            half_width,
+            kernel: KernelReport {
+                basis: name_of(&self.model.basis),
+                shape: name_of(&self.model.kernel_shape),
+                coefficients: prepared.design().basis().len(),
+                centroid: {
+                    let (dy, dx) = difference.kernel.centroid();
+                    Centroid { dx, dy }
+                },
+            },
+            loss: name_of(&self.model.loss),
+            solver: SolverReport {
+                name: options.solver.name(),
+                stop: difference.outcome.stop.name(),
+                passes: difference.outcome.passes,
+                iterations: difference.outcome.iterations,
+                products: difference.outcome.products,
+                optimality: difference.outcome.optimality,
+                tolerance: options.tolerance,
+            },
+            residuals: Residuals {
+                mfb: difference.residuals.mfb,
+                mfv: difference.residuals.mfv,
+                robust_std: difference.residuals.robust_std,
+                chi2_dof: difference.residuals.chi2_dof,
+            },
+            pixels: Pixels {
+                used: difference.residuals.used,
+                masked: height * width - difference.residuals.used,
+                planes: MaskPlanes::all()
+                    .iter_names()
+                    .map(|(name, plane)| (name.to_lowercase(), difference.mask.count(plane)))
+                    .filter(|(_, count)| *count > 0)
+                    .collect(),
+            },
+            timings_s: timings,
+            backend: "cpu",
+            precision: name_of(&self.model.precision),
+            threads: rayon::current_num_threads(),
+            reference: reference.taken.clone(),
+            target: target.taken.clone(),
+        };
+        output::write(
+            self.output,
+            &Described { difference: &difference, target_header: &target.header, report: &report },
+        )?;
+        report.timings_s.write = clock.lap();
+        report.timings_s.total = start.elapsed().as_secs_f64();
+        let done =
+            Done { difference: narrow(&difference), report };
+        if let Some(path) = self.figure {
+            let heading = heading(&done.report);
+            let images = [reference.image.map(narrow_pixel), target.image.map(narrow_pixel)];
+            figure::subtraction(path, &heading, &images, &done.difference, self.markers)?;
+        }
+        if let Some(path) = self.report {
+            write_json(path, &done.report)?;
+        }
+        if !self.run.quiet {
+            println!("{}", summary(&done.report));
+        }
+        Ok(done)
+    }
+
+    fn half_width<T: Real>(
+        &self,
+        reference: &Input<T>,
+        target: &Input<T>,
+        seeing: Option<Seeing>,
+    ) -> Result<usize> {
+        match self.model.half_width {
+            HalfWidth::Pixels(half_width) => Ok(half_width),
+            HalfWidth::Auto => {
+                let seeing = seeing.with_context(|| {
+                    format!(
+                        "the seeing of {} and {} cannot be measured: too few usable stars; give --half-width N, about twice \
+                         the FWHM of the stars in pixels",
+                        reference.taken.image, target.taken.image
+                    )
+                })?;
+                let widest = seeing.reference_fwhm.max(seeing.target_fwhm);
+                Ok(((2.0 * widest).ceil() as usize).clamp(3, LARGEST_AUTO))
+            }
+        }
+    }
+
+    fn basis(&self, half_width: usize) -> KernelBasis {
+        let shape = match self.model.kernel_shape {
+            KernelShapeArg::Square => KernelShape::Square,
+            KernelShapeArg::Circle => KernelShape::Circle,
+        };
+        match self.model.basis {
+            BasisArg::Delta => KernelBasis::Delta(KernelSupport::new(half_width, shape)),
+            BasisArg::Gauss => {
+                KernelBasis::gaussian_polynomials(half_width, shape, &GaussianTerm::HOTPANTS)
+            }
+        }
+    }
+
+    fn fit_options(&self) -> FitOptions {
+        FitOptions {
+            loss: match self.model.loss {
+                LossArg::Gaussian => Loss::Gaussian,
+                LossArg::Huber => Loss::HUBER,
+            },
+            solver: match self.model.solver {
+                SolverArg::Pcg => Solver::Pcg,
+                SolverArg::Lsqr => Solver::Lsqr,
+                SolverArg::Cholesky => Solver::Cholesky,
+            },
+            tolerance: self.model.tolerance,
+            ..FitOptions::default()
+        }
+    }
+}
+
+/// The seeing of both images, if it can be measured.
+fn measure_seeing<T: Real>(reference: &Input<T>, target: &Input<T>) -> Option<Seeing> {
+    let fwhm = |input: &Input<T>| {
+        seeing::measure(input.image.view(), &input.unusable()).map(|seeing| seeing.fwhm)
+    };
+    Some(Seeing { reference_fwhm: fwhm(reference)?, target_fwhm: fwhm(target)? })
+}
+
+fn narrow_pixel<T: Real>(value: T) -> f32 {
+    value.widen() as f32
+}
+
+fn narrow<T: Real>(difference: &Difference<T>) -> Difference<f32> {
+    Difference {
+        difference: difference.difference.map(narrow_pixel),
+        variance: difference.variance.map(narrow_pixel),
+        model: difference.model.map(narrow_pixel),
+        mask: difference.mask.clone(),
+        kernel: difference.kernel.clone(),
+        photometric_scale: difference.photometric_scale,
+        background: difference.background.clone(),
+        reference_sky: difference.reference_sky,
+        outcome: difference.outcome,
+        residuals: difference.residuals,
+    }
+}
+
+fn heading(report: &Report) -> String {
+    format!(
+        "dia {} · P = {:.4} ± {:.4} · χ²/dof = {:.3} · robust σ(D/σ) = {:.3} · {} × {} kernel",
+        report.version,
+        report.photometric_scale.value,
+        report.photometric_scale.sigma,
+        report.residuals.chi2_dof,
+        report.residuals.robust_std,
+        2 * report.half_width + 1,
+        2 * report.half_width + 1,
+    )
+}
+
+fn summary(report: &Report) -> String {
+    let Report { photometric_scale: scale, background, residuals, pixels, solver, .. } = report;
+    let sky = background.coefficients.first().map_or(String::new(), |b| {
+        format!(", background {:.2} ± {:.2} ADU", b.value, b.sigma)
+    });
+    format!(
+        "photometric scale {:.5} ± {:.5}{sky}, offset dx {} dy {}, half-width {}\n\
+         residuals: mean {:+.4}, variance {:.4}, robust std {:.4}, χ²/dof {:.4}; {} pixels used, {} masked\n\
+         {} {}: {} passes, {} iterations, {} products, {:.4} σ from the minimum; {:.3} s in all, fit {:.3} s, {} threads\n\
+         wrote {}",
+        scale.value,
+        scale.sigma,
+        report.offset.dx,
+        report.offset.dy,
+        report.half_width,
+        residuals.mfb,
+        residuals.mfv,
+        residuals.robust_std,
+        residuals.chi2_dof,
+        pixels.used,
+        pixels.masked,
+        solver.name,
+        solver.stop,
+        solver.passes,
+        solver.iterations,
+        solver.products,
+        solver.optimality,
+        report.timings_s.total,
+        report.timings_s.fit,
+        report.threads,
+        report.output,
+    )
+}
+
+/// Wall-clock time since the last call.
+struct Clock(Instant);
+
+impl Clock {
+    fn lap(&mut self) -> f64 {
+        let now = Instant::now();
+        let seconds = (now - self.0).as_secs_f64();
+        self.0 = now;
+        seconds
+    }
+}
+
+/// A spinner with the distance from the minimum; nothing unless the terminal shows it.
+struct FitProgress {
+    bar: ProgressBar,
+    verbose: bool,
+}
+
+impl FitProgress {
+    fn new(run: &RunArgs) -> Self {
+        let hidden = run.quiet || run.verbose || !std::io::stderr().is_terminal();
+        let target =
+            if hidden { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
+        let bar = ProgressBar::with_draw_target(None, target);
+        bar.set_style(ProgressStyle::default_spinner());
+        bar.enable_steady_tick(Duration::from_millis(100));
+        Self { bar, verbose: run.verbose }
+    }
+
+    fn pass(&mut self, progress: Progress) {
+        let Progress { pass, optimality, products } = progress;
+        let text =
+            format!("fitting: pass {pass}, {products} products, {optimality:.3} σ from the minimum");
+        if self.verbose {
+            eprintln!("{text}");
+        } else {
+            self.bar.set_message(text);
+        }
+    }
+
+    fn finish(&self) {
+        self.bar.finish_and_clear();
+    }
+}
