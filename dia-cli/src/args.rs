@@ -76,7 +76,7 @@ pub(crate) struct ModelArgs {
     pub(crate) basis: BasisArg,
 
     /// Total degree of the differential background's polynomial
-    #[arg(long, value_name = "D", default_value_t = 0,
+    #[arg(long, value_name = "D", default_value_t = 1,
         value_parser = clap::value_parser!(u8).range(0..=dia_core::MAX_DEGREE as i64))]
     pub(crate) background_degree: u8,
 
@@ -283,7 +283,9 @@ impl FromStr for HalfWidth {
         if text == "auto" {
             return Ok(Self::Auto);
         }
-        text.parse().map(Self::Pixels).map_err(|_| "expected a whole number of pixels or `auto`".into())
+        text.parse()
+            .map(Self::Pixels)
+            .map_err(|_| "expected a whole number of pixels or `auto`".into())
     }
 }
 
@@ -298,7 +300,8 @@ impl FromStr for Size {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let number = |t: &str| t.parse::<usize>().map_err(|_| "expected SIDE or HEIGHTxWIDTH".to_string());
+        let number =
+            |t: &str| t.parse::<usize>().map_err(|_| "expected SIDE or HEIGHTxWIDTH".to_string());
         let (height, width) = text.split_once('x').unwrap_or((text, text));
         Ok(Self { height: number(height)?, width: number(width)? })
     }
@@ -391,7 +394,9 @@ pub(crate) fn name_of(value: &impl ValueEnum) -> String {
 mod tests {
     use clap::CommandFactory;
 
-    use super::{Cli, HalfWidth, NumberOrKeyword, Size, not_negative_or_keyword, positive_or_keyword};
+    use super::{
+        Cli, HalfWidth, NumberOrKeyword, Size, not_negative_or_keyword, positive_or_keyword,
+    };
 
     #[test]
     fn the_command_line_is_consistent() {

@@ -136,10 +136,8 @@ fn against_truth(pair: &SimulatedPair, done: &Done) -> String {
     let unexplained = found.iter().filter(|source| {
         let reach = truth.options.target_fwhm;
         let event = truth.events.iter().any(|e| distance(source, e.x, e.y) <= reach);
-        let cosmic_ray = truth
-            .cosmic_rays
-            .iter()
-            .any(|c| distance(source, c.x as f64, c.y as f64) <= reach);
+        let cosmic_ray =
+            truth.cosmic_rays.iter().any(|c| distance(source, c.x as f64, c.y as f64) <= reach);
         !event && !cosmic_ray
     });
     let events_found = truth.events.iter().filter(|e| near(e)).count();

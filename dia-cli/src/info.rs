@@ -4,9 +4,7 @@ use anyhow::Result;
 
 use crate::args::InfoArgs;
 use crate::fits::{FitsFile, Hdu};
-use crate::input::{
-    GAIN_KEYWORDS, READ_NOISE_KEYWORDS, SATURATION_KEYWORDS, named_bits, plane_of,
-};
+use crate::input::{GAIN_KEYWORDS, READ_NOISE_KEYWORDS, SATURATION_KEYWORDS, named_bits, plane_of};
 
 /// Prints it for each file.
 pub(crate) fn run(args: &InfoArgs) -> Result<()> {
@@ -58,7 +56,11 @@ fn describe(file: &FitsFile, hdu: &Hdu) -> Result<()> {
         let image = dia_core::Image::from_vec(image.height, image.width, image.pixels)?;
         let mut mask = dia_core::Mask::good(image.height(), image.width());
         mask.merge(image.pixels().iter().map(|v| {
-            if v.is_finite() { dia_core::MaskPlanes::empty() } else { dia_core::MaskPlanes::NO_DATA }
+            if v.is_finite() {
+                dia_core::MaskPlanes::empty()
+            } else {
+                dia_core::MaskPlanes::NO_DATA
+            }
         }));
         if let Some(seeing) = dia_core::seeing::measure(image.view(), &mask) {
             println!("      seeing: FWHM {:.2} px from {} stars", seeing.fwhm, seeing.stars);

@@ -157,7 +157,10 @@ impl<T: Real> Input<T> {
         let lookup = |keyword: &str| {
             hdu.header.get_f64(keyword).or_else(|| file.hdus()[0].header.get_f64(keyword))
         };
-        let find = |option: Option<&NumberOrKeyword>, usual: &[&str], what: &str| -> Result<Option<Provenance>> {
+        let find = |option: Option<&NumberOrKeyword>,
+                    usual: &[&str],
+                    what: &str|
+         -> Result<Option<Provenance>> {
             match option {
                 Some(NumberOrKeyword::Number(value)) => {
                     Ok(Some(Provenance { value: *value, source: "option".into() }))
@@ -182,26 +185,33 @@ impl<T: Real> Input<T> {
         // A file with planes named MASK and VARIANCE beside the image brings its own.
         let sibling = |name: &str| {
             let named = |hdu: &&fits::Hdu| {
-                hdu.index != index && hdu.name().as_deref() == Some(name) && hdu.shape() == Some(shape)
+                hdu.index != index
+                    && hdu.name().as_deref() == Some(name)
+                    && hdu.shape() == Some(shape)
             };
             file.hdus().iter().find(named).map(|hdu| hdu.index)
         };
         let (mut mask, mut mask_source) = (None, None);
         if let Some(spec) = options.mask {
-            let (file, index) = spec.open_selected().with_context(|| format!("cannot open the {role} mask"))?;
-            (mask, mask_source) = (Some(read_mask(&file, index, shape)?), Some(label(&file, index)?));
+            let (file, index) =
+                spec.open_selected().with_context(|| format!("cannot open the {role} mask"))?;
+            (mask, mask_source) =
+                (Some(read_mask(&file, index, shape)?), Some(label(&file, index)?));
         } else if let Some(index) = sibling("MASK") {
-            (mask, mask_source) = (Some(read_mask(&file, index, shape)?), Some(label(&file, index)?));
+            (mask, mask_source) =
+                (Some(read_mask(&file, index, shape)?), Some(label(&file, index)?));
         }
         let (mut variance, mut variance_source) = (None, None);
         if let Some(spec) = options.variance {
             let (file, index) =
                 spec.open_selected().with_context(|| format!("cannot open the {role} variance"))?;
-            (variance, variance_source) = (Some(read_plane::<T>(&file, index, shape)?), Some(label(&file, index)?));
+            (variance, variance_source) =
+                (Some(read_plane::<T>(&file, index, shape)?), Some(label(&file, index)?));
         } else if options.gain.is_none()
             && let Some(index) = sibling("VARIANCE")
         {
-            (variance, variance_source) = (Some(read_plane::<T>(&file, index, shape)?), Some(label(&file, index)?));
+            (variance, variance_source) =
+                (Some(read_plane::<T>(&file, index, shape)?), Some(label(&file, index)?));
         }
 
         let mut taken = Taken {
@@ -267,8 +277,7 @@ impl<T: Real> Input<T> {
     /// Mask, saturated and non-finite pixels together.
     pub(crate) fn unusable(&self) -> Mask {
         let view = self.image.view();
-        let mut mask =
-            self.mask.clone().unwrap_or_else(|| Mask::good(view.height(), view.width()));
+        let mut mask = self.mask.clone().unwrap_or_else(|| Mask::good(view.height(), view.width()));
         let saturation = self.saturation.unwrap_or(f64::INFINITY);
         mask.merge(view.pixels().iter().map(|value| {
             let value = value.widen();
@@ -321,7 +330,12 @@ fn read_plane<T: Real>(file: &FitsFile, index: usize, shape: (usize, usize)) -> 
     Ok(plane)
 }
 
-fn check_shape(file: &FitsFile, index: usize, got: (usize, usize), image: (usize, usize)) -> Result<()> {
+fn check_shape(
+    file: &FitsFile,
+    index: usize,
+    got: (usize, usize),
+    image: (usize, usize),
+) -> Result<()> {
     if got != image {
         bail!(
             "{} has {} × {} pixels (rows × columns), its image {} × {}; give a plane of the image's size",

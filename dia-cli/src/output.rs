@@ -6,7 +6,7 @@ use anyhow::Result;
 use dia_core::{Mask, MaskPlanes};
 use dia_solvers::Difference;
 
-use crate::fits::{self, Header, HduData, HduOut, Value};
+use crate::fits::{self, HduData, HduOut, Header, Value};
 use crate::input::{Provenance, Real};
 use crate::report::Report;
 
@@ -21,7 +21,8 @@ pub(crate) struct Described<'a, T> {
 pub(crate) fn write<T: Real>(path: &Path, described: &Described<'_, T>) -> Result<()> {
     let difference = described.difference;
     let (height, width) = difference.difference.view().shape();
-    let plane = |header, name, pixels| HduOut { name, header, image: Some((height, width, pixels)) };
+    let plane =
+        |header, name, pixels| HduOut { name, header, image: Some((height, width, pixels)) };
 
     let primary = primary_header(described);
     let wcs = world_coordinates(described.target_header);
@@ -82,16 +83,32 @@ fn primary_header<T: Real>(described: &Described<'_, T>) -> Header {
     set("DIAVERS", report.version.into(), "version of dia");
     set("DIAREF", report.reference.image.as_str().into(), "reference image");
     set("DIATGT", report.target.image.as_str().into(), "target image");
-    set("DIAPHSC", report.photometric_scale.value.into(), "photometric scale P: target per reference ADU");
+    set(
+        "DIAPHSC",
+        report.photometric_scale.value.into(),
+        "photometric scale P: target per reference ADU",
+    );
     set("DIAPHSE", report.photometric_scale.sigma.into(), "standard deviation of P");
     set("DIABDEG", count(report.background.degree), "degree of the background polynomial");
     for (j, b) in report.background.coefficients.iter().enumerate() {
         set(&format!("DIABG{j}"), b.value.into(), "[adu] background, Legendre coefficient");
         set(&format!("DIABE{j}"), b.sigma.into(), "[adu] its standard deviation");
     }
-    set("DIARSKY", report.background.reference_sky.into(), "[adu] sky subtracted from the reference");
-    set("DIADX", Value::Integer(report.offset.dx as i64), "[pix] offset taken out, target minus reference");
-    set("DIADY", Value::Integer(report.offset.dy as i64), "[pix] offset taken out, target minus reference");
+    set(
+        "DIARSKY",
+        report.background.reference_sky.into(),
+        "[adu] sky subtracted from the reference",
+    );
+    set(
+        "DIADX",
+        Value::Integer(report.offset.dx as i64),
+        "[pix] offset taken out, target minus reference",
+    );
+    set(
+        "DIADY",
+        Value::Integer(report.offset.dy as i64),
+        "[pix] offset taken out, target minus reference",
+    );
     set("DIAKDX", report.kernel.centroid.dx.into(), "[pix] centroid of the kernel");
     set("DIAKDY", report.kernel.centroid.dy.into(), "[pix] centroid of the kernel");
     if let Some(seeing) = report.seeing {
@@ -120,7 +137,11 @@ fn primary_header<T: Real>(described: &Described<'_, T>) -> Header {
     for (letter, name, taken) in images {
         let mut number = |keyword: &str, p: &Option<Provenance>, what: &str| {
             if let Some(p) = p {
-                set(&format!("DIA{letter}{keyword}"), p.value.into(), &format!("{what} of the {name}"));
+                set(
+                    &format!("DIA{letter}{keyword}"),
+                    p.value.into(),
+                    &format!("{what} of the {name}"),
+                );
             }
         };
         number("GAIN", &taken.gain, "[electron/adu] gain");
@@ -138,12 +159,14 @@ fn count(number: usize) -> Value {
 /// The cards of the world coordinate system, for the other planes.
 fn world_coordinates(header: &Header) -> Header {
     const PREFIXES: [&str; 21] = [
-        "WCSAXES", "WCSNAME", "CTYPE", "CRVAL", "CRPIX", "CDELT", "CROTA", "CUNIT", "CD1_", "CD2_", "PC1_",
-        "PC2_", "PV1_", "PV2_", "LONPOLE", "LATPOLE", "RADESYS", "EQUINOX", "A_", "B_", "AP_",
+        "WCSAXES", "WCSNAME", "CTYPE", "CRVAL", "CRPIX", "CDELT", "CROTA", "CUNIT", "CD1_", "CD2_",
+        "PC1_", "PC2_", "PV1_", "PV2_", "LONPOLE", "LATPOLE", "RADESYS", "EQUINOX", "A_", "B_",
+        "AP_",
     ];
     let mut wcs = Header::new();
     for keyword in header.keywords() {
-        let wanted = PREFIXES.iter().any(|prefix| keyword.starts_with(prefix)) || keyword.starts_with("BP_");
+        let wanted =
+            PREFIXES.iter().any(|prefix| keyword.starts_with(prefix)) || keyword.starts_with("BP_");
         if let Some((value, comment)) = header.get(&keyword).filter(|_| wanted) {
             wcs.set(&keyword, value, &comment);
         }

@@ -7,7 +7,7 @@ use dia_core::simulate::{Psf, SimulatedPair, SimulationOptions, simulate};
 use dia_core::{CcdNoise, Image, Mask, Pixel};
 
 use crate::args::{PsfArg, SimulateArgs, SimulationArgs};
-use crate::fits::{self, Header, HduData, HduOut};
+use crate::fits::{self, HduData, HduOut, Header};
 use crate::output::{mask_bits, name_planes};
 use crate::report::write_json;
 
@@ -101,13 +101,24 @@ pub(crate) fn write(pair: &SimulatedPair, files: &Files, folder: &Path) -> Resul
         write_image(path, &header, image, Some(mask))
     };
     let (reference, target) = (options.reference_noise(), options.target_noise());
-    image(&files.reference, &pair.reference, &pair.reference_mask, reference, options.reference_fwhm)?;
+    image(
+        &files.reference,
+        &pair.reference,
+        &pair.reference_mask,
+        reference,
+        options.reference_fwhm,
+    )?;
     image(&files.target, &pair.target, &pair.target_mask, target, options.target_fwhm)?;
     write_image(&files.model, &Header::new(), &pair.target_noiseless, None)?;
     write_json(&files.truth, &pair.truth)
 }
 
-fn write_image(path: &Path, header: &Header, image: &Image<f64>, mask: Option<&Mask>) -> Result<()> {
+fn write_image(
+    path: &Path,
+    header: &Header,
+    image: &Image<f64>,
+    mask: Option<&Mask>,
+) -> Result<()> {
     let (height, width) = image.view().shape();
     let pixels: Vec<f32> = image.pixels().iter().map(|v| v.widen() as f32).collect();
     let bits: Vec<i16>;

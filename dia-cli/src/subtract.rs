@@ -106,9 +106,8 @@ impl Job<'_> {
         let seeing = measure_seeing(&reference, &target);
         let half_width = self.half_width(&reference, &target, seeing)?;
         let (height, width) = target.image.view().shape();
-        let subtracting = || {
-            format!("cannot subtract {} from {}", reference.taken.image, target.taken.image)
-        };
+        let subtracting =
+            || format!("cannot subtract {} from {}", reference.taken.image, target.taken.image);
         let degree = usize::from(self.model.background_degree);
         let design = Design::new(height, width, self.basis(half_width), Some(degree))
             .with_context(subtracting)?;
@@ -205,8 +204,7 @@ impl Job<'_> {
         )?;
         report.timings_s.write = clock.lap();
         report.timings_s.total = start.elapsed().as_secs_f64();
-        let done =
-            Done { difference: narrow(&difference), report };
+        let done = Done { difference: narrow(&difference), report };
         if let Some(path) = self.figure {
             let heading = heading(&done.report);
             let images = [reference.image.map(narrow_pixel), target.image.map(narrow_pixel)];
@@ -315,9 +313,10 @@ fn heading(report: &Report) -> String {
 
 fn summary(report: &Report) -> String {
     let Report { photometric_scale: scale, background, residuals, pixels, solver, .. } = report;
-    let sky = background.coefficients.first().map_or(String::new(), |b| {
-        format!(", background {:.2} ± {:.2} ADU", b.value, b.sigma)
-    });
+    let sky = background
+        .coefficients
+        .first()
+        .map_or(String::new(), |b| format!(", background {:.2} ± {:.2} ADU", b.value, b.sigma));
     format!(
         "photometric scale {:.5} ± {:.5}{sky}, offset dx {} dy {}, half-width {}\n\
          residuals: mean {:+.4}, variance {:.4}, robust std {:.4}, χ²/dof {:.4}; {} pixels used, {} masked\n\
@@ -378,8 +377,9 @@ impl FitProgress {
 
     fn pass(&mut self, progress: Progress) {
         let Progress { pass, optimality, products } = progress;
-        let text =
-            format!("fitting: pass {pass}, {products} products, {optimality:.3} σ from the minimum");
+        let text = format!(
+            "fitting: pass {pass}, {products} products, {optimality:.3} σ from the minimum"
+        );
         if self.verbose {
             eprintln!("{text}");
         } else {

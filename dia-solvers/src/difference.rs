@@ -108,6 +108,7 @@ fn statistics(z: Vec<f64>, unknowns: usize) -> ResidualStatistics {
     let mfb = sum(&|z| z) / count;
     let mfv = sum(&|z| (z - mfb).powi(2)) / (count - 1.0);
     let chi2_dof = sum(&|z| z * z) / (count - unknowns as f64);
-    let robust_std = robust::median_and_scatter(z.into_iter()).map_or(f64::NAN, |(_, scatter)| scatter);
+    let robust_std =
+        robust::median_and_scatter(z.into_iter()).map_or(f64::NAN, |(_, scatter)| scatter);
     ResidualStatistics { used, mfb, mfv, robust_std, chi2_dof }
 }

@@ -10,9 +10,11 @@
 use std::fmt;
 
 use dia_core::{
-    DataVector, DesignMatrix, Kernel, Loss, ModelError, Noise, Photon, ResidualSums, Reweight,
+    DataVector, DesignMatrix, Kernel, Loss, ModelError, Noise, Photon, Pixel, ResidualSums,
+    Reweight,
 };
 
+use crate::anderson::Anderson;
 use crate::cg::{axpy, dot};
 use crate::gram::DesignRows;
 use crate::weighted::WeightedWorkspace;
@@ -186,19 +188,26 @@ pub fn fit<A: DesignMatrix>(
         products: 0,
         optimality: f64::INFINITY,
     };
+    // The first weights, those of the data, differ from later ones, which change little. A direct solver needs the factor of
+    // the later ones; an iterative one gains a few products by it, which on small images cost less than the factor.
+    let factored_passes = match &sample {
+        _ if fixed_weights => 1,
+        Some(sample) if a.nrows() < 64 * sample.rows().len() => 1,
+        _ => 2,
+    };
     let mut preconditioner = None;
-    let mut stalled = 0;
+    // Products of this precision cannot follow the gradient further than a small multiple of its first value.
+    let rounding = <A::Pixel as num_traits::Float>::epsilon().widen();
+    let (mut first, mut stalled) = (None, 0);
+    let mut anderson = Anderson::default();
     loop {
         // g = Aᵀ W (I − M)
         state.normal.data.axpby(1.0, &residual, 0.0)?;
         state.normal.data.multiply(&weights)?;
         a.apply_adjoint(&state.normal.data, &mut g, &mut state.normal.operator)?;
         outcome.products += 1;
-        // The weights of the first two passes differ much, those of later ones little: the second factor serves them all.
         let p: &Cholesky = match preconditioner.take() {
-            Some(p) if outcome.passes >= 2 || (fixed_weights && outcome.passes > 0) => {
-                preconditioner.insert(p)
-            }
+            Some(p) if outcome.passes >= factored_passes => preconditioner.insert(p),
             _ => preconditioner.insert(factor(prepared, a, sample.as_ref(), &weights)?),
         };
         p.solve(&g, &mut z);
@@ -219,7 +228,9 @@ pub fn fit<A: DesignMatrix>(
             break;
         }
         stalled = if outcome.optimality > 0.7 * before { stalled + 1 } else { 0 };
-        if stalled == 3 {
+        first.get_or_insert(outcome.optimality);
+        let floor = 100.0 * rounding * first.unwrap_or(0.0);
+        if stalled >= 3 && outcome.optimality <= floor {
             outcome.stop = StopReason::RoundingFloor;
             break;
         }
@@ -229,12 +240,21 @@ pub fn fit<A: DesignMatrix>(
 
         let accuracy = Accuracy {
             tolerance: 0.3 * tolerance,
-            // The next weights make the rest of the accuracy worthless.
-            relative: if fixed_weights { 0.0 } else { 0.1 },
+            // The first solve starts from nothing; the accuracy of later ones is worthless beyond what the next weights change.
+            relative: match outcome.passes {
+                _ if fixed_weights => 0.0,
+                0 => 0.01,
+                _ => 0.1,
+            },
         };
         let solved = state.solve(a, p, &weights, &residual, &g, &mut correction, accuracy)?;
         outcome.iterations += solved.iterations;
         outcome.products += solved.products;
+        // Across the change of weights in the first pass, or after a step that went astray, the past teaches nothing.
+        if outcome.passes < 2 || outcome.optimality > before {
+            anderson.restart();
+        }
+        anderson.accelerate(&x, &g, &mut correction);
         axpy(1.0, &correction, &mut x);
         outcome.passes += 1;
 

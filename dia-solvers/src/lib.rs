@@ -19,6 +19,7 @@
 //! Solvers know no back end and no file format; back ends know no solver. All solvers stop on the optimality
 //! √(gᵀP⁻¹g), the estimated distance from the minimum in σ.
 
+mod anderson;
 mod autocorrelation_gram;
 mod cg;
 mod cholesky;
