@@ -47,8 +47,8 @@ pub(crate) fn align<T: Real>(
     )
     .with_context(|| {
         format!(
-            "no offset between {} and {} can be found, for an image has no pixel above its sky; is it constant, or all \
-             masked? --align none skips this step",
+            "no offset between {} and {} can be found, for one of them has no pixel that stands out of its sky; is it a \
+             flat field or a bias? --align none skips this step",
             reference.taken.image, target.taken.image
         )
     })?;

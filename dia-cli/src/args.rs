@@ -64,7 +64,7 @@ pub(crate) struct SubtractArgs {
 #[command(next_help_heading = "Model and fit")]
 pub(crate) struct ModelArgs {
     /// Half-width of the kernel in pixels, or `auto`: twice the wider seeing FWHM of the two images
-    #[arg(long, value_name = "N|auto", default_value = "auto")]
+    #[arg(long, value_name = "N|auto", default_value = "auto", allow_negative_numbers = true)]
     pub(crate) half_width: HalfWidth,
 
     /// Outline of the kernel's free pixels
@@ -93,7 +93,7 @@ pub(crate) struct ModelArgs {
     pub(crate) precision: Precision,
 
     /// End the fit within this distance of the minimum, in σ
-    #[arg(long, value_name = "SIGMA", default_value_t = 0.01, value_parser = positive)]
+    #[arg(long, value_name = "SIGMA", default_value_t = 0.01, value_parser = positive, allow_negative_numbers = true)]
     pub(crate) tolerance: f64,
 
     /// Take out the whole-pixel offset between the images, found by cross-correlation (default, if they have one size;
@@ -109,37 +109,37 @@ pub(crate) struct ModelArgs {
 )]
 pub(crate) struct NoiseArgs {
     /// Gain of both images, in e⁻/ADU
-    #[arg(long, value_name = "VALUE", value_parser = positive_or_keyword)]
+    #[arg(long, value_name = "VALUE", value_parser = positive_or_keyword, allow_negative_numbers = true)]
     pub(crate) gain: Option<NumberOrKeyword>,
     /// Gain of the reference, in e⁻/ADU
-    #[arg(long, value_name = "VALUE", value_parser = positive_or_keyword)]
+    #[arg(long, value_name = "VALUE", value_parser = positive_or_keyword, allow_negative_numbers = true)]
     pub(crate) reference_gain: Option<NumberOrKeyword>,
     /// Gain of the target, in e⁻/ADU
-    #[arg(long, value_name = "VALUE", value_parser = positive_or_keyword)]
+    #[arg(long, value_name = "VALUE", value_parser = positive_or_keyword, allow_negative_numbers = true)]
     pub(crate) target_gain: Option<NumberOrKeyword>,
     /// Read noise of both images, in e⁻
-    #[arg(long, value_name = "VALUE", value_parser = not_negative_or_keyword)]
+    #[arg(long, value_name = "VALUE", value_parser = not_negative_or_keyword, allow_negative_numbers = true)]
     pub(crate) read_noise: Option<NumberOrKeyword>,
     /// Read noise of the reference, in e⁻
-    #[arg(long, value_name = "VALUE", value_parser = not_negative_or_keyword)]
+    #[arg(long, value_name = "VALUE", value_parser = not_negative_or_keyword, allow_negative_numbers = true)]
     pub(crate) reference_read_noise: Option<NumberOrKeyword>,
     /// Read noise of the target, in e⁻
-    #[arg(long, value_name = "VALUE", value_parser = not_negative_or_keyword)]
+    #[arg(long, value_name = "VALUE", value_parser = not_negative_or_keyword, allow_negative_numbers = true)]
     pub(crate) target_read_noise: Option<NumberOrKeyword>,
     /// Saturation level of both images, in ADU; pixels at or above it are masked
-    #[arg(long, value_name = "VALUE", value_parser = positive_or_keyword)]
+    #[arg(long, value_name = "VALUE", value_parser = positive_or_keyword, allow_negative_numbers = true)]
     pub(crate) saturation: Option<NumberOrKeyword>,
     /// Saturation level of the reference, in ADU
-    #[arg(long, value_name = "VALUE", value_parser = positive_or_keyword)]
+    #[arg(long, value_name = "VALUE", value_parser = positive_or_keyword, allow_negative_numbers = true)]
     pub(crate) reference_saturation: Option<NumberOrKeyword>,
     /// Saturation level of the target, in ADU
-    #[arg(long, value_name = "VALUE", value_parser = positive_or_keyword)]
+    #[arg(long, value_name = "VALUE", value_parser = positive_or_keyword, allow_negative_numbers = true)]
     pub(crate) target_saturation: Option<NumberOrKeyword>,
     /// Sky that was subtracted from the reference, in ADU; its photons still make noise
-    #[arg(long, value_name = "VALUE", value_parser = not_negative_or_keyword)]
+    #[arg(long, value_name = "VALUE", value_parser = not_negative_or_keyword, allow_negative_numbers = true)]
     pub(crate) reference_subtracted_sky: Option<NumberOrKeyword>,
     /// Sky that was subtracted from the target, in ADU
-    #[arg(long, value_name = "VALUE", value_parser = not_negative_or_keyword)]
+    #[arg(long, value_name = "VALUE", value_parser = not_negative_or_keyword, allow_negative_numbers = true)]
     pub(crate) target_subtracted_sky: Option<NumberOrKeyword>,
     /// Variance plane of the reference in ADU², FILE or FILE[EXT], instead of gain and read noise
     #[arg(long, value_name = "FILE[EXT]")]

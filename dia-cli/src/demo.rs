@@ -11,6 +11,7 @@ use crate::fits::FitsSpec;
 use crate::matched_filter::{PointSpread, Source, detect, measure};
 use crate::simulate::{Files, options, write};
 use crate::subtract::{Done, Job, set_threads};
+use crate::terminal::say;
 
 /// Significance of a detection.
 const THRESHOLD: f64 = 5.0;
@@ -22,11 +23,7 @@ pub(crate) fn run(args: &DemoArgs, command_line: &[String]) -> Result<()> {
     let pair = simulate(&options)?;
     let files = Files::within(&args.output);
     write(&pair, &files, &args.output)?;
-    let say = |text: String| {
-        if !args.run.quiet {
-            println!("{text}");
-        }
-    };
+    let say = |text: String| if args.run.quiet { Ok(()) } else { say(text) };
     say(format!(
         "simulated {} × {} pixels: {} stars, seeing {} → {} px, photometric scale {}, offset ({}, {}) px; {}",
         options.height,
@@ -38,7 +35,7 @@ pub(crate) fn run(args: &DemoArgs, command_line: &[String]) -> Result<()> {
         options.shift_x,
         options.shift_y,
         files.truth.display()
-    ));
+    ))?;
 
     let (output, report, figure) = (
         args.output.join("difference.fits"),
@@ -73,8 +70,8 @@ pub(crate) fn run(args: &DemoArgs, command_line: &[String]) -> Result<()> {
         command_line,
     }
     .run()?;
-    say(against_truth(&pair, &done));
-    say(format!("wrote {}, {}", report.display(), figure.display()));
+    say(against_truth(&pair, &done))?;
+    say(format!("wrote {}, {}", report.display(), figure.display()))?;
     Ok(())
 }
 

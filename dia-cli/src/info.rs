@@ -5,12 +5,13 @@ use anyhow::Result;
 use crate::args::InfoArgs;
 use crate::fits::{FitsFile, Hdu};
 use crate::input::{GAIN_KEYWORDS, READ_NOISE_KEYWORDS, SATURATION_KEYWORDS, named_bits, plane_of};
+use crate::terminal::say;
 
 /// Prints it for each file.
 pub(crate) fn run(args: &InfoArgs) -> Result<()> {
     for path in &args.files {
         let file = FitsFile::open(path)?;
-        println!("{}", path.display());
+        say(path.display())?;
         for hdu in file.hdus() {
             describe(&file, hdu)?;
         }
@@ -21,7 +22,7 @@ pub(crate) fn run(args: &InfoArgs) -> Result<()> {
 fn describe(file: &FitsFile, hdu: &Hdu) -> Result<()> {
     let axes: Vec<String> = hdu.axes.iter().map(u64::to_string).collect();
     let size = if axes.is_empty() { "no data".to_string() } else { axes.join(" × ") };
-    println!("  {}: {:?}, BITPIX {}, {size}", hdu.label(), hdu.kind, hdu.bitpix);
+    say(format!("  {}: {:?}, BITPIX {}, {size}", hdu.label(), hdu.kind, hdu.bitpix))?;
     for (what, keywords) in [
         ("gain", GAIN_KEYWORDS),
         ("read noise", READ_NOISE_KEYWORDS),
@@ -33,13 +34,13 @@ fn describe(file: &FitsFile, hdu: &Hdu) -> Result<()> {
     ] {
         let found = keywords.iter().find_map(|k| hdu.header.get(k).map(|(value, _)| (k, value)));
         if let Some((keyword, value)) = found {
-            println!("      {what}: {value} ({keyword})");
+            say(format!("      {what}: {value} ({keyword})"))?;
         }
     }
     let bits = named_bits(&hdu.header);
     for (bit, name) in &bits {
         let use_of = plane_of(name).map_or("ignored", |_| "masked");
-        println!("      mask bit {bit}: {name}, {use_of}");
+        say(format!("      mask bit {bit}: {name}, {use_of}"))?;
     }
     if hdu.shape().is_some() && bits.is_empty() {
         let image = file.read_image::<f64>(hdu.index)?;
@@ -49,9 +50,9 @@ fn describe(file: &FitsFile, hdu: &Hdu) -> Result<()> {
             .iter()
             .fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), v| (low.min(*v), high.max(*v)));
         if let Some((median, scatter)) = dia_core::robust::median_and_scatter(finite.into_iter()) {
-            println!(
+            say(format!(
                 "      pixels: minimum {low}, median {median}, robust scatter {scatter:.4}, maximum {high}, {blank} without value"
-            );
+            ))?;
         }
         let image = dia_core::Image::from_vec(image.height, image.width, image.pixels)?;
         let mut mask = dia_core::Mask::good(image.height(), image.width());
@@ -63,7 +64,7 @@ fn describe(file: &FitsFile, hdu: &Hdu) -> Result<()> {
             }
         }));
         if let Some(seeing) = dia_core::seeing::measure(image.view(), &mask) {
-            println!("      seeing: FWHM {:.2} px from {} stars", seeing.fwhm, seeing.stars);
+            say(format!("      seeing: FWHM {:.2} px from {} stars", seeing.fwhm, seeing.stars))?;
         }
     }
     Ok(())

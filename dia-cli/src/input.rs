@@ -1,5 +1,7 @@
 //! An image with all that belongs to it: pixels, mask, noise and saturation, from FITS files and command-line options.
 
+use std::collections::HashSet;
+
 use anyhow::{Context, Result, bail, ensure};
 use dia_core::{CcdNoise, Image, Mask, MaskPlanes, NoiseModel};
 use dia_solvers::Exposure;
@@ -151,12 +153,12 @@ impl<T: Real> Input<T> {
         let hdu = file.hdu(index)?;
         let mut header = file.hdu(0)?.header.clone();
         if index != 0 {
+            // The HDU's own header wins over the primary one.
+            let own: HashSet<String> = hdu.header.keywords().collect();
+            header.retain(|keyword| !own.contains(keyword));
             header.extend(&hdu.header);
         }
-        // The HDU's own header wins over the primary one.
-        let lookup = |keyword: &str| {
-            hdu.header.get_f64(keyword).or_else(|| file.hdus()[0].header.get_f64(keyword))
-        };
+        let lookup = |keyword: &str| header.get_f64(keyword);
         let find = |option: Option<&NumberOrKeyword>,
                     usual: &[&str],
                     what: &str|
@@ -167,9 +169,13 @@ impl<T: Real> Input<T> {
                 }
                 Some(NumberOrKeyword::Keyword(keyword)) => {
                     let value = lookup(keyword).with_context(|| {
+                        let path = file.path().display();
+                        let fault = header.get(keyword).map_or_else(
+                            || format!("no header keyword {keyword}"),
+                            |(value, _)| format!("{keyword} = {value} is not a number"),
+                        );
                         format!(
-                            "{}: no numeric header keyword {keyword} for the {what}; give a number or another keyword",
-                            file.path().display()
+                            "{path}: {fault} for the {what} of the {role}; give a number or another keyword"
                         )
                     })?;
                     Ok(Some(Provenance { value, source: format!("keyword {keyword}") }))
@@ -182,14 +188,21 @@ impl<T: Real> Input<T> {
         };
 
         let shape = image.view().shape();
-        // A file with planes named MASK and VARIANCE beside the image brings its own.
+        // A file with planes named MASK and VARIANCE beside the image brings its own; where it has several, EXTVER tells
+        // whose they are.
+        let version = |hdu: &fits::Hdu| hdu.header.get_i64("EXTVER").unwrap_or(1);
         let sibling = |name: &str| {
-            let named = |hdu: &&fits::Hdu| {
-                hdu.index != index
-                    && hdu.name().as_deref() == Some(name)
-                    && hdu.shape() == Some(shape)
+            let named = |other: &&fits::Hdu| {
+                other.index != index
+                    && other.name().as_deref() == Some(name)
+                    && other.shape() == Some(shape)
             };
-            file.hdus().iter().find(named).map(|hdu| hdu.index)
+            let planes: Vec<&fits::Hdu> = file.hdus().iter().filter(named).collect();
+            let own = planes.iter().find(|other| version(other) == version(hdu));
+            match (own, planes.as_slice()) {
+                (Some(plane), _) | (None, [plane]) => Some(plane.index),
+                _ => None,
+            }
         };
         let (mut mask, mut mask_source) = (None, None);
         if let Some(spec) = options.mask {
@@ -228,10 +241,18 @@ impl<T: Real> Input<T> {
         } else {
             let path = file.path().display();
             let gain = find(options.gain, GAIN_KEYWORDS, "gain")?.with_context(|| {
+                let fault = GAIN_KEYWORDS
+                    .iter()
+                    .find_map(|keyword| {
+                        let (value, _) = header.get(keyword)?;
+                        Some(format!("{keyword} = {value} is not a number"))
+                    })
+                    .unwrap_or_else(|| {
+                        format!("its header has none of the keywords {}", GAIN_KEYWORDS.join(", "))
+                    });
                 format!(
-                    "{path}: the gain of the {role} is not known: its header has none of the keywords {}; give --{role}-gain \
-                     as a number of e⁻/ADU or as a keyword, or --{role}-variance",
-                    GAIN_KEYWORDS.join(", ")
+                    "{path}: the gain of the {role} is not known: {fault}; give --{role}-gain as a number of e⁻/ADU or as a \
+                     keyword, or --{role}-variance"
                 )
             })?;
             ensure!(
@@ -248,16 +269,64 @@ impl<T: Real> Input<T> {
                 read_noise.value,
                 read_noise.source
             );
-            let ccd = CcdNoise {
-                gain: gain.value,
-                read_noise: read_noise.value,
-                subtracted_sky: taken.subtracted_sky.as_ref().map_or(0.0, |sky| sky.value),
-            };
+            let subtracted_sky = taken.subtracted_sky.as_ref().map_or(0.0, |sky| sky.value);
+            ensure!(
+                subtracted_sky.is_finite() && subtracted_sky >= 0.0,
+                "{path}: the sky subtracted from the {role} is {subtracted_sky} ADU; it must not be negative: give \
+                 --{role}-subtracted-sky"
+            );
+            let ccd = CcdNoise { gain: gain.value, read_noise: read_noise.value, subtracted_sky };
             (taken.gain, taken.read_noise) = (Some(gain), Some(read_noise));
             InputNoise::Ccd(ccd)
         };
         let saturation = taken.saturation.as_ref().map(|saturation| saturation.value);
-        Ok(Self { image, mask, noise, saturation, header, taken })
+        let input = Self { image, mask, noise, saturation, header, taken };
+        input.check_usable(options.role)?;
+        Ok(input)
+    }
+
+    /// An image without usable pixels, without structure or without a valid variance cannot be subtracted.
+    fn check_usable(&self, role: Role) -> Result<()> {
+        let (name, reference) = (&self.taken.image, role == Role::Reference);
+        let role = role.name();
+        let mask = self.unusable();
+        let good = || (0..mask.planes().len()).filter(|i| mask.planes()[*i].is_empty());
+        let pixels = self.image.pixels();
+        let Some(first) = good().next() else {
+            let saturation = self.taken.saturation.as_ref().map_or(String::new(), |saturation| {
+                format!(" of {} ADU ({})", saturation.value, saturation.source)
+            });
+            let plane = self.taken.mask.as_ref().map_or(String::new(), |mask| format!(" ({mask})"));
+            bail!(
+                "{name}: no pixel of the {role} can be used: of {}, {} have no value (NaN or infinite), {} reach the \
+                 saturation level{saturation}, {} are masked{plane}; give another image, --{role}-saturation or \
+                 --{role}-mask",
+                pixels.len(),
+                pixels.iter().filter(|value| !value.widen().is_finite()).count(),
+                pixels.iter().filter(|v| v.widen() >= self.saturation.unwrap_or(f64::NAN)).count(),
+                self.mask.as_ref().map_or(0, |mask| mask.count(MaskPlanes::all())),
+            );
+        };
+        ensure!(
+            good().any(|i| pixels[i] != pixels[first]),
+            "{name}: the {role} is constant ({} ADU over its {} usable pixels), so there is nothing to match; is it the \
+             right file and extension?",
+            pixels[first].widen(),
+            good().count()
+        );
+        if let (InputNoise::Variance(variance), Some(plane)) = (&self.noise, &self.taken.variance) {
+            let valid = |i: usize| {
+                let variance = variance.pixels()[i].widen();
+                // A reference may be free of noise: a model, a very deep stack.
+                variance.is_finite() && (variance > 0.0 || reference && variance == 0.0)
+            };
+            ensure!(
+                good().any(valid),
+                "{plane}: the variance of the {role} is not positive at any usable pixel; give --{role}-variance in ADU², \
+                 or --{role}-gain instead"
+            );
+        }
+        Ok(())
     }
 
     /// The image and its noise, borrowed for the fit.

@@ -16,6 +16,7 @@ mod output;
 mod report;
 mod simulate;
 mod subtract;
+mod terminal;
 
 use std::process::ExitCode;
 
@@ -36,8 +37,10 @@ fn main() -> ExitCode {
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
+        // Who reads our output may close it early, as `head` does.
+        Err(error) if terminal::reader_has_gone(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("dia: error: {error:#}");
+            eprintln!("dia: error: {}", terminal::chain(&error));
             ExitCode::FAILURE
         }
     }

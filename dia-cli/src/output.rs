@@ -1,8 +1,8 @@
 //! The FITS file of a difference: DIFFERENCE, VARIANCE, MASK, MODEL and KERNEL.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use dia_core::{Mask, MaskPlanes};
 use dia_solvers::Difference;
 
@@ -15,6 +15,36 @@ pub(crate) struct Described<'a, T> {
     pub(crate) difference: &'a Difference<T>,
     pub(crate) target_header: &'a Header,
     pub(crate) report: &'a Report,
+}
+
+/// Checks that a file can be made at `path`, as far as that can be known before.
+pub(crate) fn check_place(what: &str, path: &Path) -> Result<()> {
+    let folder = folder_of(path);
+    ensure!(
+        !path.is_dir(),
+        "cannot write the {what} {}: it is a folder; give the path of a file",
+        path.display()
+    );
+    ensure!(
+        folder.is_dir(),
+        "cannot write the {what} {}: there is no folder {}; make it first",
+        path.display(),
+        folder.display()
+    );
+    Ok(())
+}
+
+/// The path with its links followed, to tell whether two paths are one file.
+pub(crate) fn place(path: &Path) -> PathBuf {
+    path.canonicalize().unwrap_or_else(|_| {
+        let folder = folder_of(path);
+        let folder = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
+        path.file_name().map_or_else(|| path.to_owned(), |name| folder.join(name))
+    })
+}
+
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// Writes the file under a temporary name, and renames it.

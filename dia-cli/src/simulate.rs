@@ -10,6 +10,7 @@ use crate::args::{PsfArg, SimulateArgs, SimulationArgs};
 use crate::fits::{self, HduData, HduOut, Header};
 use crate::output::{mask_bits, name_planes};
 use crate::report::write_json;
+use crate::terminal::say;
 
 /// The files of a simulated pair.
 pub(crate) struct Files {
@@ -36,13 +37,13 @@ pub(crate) fn run(args: &SimulateArgs) -> Result<()> {
     let pair = simulate(&options(&args.simulation))?;
     let files = Files::within(&args.output);
     write(&pair, &files, &args.output)?;
-    println!(
+    say(format!(
         "wrote {}, {}, {} (the target without noise and events) and {}",
         files.reference.display(),
         files.target.display(),
         files.model.display(),
         files.truth.display()
-    );
+    ))?;
     Ok(())
 }
 
@@ -73,6 +74,9 @@ pub(crate) fn options(args: &SimulationArgs) -> SimulationOptions {
     options.brightest_varies |= args.brightest_varies;
     if let Some(size) = args.size {
         (options.height, options.width) = (size.height, size.width);
+        // The default margin is wider than the smallest images.
+        let shorter = size.height.min(size.width) as f64;
+        options.event_margin = options.event_margin.min(shorter / 3.0);
     }
     match args.psf {
         Some(PsfArg::Gaussian) => options.psf = Psf::Gaussian,

@@ -4,7 +4,7 @@ use std::io::IsTerminal;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use dia_core::{
     Design, GaussianTerm, ImageView, KernelBasis, KernelShape, KernelSupport, Loss, MaskPlanes,
     OperatorError, seeing,
@@ -28,6 +28,7 @@ use crate::report::{
     Background, Centroid, KernelReport, OffsetReport, Pixels, Report, Residuals, SCHEMA, Seeing,
     SolverReport, Timings, write_json,
 };
+use crate::terminal::say;
 
 /// Largest half-width that `auto` chooses: beyond it, unknowns are too many for most images.
 const LARGEST_AUTO: usize = 20;
@@ -91,6 +92,7 @@ impl Job<'_> {
 
     fn run_in<T: Real>(&self) -> Result<Done> {
         let start = Instant::now();
+        self.check_outputs()?;
         let mut timings = Timings::default();
         let mut clock = Clock(start);
         let mut reference =
@@ -214,9 +216,39 @@ impl Job<'_> {
             write_json(path, &done.report)?;
         }
         if !self.run.quiet {
-            println!("{}", summary(&done.report));
+            say(summary(&done.report))?;
         }
         Ok(done)
+    }
+
+    /// Finds before the fit what would keep its results from being written.
+    fn check_outputs(&self) -> Result<()> {
+        let outputs =
+            [("difference", Some(self.output)), ("report", self.report), ("figure", self.figure)];
+        let outputs = outputs.iter().filter_map(|(what, path)| Some((*what, (*path)?)));
+        let noise = self.noise;
+        let planes = [
+            &noise.reference_variance,
+            &noise.target_variance,
+            &noise.reference_mask,
+            &noise.target_mask,
+        ];
+        let inputs = [self.reference, self.target].into_iter().chain(planes.into_iter().flatten());
+        let mut taken: Vec<_> = inputs.map(|spec| output::place(&spec.path)).collect();
+        for (what, path) in outputs {
+            output::check_place(what, path)?;
+            let place = output::place(path);
+            // What is no regular file, /dev/null say, may take everything.
+            if place.metadata().map_or(true, |metadata| metadata.is_file()) {
+                ensure!(
+                    !taken.contains(&place),
+                    "the {what} would be written over {}, which is another file of this command; give another path",
+                    path.display()
+                );
+                taken.push(place);
+            }
+        }
+        Ok(())
     }
 
     fn half_width<T: Real>(
@@ -226,7 +258,17 @@ impl Job<'_> {
         seeing: Option<Seeing>,
     ) -> Result<usize> {
         match self.model.half_width {
-            HalfWidth::Pixels(half_width) => Ok(half_width),
+            HalfWidth::Pixels(half_width) => {
+                // Before a kernel of that size is made.
+                let (height, width) = target.image.view().shape();
+                ensure!(
+                    half_width < height.min(width).div_ceil(2),
+                    "a kernel of half-width {half_width} leaves no valid pixel in {}, an image of {height} × {width} pixels \
+                     (rows × columns); choose a smaller --half-width",
+                    target.taken.image
+                );
+                Ok(half_width)
+            }
             HalfWidth::Auto => {
                 let seeing = seeing.with_context(|| {
                     format!(

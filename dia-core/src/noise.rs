@@ -62,7 +62,8 @@ pub enum NoiseModel<'a, T = f32> {
     /// From the detector's numbers, with an optional flat field F of the image's shape (mean 1; sensitivity, larger where
     /// more photons were detected per ADU).
     Ccd(CcdNoise, Option<ImageView<'a, T>>),
-    /// From a plane of variances in ADU²; pixels without a positive finite variance do not count.
+    /// From a plane of variances in ADU²; pixels without a positive finite variance do not count. In a reference, zero is valid: a
+    /// pixel without noise.
     Variance(ImageView<'a, T>),
 }
 

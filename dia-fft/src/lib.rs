@@ -27,6 +27,7 @@ mod tile;
 pub use autocorrelation::autocorrelation;
 pub use design_matrix::{FftDesignMatrix, FftWorkspace};
 pub use offset::{Offset, offset};
+pub use rustfft::FftNum;
 
 #[doc = include_str!("../README.md")]
 #[cfg(doctest)]

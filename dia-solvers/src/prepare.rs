@@ -72,9 +72,10 @@ impl<'a, T: Pixel> Prepared<'a, T> {
         check_noise("reference", &reference.noise)?;
         check_noise("target", &target.noise)?;
 
-        let reference_mask = own_mask(reference);
+        // A reference may be free of noise (a model, a very deep stack); a target pixel without noise would get infinite weight.
+        let reference_mask = own_mask(reference, |variance| variance >= T::zero());
         let reference_sky = sky(reference.image, &reference_mask);
-        let mut mask = own_mask(target);
+        let mut mask = own_mask(target, |variance| variance > T::zero());
         let touched = reference_mask.touched_by(design.basis().support());
         let valid = design.valid();
         mark_unusable(&mut mask, &touched, valid);
@@ -229,8 +230,11 @@ fn check_noise<T>(image: &'static str, noise: &NoiseModel<'_, T>) -> Result<(), 
     }
 }
 
-/// The mask of an exposure by itself: its given planes, non-finite and saturated pixels, and those without a variance.
-fn own_mask<T: Pixel>(exposure: &Exposure<'_, T>) -> Mask {
+/// The mask of an exposure by itself: its given planes, non-finite and saturated pixels, and those without a valid variance.
+fn own_mask<T: Pixel>(
+    exposure: &Exposure<'_, T>,
+    valid_variance: impl Fn(T) -> bool + Sync,
+) -> Mask {
     let (height, width) = exposure.image.shape();
     let saturation = exposure.saturation.unwrap_or(f64::INFINITY);
     let planes = |i: usize| {
@@ -241,15 +245,18 @@ fn own_mask<T: Pixel>(exposure: &Exposure<'_, T>) -> Mask {
         } else if value >= saturation {
             planes |= MaskPlanes::SATURATED;
         }
-        let positive = |v: T| v.is_finite() && v > T::zero();
         match &exposure.noise {
-            NoiseModel::Variance(variance) if !positive(variance.pixels()[i]) => {
-                planes | MaskPlanes::NO_DATA
+            NoiseModel::Variance(variance) => {
+                let variance = variance.pixels()[i];
+                let valid = variance.is_finite() && valid_variance(variance);
+                if valid { planes } else { planes | MaskPlanes::NO_DATA }
             }
-            NoiseModel::Ccd(_, Some(flat)) if !positive(flat.pixels()[i]) => {
-                planes | MaskPlanes::BAD
+            NoiseModel::Ccd(_, Some(flat)) => {
+                let flat = flat.pixels()[i];
+                let valid = flat.is_finite() && flat > T::zero();
+                if valid { planes } else { planes | MaskPlanes::BAD }
             }
-            _ => planes,
+            NoiseModel::Ccd(_, None) => planes,
         }
     };
     let planes = (0..height * width).into_par_iter().map(planes).collect();

@@ -22,6 +22,12 @@ pub enum FitsError {
         /// The cause.
         source: io::Error,
     },
+    /// The file has no bytes.
+    #[error("{} is empty; fetch it again", path.display())]
+    Empty {
+        /// The input file.
+        path: PathBuf,
+    },
     /// The file does not begin as a FITS file does.
     #[error("{} is not a FITS file: it begins with \"{start}\", not with \"SIMPLE  =\"; give a plain or gzipped FITS file", path.display())]
     NotFits {

@@ -109,7 +109,7 @@ impl Header {
     }
 
     /// Keeps the cards whose name (HIERARCH names without the word) passes; CONTINUE cards share the fate of theirs.
-    pub(super) fn retain(&mut self, mut keep: impl FnMut(&str) -> bool) {
+    pub fn retain(&mut self, mut keep: impl FnMut(&str) -> bool) {
         let mut kept = true;
         self.cards.retain(|card| {
             let name = keyword_of(card);

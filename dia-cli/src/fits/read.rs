@@ -113,7 +113,7 @@ impl FitsFile {
     /// Opens a plain or gzipped (by its first bytes) file and reads all its headers.
     ///
     /// # Errors
-    /// [`FitsError::Read`] and [`FitsError::Gzip`] if the bytes cannot be had; [`FitsError::NotFits`];
+    /// [`FitsError::Read`] and [`FitsError::Gzip`] if the bytes cannot be had; [`FitsError::Empty`]; [`FitsError::NotFits`];
     /// [`FitsError::HeaderCut`], [`FitsError::HeaderBad`] and [`FitsError::DataCut`] if any HDU is damaged or cut short.
     pub fn open(path: &Path) -> Result<Self, FitsError> {
         let read_error = |source| FitsError::Read { path: path.to_owned(), source };
@@ -183,6 +183,9 @@ fn scan(path: &Path, mut reader: impl Read + Seek, length: u64) -> Result<Vec<Hd
         reader.seek(SeekFrom::Start(offset)).map_err(read_error)?;
         let mut start = Vec::new();
         reader.by_ref().take(9).read_to_end(&mut start).map_err(read_error)?;
+        if index == 0 && start.is_empty() {
+            return Err(FitsError::Empty { path: path.to_owned() });
+        }
         if index == 0 && !(start.starts_with(b"SIMPLE") && start.ends_with(b"=")) {
             return Err(FitsError::NotFits {
                 path: path.to_owned(),

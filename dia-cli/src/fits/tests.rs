@@ -129,7 +129,7 @@ fn cut_files_name_both_sizes() {
     assert!(error.contains("20000 bytes") && error.contains("19999"), "{error}");
     let error = open(&bytes[..2000]).unwrap_err();
     assert!(matches!(error, FitsError::HeaderCut { hdu: 0, bytes: 2000, .. }), "{error}");
-    assert!(matches!(open(b""), Err(FitsError::NotFits { .. })));
+    assert!(matches!(open(b""), Err(FitsError::Empty { .. })));
     assert!(matches!(open(b"not a FITS file at all"), Err(FitsError::NotFits { .. })));
 }
 
