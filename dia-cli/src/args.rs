@@ -22,7 +22,7 @@ pub(crate) enum Command {
     /// Simulate a pair of images with stars, variables, transients and defects, and write the truth beside them
     Simulate(Box<SimulateArgs>),
     /// Simulate a pair, subtract it, and compare what is found with the truth
-    Demo(DemoArgs),
+    Demo(Box<DemoArgs>),
     /// Say what was understood of a FITS file
     Info(InfoArgs),
     /// List the Vulkan devices

@@ -149,7 +149,9 @@ impl<T: Real> Input<T> {
         let role = options.role.name();
         let (file, index) =
             spec.open_selected().with_context(|| format!("cannot open the {role} image"))?;
-        let image = to_image(file.read_image::<T>(index)?)?;
+        let image =
+            file.read_image::<T>(index).with_context(|| format!("cannot read the {role} image"))?;
+        let image = to_image(image)?;
         let hdu = file.hdu(index)?;
         let mut header = file.hdu(0)?.header.clone();
         if index != 0 {

@@ -105,8 +105,12 @@ impl Job<'_> {
         timings.read = clock.lap();
 
         let shift = align(&mut reference, &target, self.model.align)?;
-        let seeing = measure_seeing(&reference, &target);
-        let half_width = self.half_width(&reference, &target, seeing)?;
+        let (reference_fwhm, target_fwhm) = (fwhm(&reference), fwhm(&target));
+        let seeing = reference_fwhm
+            .zip(target_fwhm)
+            .map(|(reference_fwhm, target_fwhm)| Seeing { reference_fwhm, target_fwhm });
+        let unmeasured = if reference_fwhm.is_none() { &reference.taken } else { &target.taken };
+        let half_width = self.half_width(&target, seeing, &unmeasured.image)?;
         let (height, width) = target.image.view().shape();
         let subtracting =
             || format!("cannot subtract {} from {}", reference.taken.image, target.taken.image);
@@ -253,9 +257,9 @@ impl Job<'_> {
 
     fn half_width<T: Real>(
         &self,
-        reference: &Input<T>,
         target: &Input<T>,
         seeing: Option<Seeing>,
+        unmeasured: &str,
     ) -> Result<usize> {
         match self.model.half_width {
             HalfWidth::Pixels(half_width) => {
@@ -272,9 +276,8 @@ impl Job<'_> {
             HalfWidth::Auto => {
                 let seeing = seeing.with_context(|| {
                     format!(
-                        "the seeing of {} and {} cannot be measured: too few usable stars; give --half-width N, about twice \
-                         the FWHM of the stars in pixels",
-                        reference.taken.image, target.taken.image
+                        "the seeing of {unmeasured} cannot be measured: too few usable stars; give --half-width N, about \
+                         twice the wider FWHM of both images' stars in pixels"
                     )
                 })?;
                 let widest = seeing.reference_fwhm.max(seeing.target_fwhm);
@@ -313,12 +316,9 @@ impl Job<'_> {
     }
 }
 
-/// The seeing of both images, if it can be measured.
-fn measure_seeing<T: Real>(reference: &Input<T>, target: &Input<T>) -> Option<Seeing> {
-    let fwhm = |input: &Input<T>| {
-        seeing::measure(input.image.view(), &input.unusable()).map(|seeing| seeing.fwhm)
-    };
-    Some(Seeing { reference_fwhm: fwhm(reference)?, target_fwhm: fwhm(target)? })
+/// The seeing in pixels, if it can be measured.
+fn fwhm<T: Real>(input: &Input<T>) -> Option<f64> {
+    seeing::measure(input.image.view(), &input.unusable()).map(|seeing| seeing.fwhm)
 }
 
 fn narrow_pixel<T: Real>(value: T) -> f32 {

@@ -12,7 +12,7 @@ const USAGE: i32 = 2;
 
 /// A small pair; the simulation itself is tested elsewhere.
 fn pair() -> Folder {
-    Folder::with_pair(&["--size", "96", "--seed", "3"])
+    Folder::with_pair(&["--size", "96", "--seed", "3", "--density", "100"])
 }
 
 /// Runs `dia` in `folder`. It must end with `code`, say all `words`, and leave every file and no other as it was.
@@ -329,8 +329,8 @@ fn planes_that_do_not_fit_their_image() {
 
 #[test]
 fn unrelated_fields() {
-    let folder = pair();
-    folder.simulate("other", &["--size", "96", "--seed", "4"]);
+    let folder = Folder::with_pair(&["--size", "128", "--seed", "6"]);
+    folder.simulate("other", &["--size", "128", "--seed", "7"]);
     let arguments = ["subtract", "reference.fits", "other/target.fits", "-o", "out.fits"];
     let words =
         ["reference.fits", "other/target.fits", "no common pattern", "same field", "--align none"];
@@ -340,7 +340,11 @@ fn unrelated_fields() {
 #[test]
 fn too_few_stars_for_an_automatic_half_width() {
     let folder = Folder::with_pair(&["--size", "64", "--density", "0", "--transients", "0"]);
-    subtract_refused(&folder, &["--align", "none"], &["seeing", "too few", "--half-width"]);
+    subtract_refused(
+        &folder,
+        &["--align", "none"],
+        &["seeing of reference.fits", "too few", "--half-width"],
+    );
 }
 
 #[test]

@@ -28,9 +28,9 @@ impl<T: Pixel> DataVector for Vec<T> {
     fn scale(&mut self, a: f64) -> Result<(), OperatorError> {
         let a = T::narrow(a);
         if self.len() <= LEAF {
-            self.iter_mut().for_each(|y| *y *= a);
+            scale_all(self, a);
         } else {
-            self.par_chunks_mut(LEAF).for_each(|y| y.iter_mut().for_each(|y| *y *= a));
+            self.par_chunks_mut(LEAF).for_each(|y| scale_all(y, a));
         }
         Ok(())
     }
@@ -45,6 +45,12 @@ impl<T: Pixel> DataVector for Vec<T> {
         assert_eq!(self.len(), other.len());
         for_chunks(self, other, |y, x| *y = x.sqrt());
         Ok(())
+    }
+}
+
+fn scale_all<T: Pixel>(y: &mut [T], a: T) {
+    for y in y {
+        *y *= a;
     }
 }
 

@@ -107,7 +107,9 @@ impl RowPolynomial<'_> {
     pub fn add_to<T: Pixel>(&self, values: &mut [T], columns: Range<usize>) {
         // P_0 = 1
         let constant = T::narrow(self.q[0]);
-        values.iter_mut().for_each(|v| *v += constant);
+        for v in values.iter_mut() {
+            *v += constant;
+        }
         for (q, p) in self.q.iter().zip(self.columns).skip(1) {
             for (v, p) in values.iter_mut().zip(&p[columns.clone()]) {
                 *v += T::narrow(q * p);

@@ -51,13 +51,14 @@ fn fast_length(length: usize) -> usize {
     let smooth = |n: &usize| {
         let mut rest = *n;
         for prime in [2, 3, 5] {
-            while rest % prime == 0 {
+            while usize::is_multiple_of(rest, prime) {
                 rest /= prime;
             }
         }
         rest == 1
     };
-    (length.max(1)..).find(smooth).expect("powers of two are unbounded")
+    let length = length.max(1);
+    (length..2 * length).find(smooth).expect("a power of two lies in the range")
 }
 
 #[cfg(test)]

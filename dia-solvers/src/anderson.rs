@@ -67,7 +67,9 @@ impl Anderson {
             }
             let scale = norm2.sqrt().recip();
             for v in [&mut d.x, &mut d.g, &mut d.delta] {
-                v.iter_mut().for_each(|v| *v *= scale);
+                for v in v.iter_mut() {
+                    *v *= scale;
+                }
             }
             // γ along this direction: the step is δ − γ (Δx + Δδ).
             let gamma = dot(&d.delta, &residual);

@@ -7,6 +7,7 @@
 //! The fit ends when the optimality √(gᵀP⁻¹g) of the *current* weights falls below the tolerance: then the parameters are
 //! within that many σ of the minimum. It never ends because "the loss stopped changing".
 
+use std::borrow::Cow;
 use std::fmt;
 
 use dia_core::{
@@ -178,7 +179,7 @@ pub fn fit<A: DesignMatrix>(
         && reference_variance.is_none()
         && matches!(noise.photon, Photon::Uniform(0.0));
     let mut state = Linear::new(a, solver)?;
-    let mut variance_workspace = reference_variance.map(|v| v.workspace()).transpose()?;
+    let mut variance_workspace = reference_variance.map(A::workspace).transpose()?;
     let mut x = vec![0.0; n];
     let (mut g, mut z, mut correction) = (vec![0.0; n], vec![0.0; n], vec![0.0; n]);
     let mut outcome = FitOutcome {
@@ -383,16 +384,12 @@ fn factor<A: DesignMatrix>(
     weights: &A::Data,
 ) -> Result<Cholesky, SubtractError> {
     let rows = DesignRows::new(prepared.design(), prepared.reference());
-    let all: Vec<usize>;
     let indices = match sample {
-        Some(sample) => sample.rows(),
-        None => {
-            all = (0..a.nrows()).collect();
-            &all
-        }
+        Some(sample) => Cow::Borrowed(sample.rows()),
+        None => Cow::Owned((0..a.nrows()).collect()),
     };
     let mut values = vec![0.0; indices.len()];
-    a.gather(weights, indices, &mut values)?;
+    a.gather(weights, &indices, &mut values)?;
     Ok(match sample {
         Some(sample) => sample.factor(&rows, &values)?,
         None => Cholesky::new(&rows.normal_matrix(&values))?,

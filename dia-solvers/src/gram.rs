@@ -82,7 +82,9 @@ impl<'a, T: Pixel> DesignRows<'a, T> {
                     let values = &mut block[filled * n..(filled + 1) * n];
                     self.write(row, values, &mut workspace);
                     let root = weight.sqrt();
-                    values.iter_mut().for_each(|v| *v *= root);
+                    for v in values.iter_mut() {
+                        *v *= root;
+                    }
                     filled += 1;
                 }
                 if filled == BLOCK_ROWS || i + 1 == (start + part).min(count) {

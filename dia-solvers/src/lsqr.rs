@@ -219,5 +219,7 @@ fn norm(x: &[f64]) -> f64 {
 }
 
 fn scale(x: &mut [f64], a: f64) {
-    x.iter_mut().for_each(|x| *x *= a);
+    for x in x {
+        *x *= a;
+    }
 }

@@ -70,8 +70,7 @@ fn solvers_agree_on_the_difference_to_a_hundredth_of_the_noise() {
 
 fn bits(difference: &Difference<f32>) -> Vec<u64> {
     let planes = [&difference.difference, &difference.variance, &difference.model];
-    let pixels =
-        planes.into_iter().flat_map(|plane| plane.pixels()).map(|v| u64::from(v.to_bits()));
+    let pixels = planes.into_iter().flat_map(Image::pixels).map(|v| u64::from(v.to_bits()));
     let kernel = difference.kernel.pixels().iter().map(|k| k.to_bits());
     let scale = [difference.photometric_scale.value, difference.photometric_scale.sigma];
     pixels.chain(kernel).chain(scale.map(f64::to_bits)).collect()

@@ -9,22 +9,25 @@ use dia_fft::{FftDesignMatrix, FftNum};
 use dia_solvers::{Difference, Exposure, FitOptions, Prepared, subtract};
 
 /// Target noise 1.5 e⁻/ADU and 6 e⁻, a reference 20 times deeper, seeing 3.5 → 5.0 px, 30 stars per 100² px.
-pub fn simulated(side: usize, seed: u64) -> SimulatedPair {
+pub(crate) fn simulated(side: usize, seed: u64) -> SimulatedPair {
     simulate(&SimulationOptions { height: side, width: side, seed, ..Default::default() }).unwrap()
 }
 
 /// The target's and the reference's exposures in the precision `T`.
-pub struct Planes<T> {
-    pub reference: Image<T>,
-    pub target: Image<T>,
+pub(crate) struct Planes<T> {
+    pub(crate) reference: Image<T>,
+    pub(crate) target: Image<T>,
 }
 
 impl<T: Pixel> Planes<T> {
-    pub fn of(pair: &SimulatedPair) -> Self {
+    pub(crate) fn of(pair: &SimulatedPair) -> Self {
         Self { reference: pair.reference.map(T::narrow), target: pair.target.map(T::narrow) }
     }
 
-    pub fn exposures<'a>(&'a self, pair: &'a SimulatedPair) -> (Exposure<'a, T>, Exposure<'a, T>) {
+    pub(crate) fn exposures<'a>(
+        &'a self,
+        pair: &'a SimulatedPair,
+    ) -> (Exposure<'a, T>, Exposure<'a, T>) {
         let options = &pair.truth.options;
         let exposure = |image, mask, noise| Exposure {
             image,
@@ -38,7 +41,7 @@ impl<T: Pixel> Planes<T> {
         )
     }
 
-    pub fn prepare<'a>(
+    pub(crate) fn prepare<'a>(
         &'a self,
         pair: &'a SimulatedPair,
         half_width: usize,
@@ -52,7 +55,7 @@ impl<T: Pixel> Planes<T> {
 }
 
 /// The whole subtraction with a delta kernel and a background of degree 1.
-pub fn subtracted<T: Pixel + FftNum>(
+pub(crate) fn subtracted<T: Pixel + FftNum>(
     pair: &SimulatedPair,
     planes: &Planes<T>,
     half_width: usize,
