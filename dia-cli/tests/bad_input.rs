@@ -307,9 +307,9 @@ fn impossible_gains() {
 fn planes_that_do_not_fit_their_image() {
     let folder = pair();
     write_plane(&folder, "small.fits", (10, 12), HduData::F32(&[1.0; 120]));
-    write_plane(&folder, "zero.fits", (96, 96), HduData::F32(&[0.0; 96 * 96]));
-    write_plane(&folder, "negative.fits", (96, 96), HduData::F32(&[-4.0; 96 * 96]));
-    write_plane(&folder, "half.fits", (96, 96), HduData::F32(&[0.5; 96 * 96]));
+    write_plane(&folder, "zero.fits", (96, 96), HduData::F32(&vec![0.0; 96 * 96]));
+    write_plane(&folder, "negative.fits", (96, 96), HduData::F32(&vec![-4.0; 96 * 96]));
+    write_plane(&folder, "half.fits", (96, 96), HduData::F32(&vec![0.5; 96 * 96]));
     for role in ["reference", "target"] {
         let (mask, variance) = (format!("--{role}-mask"), format!("--{role}-variance"));
         for option in [&mask, &variance] {
@@ -368,7 +368,7 @@ fn places_where_nothing_can_be_written() {
     // Inputs are not overwritten.
     to(&["target.fits"], &["written over target.fits", "another path"]);
     to(&["folder/../reference.fits"], &["reference.fits", "another path"]);
-    write_plane(&folder, "mask.fits", (96, 96), HduData::I16(&[0; 96 * 96]));
+    write_plane(&folder, "mask.fits", (96, 96), HduData::I16(&vec![0; 96 * 96]));
     to(&["mask.fits", "--target-mask", "mask.fits"], &["written over mask.fits", "another path"]);
     let arguments = ["simulate", "-o", "target.fits"];
     let _ = refused(&folder, FAILURE, &arguments, &["cannot make the folder target.fits"]);
