@@ -7,8 +7,8 @@ use dia_fft::offset;
 use crate::args::AlignArg;
 use crate::input::{Input, InputNoise, Real};
 
-/// Below this significance, the images show no common pattern. Unrelated fields reach about 6, pairs of one field tens.
-const LEAST_SIGNIFICANCE: f64 = 8.0;
+/// Below this correlation, the images show no common pattern of stars.
+const LEAST_CORRELATION: f64 = 0.25;
 
 /// The whole-pixel offset that was taken out: a star's place in the target minus its place in the reference.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -53,12 +53,12 @@ pub(crate) fn align<T: Real>(
         )
     })?;
     ensure!(
-        found.significance >= LEAST_SIGNIFICANCE,
-        "{} and {} show no common pattern of stars (significance {:.1} at dx = {}, dy = {}); is it the same field? \
+        found.correlation >= LEAST_CORRELATION,
+        "{} and {} show no common pattern of stars (correlation {:.2} at dx = {}, dy = {}); is it the same field? \
          --align none skips this test",
         reference.taken.image,
         target.taken.image,
-        found.significance,
+        found.correlation,
         found.dx,
         found.dy
     );
