@@ -1,5 +1,10 @@
 //! The command line.
 
+#![allow(
+    rustdoc::broken_intra_doc_links,
+    reason = "documentation comments are the help text: FILE[EXT] is no link"
+)]
+
 use std::path::PathBuf;
 use std::str::FromStr;
 

@@ -164,7 +164,7 @@ pub enum FitsError {
         /// The HDUs of the file.
         available: String,
     },
-    /// A FILE[EXT] argument has no file or no extension.
+    /// A `FILE[EXT]` argument has no file or no extension.
     #[error(
         "\"{text}\" is not FILE or FILE[EXT], where EXT is a number (0 is the primary HDU), NAME or NAME,EXTVER"
     )]
