@@ -1,9 +1,10 @@
 //! The figure of a subtraction: reference, target, model, difference, normalised residuals and kernel.
 
+use std::io::Write;
 use std::path::Path;
 use std::sync::Once;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Result, anyhow};
 use dia_core::{Image, robust};
 use dia_solvers::Difference;
 use epaint_default_fonts::UBUNTU_LIGHT;
@@ -11,6 +12,8 @@ use plotters::coord::Shift;
 use plotters::prelude::*;
 use plotters::style::colors::colormaps::{ColorMap, DerivedColorMap, ViridisRGB};
 use plotters::style::register_font;
+
+use crate::fits;
 
 const WIDTH: u32 = 1998;
 const HEIGHT: u32 = 1240;
@@ -108,7 +111,7 @@ struct Panel<'a> {
     markers: &'a [Marker],
 }
 
-/// Draws the figure under a temporary name, and renames it to `path`.
+/// Draws the figure, and writes it to `path` whole or not at all.
 pub(crate) fn subtraction(
     path: &Path,
     heading: &str,
@@ -156,19 +159,12 @@ pub(crate) fn subtraction(
             markers: &[],
         },
     ];
-    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let cannot =
-        || format!("cannot write {}; check that its folder exists and has space", path.display());
-    let mut builder = tempfile::Builder::new();
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        builder.permissions(std::fs::Permissions::from_mode(0o666));
-    }
-    let file = builder.suffix(".png").tempfile_in(folder).with_context(cannot)?;
-    draw(file.path(), heading, &panels).map_err(|error| anyhow!("{error}")).with_context(cannot)?;
-    file.persist(path).with_context(cannot)?;
-    Ok(())
+    // plotters writes to a path of its own.
+    let drawing = tempfile::Builder::new().suffix(".png").tempfile()?;
+    draw(drawing.path(), heading, &panels)
+        .map_err(|error| anyhow!("cannot draw {}: {error}", path.display()))?;
+    let png = std::fs::read(drawing.path())?;
+    Ok(fits::write_atomically(path, |mut file| file.write_all(&png))?)
 }
 
 type Failure = Box<dyn std::error::Error>;

@@ -3,9 +3,10 @@
 use std::io::Write;
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use serde::Serialize;
 
+use crate::fits;
 use crate::input::Taken;
 
 /// Version of the report's schema: raised when a field changes its meaning or goes away. dia-cli/README.md describes the fields.
@@ -124,29 +125,8 @@ pub(crate) struct Timings {
     pub(crate) total: f64,
 }
 
-/// Writes `document` as JSON to a temporary file, and renames it to `path`.
+/// Writes `document` as JSON, whole or not at all.
 pub(crate) fn write_json(path: &Path, document: &impl Serialize) -> Result<()> {
-    let json = serde_json::to_string_pretty(document)?;
-    let write = || -> std::io::Result<()> {
-        let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        // A device or a pipe is written to; only a regular file is replaced.
-        if path.metadata().is_ok_and(|m| !m.is_file()) {
-            return std::fs::OpenOptions::new().write(true).open(path)?.write_all(json.as_bytes());
-        }
-        let mut builder = tempfile::Builder::new();
-        #[cfg(unix)]
-        {
-            use std::os::unix::fs::PermissionsExt;
-            builder.permissions(std::fs::Permissions::from_mode(0o666));
-        }
-        let mut file = builder.tempfile_in(folder)?;
-        file.write_all(json.as_bytes())?;
-        file.write_all(b"\n")?;
-        file.as_file().sync_all()?;
-        file.persist(path)?;
-        Ok(())
-    };
-    write().with_context(|| {
-        format!("cannot write {}; check that its folder exists and has space", path.display())
-    })
+    let json = serde_json::to_string_pretty(document)? + "\n";
+    Ok(fits::write_atomically(path, |mut file| file.write_all(json.as_bytes()))?)
 }

@@ -15,6 +15,7 @@
     reason = "a small library of its own: not every command needs all of it, and a test includes it by path"
 )]
 
+mod atomic;
 mod compressed;
 mod error;
 mod header;
@@ -24,6 +25,7 @@ mod spec;
 mod value;
 mod write;
 
+pub use atomic::write_atomically;
 pub use error::FitsError;
 pub use header::{CARD_LENGTH, Card, Header};
 pub use pixels::{FitsImage, IntegerImage, Pixel};

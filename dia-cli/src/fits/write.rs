@@ -1,12 +1,13 @@
-//! The writer: whole files, put in place only when they are complete.
+//! The writer.
 
 use std::{
-    fs::{self, File, OpenOptions},
+    fs::File,
     io::{self, BufWriter, Write},
     path::Path,
 };
 
 use super::{
+    atomic::write_atomically,
     error::FitsError,
     header::{Card, Header},
     read::BLOCK_LENGTH,
@@ -52,67 +53,7 @@ pub struct HduOut<'a> {
 /// If the number of pixels of an HDU is not height · width, or if `hdus` is empty.
 pub fn write(path: &Path, hdus: &[HduOut<'_>]) -> Result<(), FitsError> {
     assert!(!hdus.is_empty(), "a FITS file has at least one HDU");
-    let result = match fs::metadata(path) {
-        Ok(metadata) if metadata.is_dir() => Err(io::ErrorKind::IsADirectory.into()),
-        Ok(metadata) if !metadata.is_file() || path.starts_with("/dev") => {
-            OpenOptions::new().write(true).open(path).and_then(|file| write_all(&file, hdus))
-        }
-        Ok(metadata) if metadata.permissions().readonly() => {
-            Err(io::Error::new(io::ErrorKind::PermissionDenied, "the file exists and is read-only"))
-        }
-        // Through a symbolic link the file behind it is replaced, and it keeps its permissions.
-        Ok(metadata) => fs::canonicalize(path)
-            .and_then(|path| replace(&path, metadata.permissions().into(), hdus)),
-        Err(_) => replace(path, None, hdus),
-    };
-    result.map_err(|source| FitsError::Write {
-        path: path.to_owned(),
-        remedy: remedy(&source),
-        source,
-    })
-}
-
-fn replace(
-    path: &Path,
-    permissions: Option<fs::Permissions>,
-    hdus: &[HduOut<'_>],
-) -> io::Result<()> {
-    let folder =
-        path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    if path.file_name().is_none() {
-        return Err(io::ErrorKind::InvalidFilename.into());
-    }
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(".").suffix(".part");
-    #[cfg(unix)]
-    {
-        // The umask takes its bits away from these, as for any new file.
-        builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    }
-    let file = builder.tempfile_in(folder)?;
-    write_all(file.as_file(), hdus)?;
-    if let Some(permissions) = permissions {
-        file.as_file().set_permissions(permissions)?;
-    }
-    file.as_file().sync_all()?;
-    file.persist(path).map_err(|error| error.error)?;
-    Ok(())
-}
-
-fn remedy(error: &io::Error) -> &'static str {
-    match error.kind() {
-        io::ErrorKind::NotFound => "create its folder first",
-        io::ErrorKind::NotADirectory => "a part of its path is a file; choose another path",
-        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
-            "choose another path or change the permissions"
-        }
-        io::ErrorKind::IsADirectory | io::ErrorKind::InvalidFilename => "give the path of a file",
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-            "free some space or choose another disk"
-        }
-        io::ErrorKind::BrokenPipe => "the reader of the pipe has gone",
-        _ => "check the disk or choose another path",
-    }
+    write_atomically(path, |file| write_all(file, hdus))
 }
 
 fn write_all(file: &File, hdus: &[HduOut<'_>]) -> io::Result<()> {
