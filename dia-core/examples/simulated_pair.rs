@@ -12,12 +12,11 @@ fn main() -> Result<(), Box<dyn Error>> {
         ("reference", &pair.reference, &pair.reference_mask),
         ("target", &pair.target, &pair.target_mask),
     ] {
-        match seeing::measure(image.view(), mask) {
-            Some(seeing) => {
-                println!("{name}: FWHM {:.2} px from {} stars", seeing.fwhm, seeing.stars)
-            }
-            None => println!("{name}: too few stars to measure the seeing"),
-        }
+        let seen = seeing::measure(image.view(), mask).map_or_else(
+            || "too few stars to measure the seeing".to_string(),
+            |seeing| format!("FWHM {:.2} px from {} stars", seeing.fwhm, seeing.stars),
+        );
+        println!("{name}: {seen}");
     }
     let design = Design::new(300, 400, KernelBasis::delta(9), Some(1))?;
     println!("design matrix: {} valid pixels × {} unknowns", design.nrows(), design.ncols());
