@@ -347,20 +347,7 @@ impl<T: Real> Input<T> {
 
     /// Mask, saturated and non-finite pixels together.
     pub(crate) fn unusable(&self) -> Mask {
-        let view = self.image.view();
-        let mut mask = self.mask.clone().unwrap_or_else(|| Mask::good(view.height(), view.width()));
-        let saturation = self.saturation.unwrap_or(f64::INFINITY);
-        mask.merge(view.pixels().iter().map(|value| {
-            let value = value.widen();
-            if !value.is_finite() {
-                MaskPlanes::NO_DATA
-            } else if value >= saturation {
-                MaskPlanes::SATURATED
-            } else {
-                MaskPlanes::empty()
-            }
-        }));
-        mask
+        self.exposure().unusable()
     }
 }
 

@@ -21,6 +21,26 @@ pub struct Exposure<'a, T = f32> {
     pub saturation: Option<f64>,
 }
 
+impl<T: Pixel> Exposure<'_, T> {
+    /// The given mask, and beside it the pixels that are not finite or saturated.
+    pub fn unusable(&self) -> Mask {
+        let (height, width) = self.image.shape();
+        let mut mask = self.mask.cloned().unwrap_or_else(|| Mask::good(height, width));
+        let saturation = self.saturation.unwrap_or(f64::INFINITY);
+        mask.merge(self.image.pixels().iter().map(|value| {
+            let value = value.widen();
+            if !value.is_finite() {
+                MaskPlanes::NO_DATA
+            } else if value >= saturation {
+                MaskPlanes::SATURATED
+            } else {
+                MaskPlanes::empty()
+            }
+        }));
+        mask
+    }
+}
+
 /// A pair of images, ready for the fit: the reference without its sky, and for each valid pixel of the target the
 /// data, the parts of its variance, and why it may not count.
 #[derive(Clone, Debug)]
@@ -235,32 +255,22 @@ fn own_mask<T: Pixel>(
     exposure: &Exposure<'_, T>,
     valid_variance: impl Fn(T) -> bool + Sync,
 ) -> Mask {
-    let (height, width) = exposure.image.shape();
-    let saturation = exposure.saturation.unwrap_or(f64::INFINITY);
-    let planes = |i: usize| {
-        let value = exposure.image.pixels()[i].widen();
-        let mut planes = exposure.mask.map_or(MaskPlanes::empty(), |mask| mask.planes()[i]);
-        if !value.is_finite() {
-            planes |= MaskPlanes::NO_DATA;
-        } else if value >= saturation {
-            planes |= MaskPlanes::SATURATED;
+    let mut mask = exposure.unusable();
+    let more = |i: usize| match &exposure.noise {
+        NoiseModel::Variance(variance) => {
+            let variance = variance.pixels()[i];
+            let valid = variance.is_finite() && valid_variance(variance);
+            if valid { MaskPlanes::empty() } else { MaskPlanes::NO_DATA }
         }
-        match &exposure.noise {
-            NoiseModel::Variance(variance) => {
-                let variance = variance.pixels()[i];
-                let valid = variance.is_finite() && valid_variance(variance);
-                if valid { planes } else { planes | MaskPlanes::NO_DATA }
-            }
-            NoiseModel::Ccd(_, Some(flat)) => {
-                let flat = flat.pixels()[i];
-                let valid = flat.is_finite() && flat > T::zero();
-                if valid { planes } else { planes | MaskPlanes::BAD }
-            }
-            NoiseModel::Ccd(_, None) => planes,
+        NoiseModel::Ccd(_, Some(flat)) => {
+            let flat = flat.pixels()[i];
+            let valid = flat.is_finite() && flat > T::zero();
+            if valid { MaskPlanes::empty() } else { MaskPlanes::BAD }
         }
+        NoiseModel::Ccd(_, None) => MaskPlanes::empty(),
     };
-    let planes = (0..height * width).into_par_iter().map(planes).collect();
-    Mask::from_vec(height, width, planes).expect("one entry per pixel")
+    mask.merge((0..exposure.image.pixels().len()).map(more));
+    mask
 }
 
 /// The median of the good pixels; of a regular sub-sample where there are very many.
