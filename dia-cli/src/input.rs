@@ -23,7 +23,7 @@ pub(crate) const SATURATION_KEYWORDS: &[&str] =
     &["SATURATE", "SATURATION", "SATLEVEL", "SATURLEV", "MAXLIN"];
 
 /// The two types of pixels that the command computes with.
-pub(crate) trait Real: dia_core::Pixel + fits::Pixel + rustfft::FftNum {
+pub(crate) trait Real: dia_core::Pixel + fits::Pixel + dia_fft::FftPixel {
     /// Pixels as the data of an HDU.
     fn hdu_data(pixels: &[Self]) -> fits::HduData<'_>;
 }

@@ -58,7 +58,7 @@ pub use mask::{Mask, MaskPlanes};
 pub use noise::{CcdNoise, Noise, NoiseModel, Photon};
 pub use operator::{DataVector, DesignMatrix, LinearOperator, ResidualSums, Reweight};
 pub use pixel::Pixel;
-pub use polynomial::{MAX_DEGREE, Polynomial2d, RowPolynomial};
+pub use polynomial::{ColumnMoments, MAX_DEGREE, Polynomial2d, RowPolynomial};
 #[doc = include_str!("../README.md")]
 #[cfg(doctest)]
 struct ReadmeDoctests;

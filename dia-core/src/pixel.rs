@@ -19,20 +19,24 @@ pub trait Pixel:
 }
 
 impl Pixel for f32 {
+    #[inline(always)]
     fn widen(self) -> f64 {
         f64::from(self)
     }
 
+    #[inline(always)]
     fn narrow(value: f64) -> Self {
         value as f32
     }
 }
 
 impl Pixel for f64 {
+    #[inline(always)]
     fn widen(self) -> f64 {
         self
     }
 
+    #[inline(always)]
     fn narrow(value: f64) -> Self {
         value
     }

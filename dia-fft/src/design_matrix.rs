@@ -1,14 +1,14 @@
 //! The design matrix of difference imaging on the CPU.
 
 use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
 
-use dia_core::{
-    Design, DesignMatrix, ImageView, Kernel, LinearOperator, OperatorError, Pixel, Polynomial2d,
-};
-use rayon::prelude::*;
-use rustfft::FftNum;
+use dia_core::{ColumnMoments, Design, DesignMatrix, Image, ImageView, Kernel, LinearOperator, OperatorError, Polynomial2d};
 
-use crate::overlap_save::{Band, KernelSpectrum, OverlapSave};
+use crate::overlap_save::{OverlapSave, TileWorkspace};
+use crate::plan::Plan;
+use crate::vector::FftPixel;
 
 /// The design matrix A of a reference image: (A x)(p) = (R ⊗ K)(p) + Σ_j b_j φ_j(p) at the valid pixels p.
 ///
@@ -17,7 +17,7 @@ use crate::overlap_save::{Band, KernelSpectrum, OverlapSave};
 /// `T = f64` everything is. Threads are those of the current rayon pool, and the results have the same bits for any number.
 ///
 /// ```
-/// use dia_core::{Design, Image, Kernel, KernelBasis, LinearOperator};
+/// use dia_core::{ColumnMoments, Design, Image, Kernel, KernelBasis, LinearOperator};
 /// use dia_fft::FftDesignMatrix;
 ///
 /// let reference = Image::from_fn(40, 50, |y, x| ((y * y + 3 * x) % 17) as f64);
@@ -41,36 +41,58 @@ pub struct FftDesignMatrix<T> {
 pub struct FftWorkspace<T> {
     kernel: Kernel,
     gradient: Vec<f64>,
-    kernel_spectrum: KernelSpectrum<T>,
-    bands: Vec<Band<T>>,
-    /// Per band, Σ y φ_j.
-    moments: Vec<Vec<f64>>,
+    tiles: TileWorkspace<T>,
+    /// Per task, the moments with the background's polynomials.
+    moments: Vec<Option<ColumnMoments>>,
 }
 
-impl<T: Pixel + FftNum> FftDesignMatrix<T> {
-    /// Transforms `reference` for the products; its pixels must be finite, with 0 where it is masked.
+impl<T: FftPixel> FftDesignMatrix<T> {
+    /// Plans the products with `reference`, the fastest way; its pixels must be finite, with 0 where it is masked.
     ///
     /// # Errors
-    /// If `reference` has not the shape of the design, or holds a pixel that is not finite.
+    /// If `reference` has not the shape of the design, or holds a pixel that is not finite, or the kernel is larger than any tile.
     pub fn new(reference: ImageView<'_, T>, design: Design) -> Result<Self, OperatorError> {
-        if reference.shape() != (design.height(), design.width()) {
+        let plan = Plan::fastest(&design)?;
+        Self::build(reference, || Arc::new(reference.to_owned()), design, plan)
+    }
+
+    /// As [`new`](Self::new), with a plan of one's own; the image is shared, not copied, where the plan needs it.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn with_plan(
+        reference: &Arc<Image<T>>,
+        design: Design,
+        plan: Plan,
+    ) -> Result<Self, OperatorError> {
+        Self::build(reference.view(), || Arc::clone(reference), design, plan)
+    }
+
+    fn build(
+        view: ImageView<'_, T>,
+        shared: impl FnOnce() -> Arc<Image<T>>,
+        design: Design,
+        plan: Plan,
+    ) -> Result<Self, OperatorError> {
+        if view.shape() != (design.height(), design.width()) {
             return Err(OperatorError::new(format!(
                 "the reference has {} × {} pixels (rows × columns), the design {} × {}",
-                reference.height(),
-                reference.width(),
+                view.height(),
+                view.width(),
                 design.height(),
                 design.width()
             )));
         }
-        if let Some(i) = reference.pixels().iter().position(|r| !r.is_finite()) {
+        if let Some(i) = view.pixels().iter().position(|r| !r.is_finite()) {
             return Err(OperatorError::new(format!(
                 "the reference is {} at row {}, column {}; mask that pixel and set it to 0",
-                reference.pixels()[i],
-                i / reference.width(),
-                i % reference.width()
+                view.pixels()[i],
+                i / view.width(),
+                i % view.width()
             )));
         }
-        let overlap_save = OverlapSave::new(reference, design.half_width());
+        let keep = (!plan.store_spectra).then(shared);
+        let overlap_save = OverlapSave::new(view, design.half_width(), plan.side, keep);
         Ok(Self { design, overlap_save })
     }
 
@@ -79,32 +101,51 @@ impl<T: Pixel + FftNum> FftDesignMatrix<T> {
         self.overlap_save.tile_side()
     }
 
-    fn set_kernel(&self, x: &[f64], workspace: &mut FftWorkspace<T>) {
-        self.design.basis().expand(self.design.split(x).0, &mut workspace.kernel);
-        self.overlap_save.set_kernel(&workspace.kernel, &mut workspace.kernel_spectrum);
-    }
-
-    /// From the sums of all bands to the gradient over x.
-    fn finish(&self, x: &mut [f64], workspace: &mut FftWorkspace<T>) {
-        self.overlap_save.finish_sum(
-            &workspace.bands,
-            &mut workspace.kernel_spectrum,
-            &mut workspace.gradient,
+    /// A sweep over the tiles with the model of `x`, or with zeros; see [`OverlapSave::sweep`].
+    fn sweep(
+        &self,
+        x: Option<&[f64]>,
+        g: &mut [f64],
+        workspace: &mut FftWorkspace<T>,
+        visit: impl Fn(usize, Range<usize>, &mut [T]) + Sync,
+    ) {
+        let FftWorkspace { kernel, gradient, tiles, moments } = workspace;
+        if let Some(x) = x {
+            self.design.basis().expand(self.design.split(x).0, kernel);
+        }
+        moments.iter_mut().flatten().for_each(ColumnMoments::clear);
+        self.overlap_save.sweep(
+            x.is_some().then_some(&*kernel),
+            gradient,
+            tiles,
+            moments,
+            #[inline(always)]
+            |moments, y, columns, values| {
+                if let Some(x) = x {
+                    self.add_background(self.design.split(x).1, y, &columns, values);
+                }
+                visit(y, columns.clone(), values);
+                if let (Some(background), Some(moments)) = (self.design.background(), moments) {
+                    let h = self.design.half_width();
+                    background.add_row(values, y + h, columns.start + h..columns.end + h, moments);
+                }
+            },
         );
-        let (kernel, background) = self.design.split_mut(x);
-        self.design.basis().project(&workspace.gradient, kernel);
+        let (kernel, background) = self.design.split_mut(g);
+        self.design.basis().project(gradient, kernel);
         background.fill(0.0);
-        for moments in &workspace.moments {
-            background.iter_mut().zip(moments).for_each(|(b, moment)| *b += moment);
+        for moments in moments.iter().flatten() {
+            self.design.background().expect("it has moments").add_moments(moments, background);
         }
     }
 
     /// Adds the background of row `y` of the valid region to `values`.
+    #[inline(always)]
     fn add_background(
         &self,
         coefficients: &[f64],
         y: usize,
-        columns: &std::ops::Range<usize>,
+        columns: &Range<usize>,
         values: &mut [T],
     ) {
         if let Some(background) = self.design.background() {
@@ -113,23 +154,9 @@ impl<T: Pixel + FftNum> FftDesignMatrix<T> {
             in_row.add_to(values, columns.start + h..columns.end + h);
         }
     }
-
-    /// Adds the background moments of row `y` of the valid region.
-    fn add_moments(
-        &self,
-        values: &[T],
-        y: usize,
-        columns: &std::ops::Range<usize>,
-        moments: &mut [f64],
-    ) {
-        if let Some(background) = self.design.background() {
-            let h = self.design.half_width();
-            background.add_row_moments(values, y + h, columns.start + h..columns.end + h, moments);
-        }
-    }
 }
 
-impl<T: Pixel + FftNum> LinearOperator for FftDesignMatrix<T> {
+impl<T: FftPixel> LinearOperator for FftDesignMatrix<T> {
     type Data = Vec<T>;
     type Workspace = FftWorkspace<T>;
 
@@ -142,13 +169,12 @@ impl<T: Pixel + FftNum> LinearOperator for FftDesignMatrix<T> {
     }
 
     fn workspace(&self) -> Result<FftWorkspace<T>, OperatorError> {
-        let moments = self.design.background().map_or(0, Polynomial2d::len);
+        let moments = self.design.background().map(Polynomial2d::column_moments);
         Ok(FftWorkspace {
             kernel: Kernel::zero(self.design.half_width()),
             gradient: vec![0.0; self.design.basis().support().side().pow(2)],
-            kernel_spectrum: self.overlap_save.kernel_spectrum(),
-            bands: (0..self.overlap_save.bands()).map(|_| self.overlap_save.band()).collect(),
-            moments: vec![vec![0.0; moments]; self.overlap_save.bands()],
+            tiles: self.overlap_save.workspace(),
+            moments: vec![moments; self.overlap_save.tasks()],
         })
     }
 
@@ -163,21 +189,12 @@ impl<T: Pixel + FftNum> LinearOperator for FftDesignMatrix<T> {
         workspace: &mut FftWorkspace<T>,
     ) -> Result<(), OperatorError> {
         assert_eq!((x.len(), y.len()), (self.ncols(), self.nrows()));
-        self.set_kernel(x, workspace);
-        let (save, width) = (&self.overlap_save, self.design.valid().width);
-        let background = self.design.split(x).1;
-        let kernel = &workspace.kernel_spectrum;
-        let bands = workspace.bands.par_iter_mut().enumerate();
-        y.par_chunks_mut(save.step() * width).zip(bands).for_each(|(y, (band, memory))| {
-            let first = band * save.step();
-            for pair in 0..save.pairs_per_band() {
-                save.convolve(band, pair, kernel, memory);
-                save.valid_rows(band, pair, memory, |row, columns, values| {
-                    self.add_background(background, row, &columns, values);
-                    let start = (row - first) * width;
-                    y[start + columns.start..start + columns.end].copy_from_slice(values);
-                });
-            }
+        let (kernel, background) = self.design.split(x);
+        self.design.basis().expand(kernel, &mut workspace.kernel);
+        let FftWorkspace { kernel, tiles, .. } = workspace;
+        self.overlap_save.convolve(kernel, y, tiles, #[inline(always)]
+|y, columns, values| {
+            self.add_background(background, y, &columns, values);
         });
         Ok(())
     }
@@ -189,22 +206,11 @@ impl<T: Pixel + FftNum> LinearOperator for FftDesignMatrix<T> {
         workspace: &mut FftWorkspace<T>,
     ) -> Result<(), OperatorError> {
         assert_eq!((x.len(), y.len()), (self.ncols(), self.nrows()));
-        let (save, width) = (&self.overlap_save, self.design.valid().width);
-        let bands = workspace.bands.par_iter_mut().zip(&mut workspace.moments).enumerate();
-        bands.for_each(|(band, (memory, moments))| {
-            OverlapSave::start_sum(memory);
-            moments.fill(0.0);
-            for pair in 0..save.pairs_per_band() {
-                OverlapSave::clear_tile(memory);
-                save.valid_rows(band, pair, memory, |row, columns, values| {
-                    let start = row * width;
-                    values.copy_from_slice(&y[start + columns.start..start + columns.end]);
-                    self.add_moments(values, row, &columns, moments);
-                });
-                save.correlate(band, pair, memory);
-            }
+        let width = self.design.valid().width;
+        self.sweep(None, x, workspace, #[inline(always)]
+|row, columns, values| {
+            values.copy_from_slice(&y[row * width + columns.start..row * width + columns.end]);
         });
-        self.finish(x, workspace);
         Ok(())
     }
 
@@ -219,33 +225,17 @@ impl<T: Pixel + FftNum> LinearOperator for FftDesignMatrix<T> {
     ) -> Result<(), OperatorError> {
         assert_eq!((x.len(), g.len()), (self.ncols(), self.ncols()));
         assert_eq!(weights.len(), self.nrows());
-        self.set_kernel(x, workspace);
-        let (save, width) = (&self.overlap_save, self.design.valid().width);
-        let background = self.design.split(x).1;
-        let kernel = &workspace.kernel_spectrum;
-        let bands = workspace.bands.par_iter_mut().zip(&mut workspace.moments).enumerate();
-        bands.for_each(|(band, (memory, moments))| {
-            OverlapSave::start_sum(memory);
-            moments.fill(0.0);
-            for pair in 0..save.pairs_per_band() {
-                save.convolve(band, pair, kernel, memory);
-                save.clear_margins(band, pair, memory);
-                save.valid_rows(band, pair, memory, |row, columns, values| {
-                    self.add_background(background, row, &columns, values);
-                    let start = row * width;
-                    let weights = &weights[start + columns.start..start + columns.end];
-                    values.iter_mut().zip(weights).for_each(|(v, w)| *v *= *w);
-                    self.add_moments(values, row, &columns, moments);
-                });
-                save.correlate(band, pair, memory);
-            }
+        let width = self.design.valid().width;
+        self.sweep(Some(x), g, workspace, #[inline(always)]
+|row, columns, values| {
+            let weights = &weights[row * width + columns.start..row * width + columns.end];
+            values.iter_mut().zip(weights).for_each(|(v, w)| *v *= *w);
         });
-        self.finish(g, workspace);
         Ok(())
     }
 }
 
-impl<T: Pixel + FftNum> DesignMatrix for FftDesignMatrix<T> {
+impl<T: FftPixel> DesignMatrix for FftDesignMatrix<T> {
     type Pixel = T;
 
     fn design(&self) -> &Design {
@@ -274,7 +264,7 @@ impl<T: Pixel + FftNum> DesignMatrix for FftDesignMatrix<T> {
     }
 }
 
-impl<T: Pixel + FftNum> fmt::Debug for FftDesignMatrix<T> {
+impl<T: FftPixel> fmt::Debug for FftDesignMatrix<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("FftDesignMatrix")
             .field("nrows", &self.nrows())
@@ -286,6 +276,6 @@ impl<T: Pixel + FftNum> fmt::Debug for FftDesignMatrix<T> {
 
 impl<T> fmt::Debug for FftWorkspace<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("FftWorkspace").field("bands", &self.bands.len()).finish_non_exhaustive()
+        f.debug_struct("FftWorkspace").field("tasks", &self.moments.len()).finish_non_exhaustive()
     }
 }

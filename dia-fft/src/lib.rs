@@ -18,16 +18,22 @@
 //! the normal matrix of uniform weights is made.
 
 mod autocorrelation;
+mod butterfly;
 mod design_matrix;
 mod global;
 mod offset;
 mod overlap_save;
+mod plan;
+mod pool;
 mod tile;
+mod transpose;
+mod vector;
 
 pub use autocorrelation::autocorrelation;
 pub use design_matrix::{FftDesignMatrix, FftWorkspace};
 pub use offset::{Offset, offset};
-pub use rustfft::FftNum;
+pub use plan::Plan;
+pub use vector::FftPixel;
 
 #[doc = include_str!("../README.md")]
 #[cfg(doctest)]

@@ -8,77 +8,116 @@
 //! > Σ_p conj(r(p − u)) y(p) = Σ r_a y_a + Σ r_b y_b + i(…),
 //!
 //! so the spectra conj(r̂) ŷ of all pairs are added up, and the real part of one single inverse transform is the gradient.
+//!
+//! In a tile the kernel pixel i of (2h + 1)² lies at row and column i, so that the results of a convolution start at row and
+//! column 2h.
 
 use std::ops::Range;
+use std::sync::Arc;
 
-use dia_core::{ImageView, Kernel, Pixel, Region};
+use dia_core::{Image, ImageView, Kernel, Region};
+use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
-use rustfft::FftNum;
-use rustfft::num_complex::Complex;
 
-use crate::tile::TileFft;
+use crate::pool::Pool;
+use crate::tile::{Planes, TileFft};
+use crate::vector::FftPixel;
 
-/// Spectra of the reference's tiles, and the plans to work with them.
+/// The tiles of a reference, and the plans to work with them.
 pub(crate) struct OverlapSave<T> {
     half_width: usize,
-    /// N − 2h or less: valid rows and columns that a tile gives.
+    /// N − 2h: valid rows and columns that a tile gives.
     step: usize,
     bands: usize,
     pairs_per_band: usize,
+    /// Pairs of one band that one task works on; their spectra are summed in the precision of the pixels.
+    pairs_per_task: usize,
     valid: Region,
     fft: TileFft<T>,
     /// Kernels and sums are transformed in double precision.
     exact_fft: TileFft<f64>,
-    /// r̂ of all pairs, band after band.
-    spectra: Vec<Complex<T>>,
+    spectra: Spectra<T>,
 }
 
-/// The memory in which one band of tiles is worked on.
-pub(crate) struct Band<T> {
-    /// Two tiles, as real and imaginary part.
-    tile: Vec<Complex<T>>,
-    spectrum: Vec<Complex<T>>,
-    scratch: Vec<Complex<T>>,
-    /// Valid pixels of one row of one tile.
-    row: Vec<T>,
-    /// Σ conj(r̂) ŷ over the pairs of this band.
-    sum: Vec<Complex<f64>>,
+/// Where the spectra r̂ of the pairs come from.
+enum Spectra<T> {
+    /// Memory, band after band.
+    Stored(Vec<Planes<T>>),
+    /// A transform whenever one is needed.
+    Computed(Arc<Image<T>>),
+}
+
+/// The memory of the products.
+pub(crate) struct TileWorkspace<T> {
+    tiles: Pool<Tiles<T>>,
+    kernel: KernelSpectrum<T>,
+    /// Σ conj(r̂) ŷ over the pairs of each task.
+    sums: Vec<Planes<T>>,
+}
+
+/// The memory in which a thread works on a pair.
+struct Tiles<T> {
+    tile: Planes<T>,
+    spectrum: Planes<T>,
+    /// r̂ and the tile it is computed from; empty where spectra are stored.
+    reference: Option<(Planes<T>, Planes<T>)>,
 }
 
 /// The memory in which kernels are transformed.
-pub(crate) struct KernelSpectrum<T> {
-    tile: Vec<Complex<f64>>,
-    spectrum: Vec<Complex<f64>>,
-    scratch: Vec<Complex<f64>>,
+struct KernelSpectrum<T> {
+    tile: Planes<f64>,
+    spectrum: Planes<f64>,
     /// The kernel's spectrum over N², in the precision of the pixels.
-    transfer: Vec<Complex<T>>,
+    transfer: Planes<T>,
 }
 
-impl<T: Pixel + FftNum> OverlapSave<T> {
-    /// Transforms the tiles of `reference` for kernels of half-width h that lie fully inside it.
-    pub(crate) fn new(reference: ImageView<'_, T>, half_width: usize) -> Self {
+impl<T: FftPixel> OverlapSave<T> {
+    /// Cuts `reference` into tiles of `side`² pixels for kernels of half-width h that lie fully inside it. Their spectra are kept,
+    /// or else computed in every product from the image that `keep` gives.
+    pub(crate) fn new(
+        reference: ImageView<'_, T>,
+        half_width: usize,
+        side: usize,
+        keep: Option<Arc<Image<T>>>,
+    ) -> Self {
         let valid = Region {
             y: half_width,
             x: half_width,
             height: reference.height() - 2 * half_width,
             width: reference.width() - 2 * half_width,
         };
-        let side = tile_side(half_width, valid);
-        let step = side - 2 * half_width;
-        let bands = valid.height.div_ceil(step);
-        let pairs_per_band = valid.width.div_ceil(2 * step);
+        let Tiling { step, bands, pairs_per_band } = Tiling::new(side, half_width, valid);
         let fft = TileFft::new(side);
-        let mut spectra = vec![Complex::default(); bands * pairs_per_band * fft.len()];
-        spectra.par_chunks_mut(fft.len()).enumerate().for_each_init(
-            || (vec![Complex::default(); fft.len()], fft.scratch()),
-            |(tile, scratch), (pair, spectrum)| {
-                let (y0, x0) = (pair / pairs_per_band * step, pair % pairs_per_band * 2 * step);
-                fill_pair(reference, side, y0, [x0, x0 + step], tile);
-                fft.forward(tile, 0..side, spectrum, scratch);
+        let spectra = keep.map_or_else(
+            || {
+                let mut spectra: Vec<_> =
+                    (0..bands * pairs_per_band).map(|_| fft.zeros()).collect();
+                spectra.par_iter_mut().enumerate().for_each_init(
+                    || fft.zeros(),
+                    |tile, (pair, spectrum)| {
+                        let at = [pair / pairs_per_band * step, pair % pairs_per_band * 2 * step];
+                        fill_pair(reference, &fft, at, step, tile);
+                        fft.forward(tile, 0..side, spectrum);
+                    },
+                );
+                Spectra::Stored(spectra)
             },
+            Spectra::Computed,
         );
+        let pairs_per_task =
+            (bands * pairs_per_band / TASKS).clamp(1, PAIRS_PER_TASK).min(pairs_per_band);
         let exact_fft = TileFft::new(side);
-        Self { half_width, step, bands, pairs_per_band, valid, fft, exact_fft, spectra }
+        Self {
+            half_width,
+            step,
+            bands,
+            pairs_per_band,
+            pairs_per_task,
+            valid,
+            fft,
+            exact_fft,
+            spectra,
+        }
     }
 
     /// N, the side of a tile.
@@ -86,179 +125,246 @@ impl<T: Pixel + FftNum> OverlapSave<T> {
         self.fft.side()
     }
 
-    /// Valid rows in a band; the last band may have fewer.
-    pub(crate) fn step(&self) -> usize {
-        self.step
+    /// Number of tasks that a sweep is cut into; it does not depend on the number of threads.
+    pub(crate) fn tasks(&self) -> usize {
+        self.bands * self.tasks_per_band()
     }
 
-    /// Number of bands of tiles.
-    pub(crate) fn bands(&self) -> usize {
-        self.bands
+    fn tasks_per_band(&self) -> usize {
+        self.pairs_per_band.div_ceil(self.pairs_per_task)
     }
 
-    /// Number of pairs of tiles in a band.
-    pub(crate) fn pairs_per_band(&self) -> usize {
-        self.pairs_per_band
-    }
-
-    /// Memory for one band.
-    pub(crate) fn band(&self) -> Band<T> {
-        Band {
-            tile: vec![Complex::default(); self.fft.len()],
-            spectrum: vec![Complex::default(); self.fft.len()],
-            scratch: self.fft.scratch(),
-            row: vec![T::zero(); self.step],
-            sum: vec![Complex::default(); self.fft.len()],
+    /// Memory for the products.
+    pub(crate) fn workspace(&self) -> TileWorkspace<T> {
+        TileWorkspace {
+            tiles: Pool::new(|| self.tiles()),
+            kernel: KernelSpectrum {
+                tile: self.exact_fft.zeros(),
+                spectrum: self.exact_fft.zeros(),
+                transfer: self.fft.zeros(),
+            },
+            sums: (0..self.tasks()).map(|_| self.fft.zeros()).collect(),
         }
     }
 
-    /// Memory for kernels.
-    pub(crate) fn kernel_spectrum(&self) -> KernelSpectrum<T> {
-        KernelSpectrum {
-            tile: vec![Complex::default(); self.fft.len()],
-            spectrum: vec![Complex::default(); self.fft.len()],
-            scratch: self.exact_fft.scratch(),
-            transfer: vec![Complex::default(); self.fft.len()],
+    fn tiles(&self) -> Tiles<T> {
+        let reference = match &self.spectra {
+            Spectra::Stored(_) => None,
+            Spectra::Computed(_) => Some((self.fft.zeros(), self.fft.zeros())),
+        };
+        Tiles { tile: self.fft.zeros(), spectrum: self.fft.zeros(), reference }
+    }
+
+    /// `out` ← R ⊗ K over the valid pixels, each row then changed by `visit(y, columns, values)`.
+    pub(crate) fn convolve(
+        &self,
+        kernel: &Kernel,
+        out: &mut [T],
+        workspace: &mut TileWorkspace<T>,
+        visit: impl Fn(usize, Range<usize>, &mut [T]) + Sync,
+    ) {
+        self.set_kernel(kernel, &mut workspace.kernel);
+        let TileWorkspace { tiles, kernel, .. } = workspace;
+        let width = self.valid.width;
+        out.par_chunks_mut(self.step * width).enumerate().for_each(|(band, out)| {
+            tiles.with(|| self.tiles(), |tiles| {
+                for pair in 0..self.pairs_per_band {
+                    self.convolve_pair(band, pair, kernel, tiles);
+                    self.valid_rows(
+                        band,
+                        pair,
+                        &mut tiles.tile,
+                        #[inline(always)]
+                        |y, columns, values| {
+                            visit(y, columns.clone(), values);
+                            let start = (y - band * self.step) * width;
+                            out[start + columns.start..start + columns.end].copy_from_slice(values);
+                        },
+                    );
+                }
+            });
+        });
+    }
+
+    /// One pass over the tiles: values v = R ⊗ K where `kernel` is given and 0 where not, changed by
+    /// `visit(part, y, columns, values)` row by row, and `gradient` ← Σ_p v(p) R(p − u) over the (2h + 1)² kernel pixels.
+    ///
+    /// There is one part per task, for sums that `visit` takes.
+    pub(crate) fn sweep<P: Send>(
+        &self,
+        kernel: Option<&Kernel>,
+        gradient: &mut [f64],
+        workspace: &mut TileWorkspace<T>,
+        parts: &mut [P],
+        visit: impl Fn(&mut P, usize, Range<usize>, &mut [T]) + Sync,
+    ) {
+        if let Some(kernel) = kernel {
+            self.set_kernel(kernel, &mut workspace.kernel);
         }
+        let TileWorkspace { tiles, kernel: transfer, sums } = workspace;
+        sums.par_iter_mut().zip(parts).enumerate().for_each(|(task, (sum, part))| {
+            let (band, first) =
+                (task / self.tasks_per_band(), task % self.tasks_per_band() * self.pairs_per_task);
+            let pairs = first..(first + self.pairs_per_task).min(self.pairs_per_band);
+            sum.clear();
+            tiles.with(|| self.tiles(), |tiles| {
+                for pair in pairs {
+                    if kernel.is_some() {
+                        self.convolve_pair(band, pair, transfer, tiles);
+                    } else {
+                        self.read_reference(band, pair, tiles);
+                    }
+                    self.valid_rows(
+                        band,
+                        pair,
+                        &mut tiles.tile,
+                        #[inline(always)]
+                        |y, columns, values| visit(part, y, columns, values),
+                    );
+                    self.clear_margins(band, pair, &mut tiles.tile);
+                    self.correlate_pair(band, pair, tiles, sum);
+                }
+            });
+        });
+        self.finish(sums, transfer, gradient);
     }
 
     /// Prepares the convolution with `kernel`.
-    pub(crate) fn set_kernel(&self, kernel: &Kernel, memory: &mut KernelSpectrum<T>) {
-        let side = self.fft.side();
-        memory.tile.fill(Complex::default());
-        for (i, k) in kernel.pixels().iter().enumerate() {
-            memory.tile[self.wrapped(i)].re = *k;
+    fn set_kernel(&self, kernel: &Kernel, memory: &mut KernelSpectrum<T>) {
+        let (stride, kernel_side) = (self.exact_fft.stride(), 2 * self.half_width + 1);
+        memory.tile.clear();
+        let norm = 1.0 / (self.fft.side() * self.fft.side()) as f64;
+        for (row, pixels) in kernel.pixels().chunks_exact(kernel_side).enumerate() {
+            let row = &mut memory.tile.re[row * stride..][..kernel_side];
+            row.iter_mut().zip(pixels).for_each(|(t, k)| *t = k * norm);
         }
-        self.exact_fft.forward(
-            &mut memory.tile,
-            0..side,
-            &mut memory.spectrum,
-            &mut memory.scratch,
-        );
-        let norm = 1.0 / self.fft.len() as f64;
-        for (transfer, k) in memory.transfer.iter_mut().zip(&memory.spectrum) {
-            *transfer = Complex::new(T::narrow(k.re * norm), T::narrow(k.im * norm));
+        self.exact_fft.forward(&mut memory.tile, 0..kernel_side, &mut memory.spectrum);
+        let planes = [
+            (&memory.spectrum.re, &mut memory.transfer.re),
+            (&memory.spectrum.im, &mut memory.transfer.im),
+        ];
+        for (from, to) in planes {
+            let rows = from.chunks_exact(stride).zip(to.chunks_exact_mut(self.fft.stride()));
+            for (from, to) in rows {
+                to.iter_mut().zip(from).for_each(|(to, from)| *to = T::narrow(*from));
+            }
         }
     }
 
-    /// Where in a tile the kernel pixel `i` lies: offset u at u modulo N.
-    fn wrapped(&self, i: usize) -> usize {
-        let (side, h, kernel_side) = (self.fft.side(), self.half_width, 2 * self.half_width + 1);
-        let wrap = |u: usize| (u + side - h) % side;
-        wrap(i / kernel_side) * side + wrap(i % kernel_side)
+    /// Makes sure that r̂ of the pair is at hand.
+    fn read_reference(&self, band: usize, pair: usize, tiles: &mut Tiles<T>) {
+        if let (Spectra::Computed(image), Some((tile, spectrum))) =
+            (&self.spectra, &mut tiles.reference)
+        {
+            let at = [band * self.step, pair * 2 * self.step];
+            fill_pair(image.view(), &self.fft, at, self.step, tile);
+            self.fft.forward(tile, 0..self.fft.side(), spectrum);
+        }
     }
 
-    /// R ⊗ K on the pair `pair` of band `band`; the result is in the valid rows of `memory`.
-    pub(crate) fn convolve(
+    /// r̂ of the pair, after [`read_reference`](Self::read_reference).
+    fn reference<'s>(
+        &'s self,
+        band: usize,
+        pair: usize,
+        computed: Option<&'s (Planes<T>, Planes<T>)>,
+    ) -> &'s Planes<T> {
+        match (&self.spectra, computed) {
+            (Spectra::Stored(spectra), _) => &spectra[band * self.pairs_per_band + pair],
+            (Spectra::Computed(_), Some((_, spectrum))) => spectrum,
+            (Spectra::Computed(_), None) => unreachable!("tiles() gives it memory"),
+        }
+    }
+
+    /// R ⊗ K on a pair; the result is in the valid rows of the tile.
+    fn convolve_pair(
         &self,
         band: usize,
         pair: usize,
         kernel: &KernelSpectrum<T>,
-        memory: &mut Band<T>,
+        tiles: &mut Tiles<T>,
     ) {
-        let reference = self.spectrum(band, pair);
-        for ((z, r), k) in memory.spectrum.iter_mut().zip(reference).zip(&kernel.transfer) {
-            *z = *r * *k;
-        }
-        let rows = self.tile_rows(band);
-        self.fft.inverse(&mut memory.spectrum, &mut memory.tile, rows, &mut memory.scratch);
+        self.read_reference(band, pair, tiles);
+        let Tiles { tile, spectrum, reference } = tiles;
+        let reference = self.reference(band, pair, reference.as_ref());
+        self.fft.multiply(reference, &kernel.transfer, spectrum);
+        self.fft.inverse(spectrum, tile, self.tile_columns(pair));
     }
 
-    /// Forgets the sums of earlier correlations.
-    pub(crate) fn start_sum(memory: &mut Band<T>) {
-        memory.sum.fill(Complex::default());
+    /// Adds conj(r̂) ŷ of a pair to `sum`; y is in the valid rows of the tile, and zero elsewhere.
+    fn correlate_pair(&self, band: usize, pair: usize, tiles: &mut Tiles<T>, sum: &mut Planes<T>) {
+        let Tiles { tile, spectrum, reference } = tiles;
+        self.fft.forward(tile, self.tile_columns(pair), spectrum);
+        self.fft.accumulate(self.reference(band, pair, reference.as_ref()), spectrum, sum);
     }
 
-    /// Clears the tile, for rows of [`valid_rows`](Self::valid_rows) to be filled.
-    pub(crate) fn clear_tile(memory: &mut Band<T>) {
-        memory.tile.fill(Complex::default());
-    }
-
-    /// Sets to zero what is no valid pixel in the tile, after [`convolve`](Self::convolve).
-    pub(crate) fn clear_margins(&self, band: usize, pair: usize, memory: &mut Band<T>) {
-        let (side, h) = (self.fft.side(), self.half_width);
-        let rows = self.tile_rows(band);
-        memory.tile[..rows.start * side].fill(Complex::default());
-        memory.tile[rows.end * side..].fill(Complex::default());
-        let [left, right] = self.columns(pair).map(|columns| h..h + columns.len());
-        for row in memory.tile[rows.start * side..rows.end * side].chunks_exact_mut(side) {
-            row[..h].fill(Complex::default());
-            row[left.end..].fill(Complex::default());
-            row[right.end..left.end].iter_mut().for_each(|z| z.im = T::zero());
-        }
-    }
-
-    /// Adds conj(r̂) ŷ of one pair to the band's sum; y is in the valid rows of the tile, and zero elsewhere.
-    pub(crate) fn correlate(&self, band: usize, pair: usize, memory: &mut Band<T>) {
-        let rows = self.tile_rows(band);
-        self.fft.forward(&mut memory.tile, rows, &mut memory.spectrum, &mut memory.scratch);
-        let reference = self.spectrum(band, pair);
-        for ((sum, y), r) in memory.sum.iter_mut().zip(&memory.spectrum).zip(reference) {
-            let product = *y * r.conj();
-            *sum += Complex::new(product.re.widen(), product.im.widen());
-        }
-    }
-
-    /// The gradient over the (2h + 1)² kernel pixels: the sums of all bands, in order, transformed back.
-    pub(crate) fn finish_sum(
-        &self,
-        bands: &[Band<T>],
-        memory: &mut KernelSpectrum<T>,
-        gradient: &mut [f64],
-    ) {
-        let side = self.fft.side();
-        memory.spectrum.fill(Complex::default());
-        for band in bands {
-            for (total, sum) in memory.spectrum.iter_mut().zip(&band.sum) {
-                *total += sum;
-            }
-        }
-        self.exact_fft.inverse(
-            &mut memory.spectrum,
-            &mut memory.tile,
-            0..side,
-            &mut memory.scratch,
+    /// The gradient over the (2h + 1)² kernel pixels: the sums of all tasks, in order, transformed back.
+    fn finish(&self, sums: &[Planes<T>], memory: &mut KernelSpectrum<T>, gradient: &mut [f64]) {
+        let (stride, exact_stride) = (self.fft.stride(), self.exact_fft.stride());
+        let total = |total: &mut [f64], plane: &(dyn Fn(&Planes<T>) -> &[T] + Sync)| {
+            total.par_chunks_mut(8 * exact_stride).enumerate().for_each(|(block, total)| {
+                for (row, total) in total.chunks_exact_mut(exact_stride).enumerate() {
+                    total.fill(0.0);
+                    for sum in sums {
+                        let sum = &plane(sum)[(8 * block + row) * stride..][..self.fft.side()];
+                        total.iter_mut().zip(sum).for_each(|(t, s)| *t += s.widen());
+                    }
+                }
+            });
+        };
+        rayon::join(
+            || total(&mut memory.spectrum.re, &|sum| &sum.re),
+            || total(&mut memory.spectrum.im, &|sum| &sum.im),
         );
-        let norm = 1.0 / self.fft.len() as f64;
-        for (i, g) in gradient.iter_mut().enumerate() {
-            *g = memory.tile[self.wrapped(i)].re * norm;
+        let kernel_side = 2 * self.half_width + 1;
+        self.exact_fft.inverse(&mut memory.spectrum, &mut memory.tile, 0..kernel_side);
+        let norm = 1.0 / (self.fft.side() * self.fft.side()) as f64;
+        for (gradient, row) in
+            gradient.chunks_exact_mut(kernel_side).zip(memory.tile.re.chunks_exact(exact_stride))
+        {
+            gradient.iter_mut().zip(row).for_each(|(g, t)| *g = t * norm);
         }
     }
 
     /// Calls `visit(y, columns, values)` with every row of valid pixels of a pair, left tile then right tile in each row;
-    /// `y` and `columns` count in the valid region, and changed values are kept.
-    pub(crate) fn valid_rows(
+    /// `y` and `columns` count in the valid region, and changed values are kept. `visit` is compiled for the vector instructions
+    /// at hand.
+    fn valid_rows(
         &self,
         band: usize,
         pair: usize,
-        memory: &mut Band<T>,
-        mut visit: impl FnMut(usize, Range<usize>, &mut [T]),
+        tile: &mut Planes<T>,
+        visit: impl FnMut(usize, Range<usize>, &mut [T]),
     ) {
-        let (side, h) = (self.fft.side(), self.half_width);
-        let [left, right] = self.columns(pair);
-        for (offset, tile_y) in self.tile_rows(band).enumerate() {
-            let y = band * self.step + offset;
-            let tile = &mut memory.tile[tile_y * side + h..(tile_y + 1) * side];
-            let row = &mut memory.row[..left.len()];
-            row.iter_mut().zip(&*tile).for_each(|(v, z)| *v = z.re);
-            visit(y, left.clone(), row);
-            row.iter().zip(&mut *tile).for_each(|(v, z)| z.re = *v);
-            let row = &mut memory.row[..right.len()];
-            row.iter_mut().zip(&*tile).for_each(|(v, z)| *v = z.im);
-            visit(y, right.clone(), row);
-            row.iter().zip(&mut *tile).for_each(|(v, z)| z.im = *v);
-        }
+        let (band_start, rows) = (band * self.step, self.tile_rows(band));
+        let (stride, margin) = (self.fft.stride(), 2 * self.half_width);
+        let columns = self.columns(pair);
+        self.fft.arch().dispatch(ValidRows { tile, rows, stride, margin, band_start, columns, visit });
     }
 
-    fn spectrum(&self, band: usize, pair: usize) -> &[Complex<T>] {
-        let start = (band * self.pairs_per_band + pair) * self.fft.len();
-        &self.spectra[start..start + self.fft.len()]
+    /// Sets to zero what is no valid pixel in the tile.
+    fn clear_margins(&self, band: usize, pair: usize, tile: &mut Planes<T>) {
+        let (stride, margin) = (self.fft.stride(), 2 * self.half_width);
+        let rows = self.tile_rows(band);
+        for (plane, columns) in [&mut tile.re, &mut tile.im].into_iter().zip(self.columns(pair)) {
+            plane[..rows.start * stride].fill(T::zero());
+            plane[rows.end * stride..].fill(T::zero());
+            for row in plane[rows.start * stride..rows.end * stride].chunks_exact_mut(stride) {
+                row[..margin].fill(T::zero());
+                row[margin + columns.len()..].fill(T::zero());
+            }
+        }
     }
 
     /// The rows of a tile that hold valid pixels.
     fn tile_rows(&self, band: usize) -> Range<usize> {
         let rows = self.step.min(self.valid.height - band * self.step);
-        self.half_width..self.half_width + rows
+        2 * self.half_width..2 * self.half_width + rows
+    }
+
+    /// The columns of a tile that hold valid pixels; the left one of a pair has at least as many as the right one.
+    fn tile_columns(&self, pair: usize) -> Range<usize> {
+        2 * self.half_width..2 * self.half_width + self.columns(pair)[0].len()
     }
 
     /// The columns of the valid region that the two tiles of a pair hold.
@@ -269,40 +375,75 @@ impl<T: Pixel + FftNum> OverlapSave<T> {
     }
 }
 
-/// Copies the two tiles that start at row `y0` and columns `x0` of the image; zero beyond it.
-fn fill_pair<T: Pixel + FftNum>(
-    image: ImageView<'_, T>,
-    side: usize,
-    y0: usize,
-    x0: [usize; 2],
-    tile: &mut [Complex<T>],
-) {
-    tile.fill(Complex::default());
-    for (y, row) in tile.chunks_exact_mut(side).enumerate().take(image.height() - y0) {
-        let pixels = image.row(y0 + y);
-        let [left, right] = x0.map(|x| &pixels[x.min(image.width())..]);
-        for (z, r) in row.iter_mut().zip(left) {
-            z.re = *r;
-        }
-        for (z, r) in row.iter_mut().zip(right) {
-            z.im = *r;
+/// The loop of [`OverlapSave::valid_rows`].
+struct ValidRows<'a, T, F> {
+    tile: &'a mut Planes<T>,
+    /// Rows of the tile.
+    rows: Range<usize>,
+    stride: usize,
+    margin: usize,
+    /// Row of the valid region that the first row of the tile is.
+    band_start: usize,
+    columns: [Range<usize>; 2],
+    visit: F,
+}
+
+impl<T: FftPixel, F: FnMut(usize, Range<usize>, &mut [T])> WithSimd for ValidRows<'_, T, F> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(mut self, _: S) {
+        let [left, right] = self.columns;
+        let mut start = self.rows.start * self.stride + self.margin;
+        for y in self.band_start..self.band_start + self.rows.len() {
+            (self.visit)(y, left.clone(), &mut self.tile.re[start..start + left.len()]);
+            (self.visit)(y, right.clone(), &mut self.tile.im[start..start + right.len()]);
+            start += self.stride;
         }
     }
 }
 
-/// The side N that costs least: N² log N per tile, times the number of tiles.
-fn tile_side(half_width: usize, valid: Region) -> usize {
-    // Products of 2 and 3 with fast transforms, small enough for a tile and its spectrum to stay in the L2 cache.
-    const SIDES: [usize; 9] = [32, 48, 64, 96, 128, 192, 256, 384, 512];
-    let cost = |side: usize| {
+/// About how many tasks a sweep is cut into: enough for the threads of a large machine, few enough for their sums to be added quickly.
+const TASKS: usize = 16;
+
+/// Most pairs whose spectra are summed in the precision of the pixels before they go on in `f64`: the rounding of so few terms is
+/// below that of the transforms.
+const PAIRS_PER_TASK: usize = 8;
+
+/// How tiles cover the valid pixels.
+pub(crate) struct Tiling {
+    pub(crate) step: usize,
+    pub(crate) bands: usize,
+    pub(crate) pairs_per_band: usize,
+}
+
+impl Tiling {
+    pub(crate) fn new(side: usize, half_width: usize, valid: Region) -> Self {
         let step = side - 2 * half_width;
-        let pairs = valid.height.div_ceil(step) * valid.width.div_ceil(2 * step);
-        pairs as f64 * (side * side) as f64 * (side as f64).log2()
-    };
-    SIDES
-        .into_iter()
-        .filter(|side| *side >= 4 * half_width)
-        .filter(|side| *side > 2 * half_width)
-        .min_by(|a, b| cost(*a).total_cmp(&cost(*b)))
-        .unwrap_or_else(|| (8 * half_width).next_power_of_two())
+        let (bands, pairs_per_band) =
+            (valid.height.div_ceil(step), valid.width.div_ceil(step).div_ceil(2));
+        Self { step, bands, pairs_per_band }
+    }
+}
+
+/// Copies the two tiles that start at row and column `at` and one `step` to the right of it; zero beyond the image.
+fn fill_pair<T: FftPixel>(
+    image: ImageView<'_, T>,
+    fft: &TileFft<T>,
+    at: [usize; 2],
+    step: usize,
+    tile: &mut Planes<T>,
+) {
+    tile.clear();
+    let side = fft.side();
+    for (plane, x) in [(&mut tile.re, at[1]), (&mut tile.im, at[1] + step)] {
+        if x >= image.width() {
+            continue;
+        }
+        let columns = x..image.width().min(x + side);
+        let rows = plane.chunks_exact_mut(fft.stride()).take(image.height() - at[0]);
+        for (y, row) in rows.enumerate() {
+            row[..columns.len()].copy_from_slice(&image.row(at[0] + y)[columns.clone()]);
+        }
+    }
 }

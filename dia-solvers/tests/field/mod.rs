@@ -5,7 +5,7 @@
 
 use dia_core::simulate::{SimulatedPair, SimulationOptions, simulate};
 use dia_core::{Design, Image, ImageView, KernelBasis, NoiseModel, OperatorError, Pixel};
-use dia_fft::{FftDesignMatrix, FftNum};
+use dia_fft::{FftDesignMatrix, FftPixel};
 use dia_solvers::{Difference, Exposure, FitOptions, Prepared, subtract};
 
 /// Target noise 1.5 e⁻/ADU and 6 e⁻, a reference 20 times deeper, seeing 3.5 → 5.0 px, 30 stars per 100² px.
@@ -55,7 +55,7 @@ impl<T: Pixel> Planes<T> {
 }
 
 /// The whole subtraction with a delta kernel and a background of degree 1.
-pub(crate) fn subtracted<T: Pixel + FftNum>(
+pub(crate) fn subtracted<T: FftPixel>(
     pair: &SimulatedPair,
     planes: &Planes<T>,
     half_width: usize,

@@ -1,0 +1,112 @@
+//! Vectors of pixels in the registers of the processor at hand.
+
+use dia_core::Pixel;
+use pulp::Simd;
+use rustfft::FftNum;
+
+use crate::transpose::Transpose;
+
+/// Pixel types with Fourier transforms on the CPU: `f32` and `f64`.
+pub trait FftPixel: Pixel + FftNum + Lanes + Transpose {}
+
+impl FftPixel for f32 {}
+impl FftPixel for f64 {}
+
+/// Arithmetic on the vectors of an instruction set, chosen at run time by [`pulp::Arch`].
+pub trait Lanes: Copy + Send + Sync + 'static {
+    /// A register of values.
+    type Vector<S: Simd>: Copy + Send + Sync;
+
+    /// The nearest value.
+    fn nearest(value: f64) -> Self;
+    /// The slice as vectors; its length must be a multiple of theirs.
+    fn vectors<S: Simd>(values: &[Self]) -> &[Self::Vector<S>];
+    /// The slice as vectors, to be changed.
+    fn vectors_mut<S: Simd>(values: &mut [Self]) -> &mut [Self::Vector<S>];
+    /// All lanes the same.
+    fn splat<S: Simd>(simd: S, value: Self) -> Self::Vector<S>;
+    /// a + b
+    fn add<S: Simd>(simd: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Vector<S>;
+    /// a − b
+    fn sub<S: Simd>(simd: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Vector<S>;
+    /// a b
+    fn mul<S: Simd>(simd: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Vector<S>;
+    /// a b + c, fused where the instruction set does that
+    fn mul_add<S: Simd>(
+        simd: S,
+        a: Self::Vector<S>,
+        b: Self::Vector<S>,
+        c: Self::Vector<S>,
+    ) -> Self::Vector<S>;
+    /// c − a b, fused where the instruction set does that
+    fn neg_mul_add<S: Simd>(
+        simd: S,
+        a: Self::Vector<S>,
+        b: Self::Vector<S>,
+        c: Self::Vector<S>,
+    ) -> Self::Vector<S>;
+}
+
+macro_rules! lanes {
+    ($type:ty, $vector:ident, $as_simd:ident, $as_mut_simd:ident, $splat:ident, $add:ident, $sub:ident, $mul:ident,
+     $mul_add:ident, $neg_mul_add:ident) => {
+        impl Lanes for $type {
+            type Vector<S: Simd> = S::$vector;
+
+            #[inline(always)]
+            fn nearest(value: f64) -> Self {
+                value as Self
+            }
+            #[inline(always)]
+            fn vectors<S: Simd>(values: &[Self]) -> &[S::$vector] {
+                let (vectors, rest) = S::$as_simd(values);
+                debug_assert!(rest.is_empty());
+                vectors
+            }
+            #[inline(always)]
+            fn vectors_mut<S: Simd>(values: &mut [Self]) -> &mut [S::$vector] {
+                let (vectors, rest) = S::$as_mut_simd(values);
+                debug_assert!(rest.is_empty());
+                vectors
+            }
+            #[inline(always)]
+            fn splat<S: Simd>(simd: S, value: Self) -> S::$vector {
+                simd.$splat(value)
+            }
+            #[inline(always)]
+            fn add<S: Simd>(simd: S, a: S::$vector, b: S::$vector) -> S::$vector {
+                simd.$add(a, b)
+            }
+            #[inline(always)]
+            fn sub<S: Simd>(simd: S, a: S::$vector, b: S::$vector) -> S::$vector {
+                simd.$sub(a, b)
+            }
+            #[inline(always)]
+            fn mul<S: Simd>(simd: S, a: S::$vector, b: S::$vector) -> S::$vector {
+                simd.$mul(a, b)
+            }
+            #[inline(always)]
+            fn mul_add<S: Simd>(simd: S, a: S::$vector, b: S::$vector, c: S::$vector) -> S::$vector {
+                simd.$mul_add(a, b, c)
+            }
+            #[inline(always)]
+            fn neg_mul_add<S: Simd>(
+                simd: S,
+                a: S::$vector,
+                b: S::$vector,
+                c: S::$vector,
+            ) -> S::$vector {
+                simd.$neg_mul_add(a, b, c)
+            }
+        }
+    };
+}
+
+lanes!(
+    f32, f32s, as_simd_f32s, as_mut_simd_f32s, splat_f32s, add_f32s, sub_f32s, mul_f32s, mul_add_e_f32s,
+    negate_mul_add_e_f32s
+);
+lanes!(
+    f64, f64s, as_simd_f64s, as_mut_simd_f64s, splat_f64s, add_f64s, sub_f64s, mul_f64s, mul_add_e_f64s,
+    negate_mul_add_e_f64s
+);
