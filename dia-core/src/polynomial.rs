@@ -72,8 +72,13 @@ impl Polynomial2d {
     pub fn in_row(&self, coefficients: &[f64], y: usize) -> RowPolynomial<'_> {
         // q_i = Σ_j c_ij P_j(y)
         let mut q = [0.0; MAX_DEGREE + 1];
-        for ((i, j), c) in self.powers().zip(coefficients) {
-            q[i] += c * self.rows[j][y];
+        // Plain loops, for they run in the innermost loops of the products.
+        let mut k = 0;
+        for total in 0..=self.degree {
+            for j in 0..=total {
+                q[total - j] += coefficients[k] * self.rows[j][y];
+                k += 1;
+            }
         }
         RowPolynomial { columns: &self.columns, q }
     }

@@ -4,10 +4,13 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
-use dia_core::{ColumnMoments, Design, DesignMatrix, Image, ImageView, Kernel, LinearOperator, OperatorError, Polynomial2d};
+use dia_core::{
+    ColumnMoments, Design, DesignMatrix, Image, ImageView, Kernel, LinearOperator, OperatorError,
+    Polynomial2d,
+};
 
-use crate::overlap_save::{OverlapSave, TileWorkspace};
 use crate::plan::Plan;
+use crate::products::{Products, ProductsWorkspace};
 use crate::vector::FftPixel;
 
 /// The design matrix A of a reference image: (A x)(p) = (R ⊗ K)(p) + Σ_j b_j φ_j(p) at the valid pixels p.
@@ -34,14 +37,15 @@ use crate::vector::FftPixel;
 /// ```
 pub struct FftDesignMatrix<T> {
     design: Design,
-    overlap_save: OverlapSave<T>,
+    plan: Plan,
+    products: Products<T>,
 }
 
 /// The scratch memory of a [`FftDesignMatrix`]; see [`LinearOperator::workspace`].
 pub struct FftWorkspace<T> {
     kernel: Kernel,
     gradient: Vec<f64>,
-    tiles: TileWorkspace<T>,
+    products: ProductsWorkspace<T>,
     /// Per task, the moments with the background's polynomials.
     moments: Vec<Option<ColumnMoments>>,
 }
@@ -91,17 +95,16 @@ impl<T: FftPixel> FftDesignMatrix<T> {
                 i % view.width()
             )));
         }
-        let keep = (!plan.store_spectra).then(shared);
-        let overlap_save = OverlapSave::new(view, design.half_width(), plan.side, keep);
-        Ok(Self { design, overlap_save })
+        let products = Products::new(view, shared, design.half_width(), plan)?;
+        Ok(Self { design, plan, products })
     }
 
-    /// Side of the tiles in pixels.
-    pub fn tile_side(&self) -> usize {
-        self.overlap_save.tile_side()
+    /// How the products are computed.
+    pub fn plan(&self) -> Plan {
+        self.plan
     }
 
-    /// A sweep over the tiles with the model of `x`, or with zeros; see [`OverlapSave::sweep`].
+    /// A sweep over the pixels with the model of `x`, or without one; see [`Products::sweep`].
     fn sweep(
         &self,
         x: Option<&[f64]>,
@@ -109,15 +112,15 @@ impl<T: FftPixel> FftDesignMatrix<T> {
         workspace: &mut FftWorkspace<T>,
         visit: impl Fn(usize, Range<usize>, &mut [T]) + Sync,
     ) {
-        let FftWorkspace { kernel, gradient, tiles, moments } = workspace;
+        let FftWorkspace { kernel, gradient, products, moments } = workspace;
         if let Some(x) = x {
             self.design.basis().expand(self.design.split(x).0, kernel);
         }
         moments.iter_mut().flatten().for_each(ColumnMoments::clear);
-        self.overlap_save.sweep(
+        self.products.sweep(
             x.is_some().then_some(&*kernel),
             gradient,
-            tiles,
+            products,
             moments,
             #[inline(always)]
             |moments, y, columns, values| {
@@ -173,8 +176,8 @@ impl<T: FftPixel> LinearOperator for FftDesignMatrix<T> {
         Ok(FftWorkspace {
             kernel: Kernel::zero(self.design.half_width()),
             gradient: vec![0.0; self.design.basis().support().side().pow(2)],
-            tiles: self.overlap_save.workspace(),
-            moments: vec![moments; self.overlap_save.tasks()],
+            products: self.products.workspace(),
+            moments: vec![moments; self.products.tasks()],
         })
     }
 
@@ -191,11 +194,14 @@ impl<T: FftPixel> LinearOperator for FftDesignMatrix<T> {
         assert_eq!((x.len(), y.len()), (self.ncols(), self.nrows()));
         let (kernel, background) = self.design.split(x);
         self.design.basis().expand(kernel, &mut workspace.kernel);
-        let FftWorkspace { kernel, tiles, .. } = workspace;
-        self.overlap_save.convolve(kernel, y, tiles, #[inline(always)]
-|y, columns, values| {
-            self.add_background(background, y, &columns, values);
-        });
+        let FftWorkspace { kernel, products, .. } = workspace;
+        self.products.convolve(
+            kernel,
+            y,
+            products,
+            #[inline(always)]
+            |y, columns, values| self.add_background(background, y, &columns, values),
+        );
         Ok(())
     }
 
@@ -207,10 +213,15 @@ impl<T: FftPixel> LinearOperator for FftDesignMatrix<T> {
     ) -> Result<(), OperatorError> {
         assert_eq!((x.len(), y.len()), (self.ncols(), self.nrows()));
         let width = self.design.valid().width;
-        self.sweep(None, x, workspace, #[inline(always)]
-|row, columns, values| {
-            values.copy_from_slice(&y[row * width + columns.start..row * width + columns.end]);
-        });
+        self.sweep(
+            None,
+            x,
+            workspace,
+            #[inline(always)]
+            |row, columns, values| {
+                values.copy_from_slice(&y[row * width + columns.start..row * width + columns.end]);
+            },
+        );
         Ok(())
     }
 
@@ -226,11 +237,16 @@ impl<T: FftPixel> LinearOperator for FftDesignMatrix<T> {
         assert_eq!((x.len(), g.len()), (self.ncols(), self.ncols()));
         assert_eq!(weights.len(), self.nrows());
         let width = self.design.valid().width;
-        self.sweep(Some(x), g, workspace, #[inline(always)]
-|row, columns, values| {
-            let weights = &weights[row * width + columns.start..row * width + columns.end];
-            values.iter_mut().zip(weights).for_each(|(v, w)| *v *= *w);
-        });
+        self.sweep(
+            Some(x),
+            g,
+            workspace,
+            #[inline(always)]
+            |row, columns, values| {
+                let weights = &weights[row * width + columns.start..row * width + columns.end];
+                values.iter_mut().zip(weights).for_each(|(v, w)| *v *= *w);
+            },
+        );
         Ok(())
     }
 }
@@ -269,7 +285,7 @@ impl<T: FftPixel> fmt::Debug for FftDesignMatrix<T> {
         f.debug_struct("FftDesignMatrix")
             .field("nrows", &self.nrows())
             .field("ncols", &self.ncols())
-            .field("tile_side", &self.tile_side())
+            .field("plan", &self.plan)
             .finish_non_exhaustive()
     }
 }

@@ -18,13 +18,16 @@
 //! the normal matrix of uniform weights is made.
 
 mod autocorrelation;
+mod bands;
 mod butterfly;
 mod design_matrix;
+mod direct;
 mod global;
 mod offset;
 mod overlap_save;
 mod plan;
 mod pool;
+mod products;
 mod tile;
 mod transpose;
 mod vector;
@@ -32,7 +35,7 @@ mod vector;
 pub use autocorrelation::autocorrelation;
 pub use design_matrix::{FftDesignMatrix, FftWorkspace};
 pub use offset::{Offset, offset};
-pub use plan::Plan;
+pub use plan::{Method, Plan};
 pub use vector::FftPixel;
 
 #[doc = include_str!("../README.md")]

@@ -58,15 +58,13 @@ pub(crate) struct TileWorkspace<T> {
 /// The memory in which a thread works on a pair.
 struct Tiles<T> {
     tile: Planes<T>,
-    spectrum: Planes<T>,
-    /// r̂ and the tile it is computed from; empty where spectra are stored.
-    reference: Option<(Planes<T>, Planes<T>)>,
+    /// r̂ where spectra are not stored.
+    reference: Option<Planes<T>>,
 }
 
 /// The memory in which kernels are transformed.
 struct KernelSpectrum<T> {
-    tile: Planes<f64>,
-    spectrum: Planes<f64>,
+    exact: Planes<f64>,
     /// The kernel's spectrum over N², in the precision of the pixels.
     transfer: Planes<T>,
 }
@@ -92,14 +90,11 @@ impl<T: FftPixel> OverlapSave<T> {
             || {
                 let mut spectra: Vec<_> =
                     (0..bands * pairs_per_band).map(|_| fft.zeros()).collect();
-                spectra.par_iter_mut().enumerate().for_each_init(
-                    || fft.zeros(),
-                    |tile, (pair, spectrum)| {
-                        let at = [pair / pairs_per_band * step, pair % pairs_per_band * 2 * step];
-                        fill_pair(reference, &fft, at, step, tile);
-                        fft.forward(tile, 0..side, spectrum);
-                    },
-                );
+                spectra.par_iter_mut().enumerate().for_each(|(pair, spectrum)| {
+                    let at = [pair / pairs_per_band * step, pair % pairs_per_band * 2 * step];
+                    fill_pair(reference, &fft, at, step, spectrum);
+                    fft.forward(spectrum, 0..side);
+                });
                 Spectra::Stored(spectra)
             },
             Spectra::Computed,
@@ -120,11 +115,6 @@ impl<T: FftPixel> OverlapSave<T> {
         }
     }
 
-    /// N, the side of a tile.
-    pub(crate) fn tile_side(&self) -> usize {
-        self.fft.side()
-    }
-
     /// Number of tasks that a sweep is cut into; it does not depend on the number of threads.
     pub(crate) fn tasks(&self) -> usize {
         self.bands * self.tasks_per_band()
@@ -138,11 +128,7 @@ impl<T: FftPixel> OverlapSave<T> {
     pub(crate) fn workspace(&self) -> TileWorkspace<T> {
         TileWorkspace {
             tiles: Pool::new(|| self.tiles()),
-            kernel: KernelSpectrum {
-                tile: self.exact_fft.zeros(),
-                spectrum: self.exact_fft.zeros(),
-                transfer: self.fft.zeros(),
-            },
+            kernel: KernelSpectrum { exact: self.exact_fft.zeros(), transfer: self.fft.zeros() },
             sums: (0..self.tasks()).map(|_| self.fft.zeros()).collect(),
         }
     }
@@ -150,12 +136,12 @@ impl<T: FftPixel> OverlapSave<T> {
     fn tiles(&self) -> Tiles<T> {
         let reference = match &self.spectra {
             Spectra::Stored(_) => None,
-            Spectra::Computed(_) => Some((self.fft.zeros(), self.fft.zeros())),
+            Spectra::Computed(_) => Some(self.fft.zeros()),
         };
-        Tiles { tile: self.fft.zeros(), spectrum: self.fft.zeros(), reference }
+        Tiles { tile: self.fft.zeros(), reference }
     }
 
-    /// `out` ← R ⊗ K over the valid pixels, each row then changed by `visit(y, columns, values)`.
+    /// As [`Products::convolve`](crate::products::Products::convolve), over the tiles.
     pub(crate) fn convolve(
         &self,
         kernel: &Kernel,
@@ -167,29 +153,30 @@ impl<T: FftPixel> OverlapSave<T> {
         let TileWorkspace { tiles, kernel, .. } = workspace;
         let width = self.valid.width;
         out.par_chunks_mut(self.step * width).enumerate().for_each(|(band, out)| {
-            tiles.with(|| self.tiles(), |tiles| {
-                for pair in 0..self.pairs_per_band {
-                    self.convolve_pair(band, pair, kernel, tiles);
-                    self.valid_rows(
-                        band,
-                        pair,
-                        &mut tiles.tile,
-                        #[inline(always)]
-                        |y, columns, values| {
-                            visit(y, columns.clone(), values);
-                            let start = (y - band * self.step) * width;
-                            out[start + columns.start..start + columns.end].copy_from_slice(values);
-                        },
-                    );
-                }
-            });
+            tiles.with(
+                || self.tiles(),
+                |tiles| {
+                    for pair in 0..self.pairs_per_band {
+                        self.convolve_pair(band, pair, kernel, tiles);
+                        self.valid_rows(
+                            band,
+                            pair,
+                            &mut tiles.tile,
+                            #[inline(always)]
+                            |y, columns, values| {
+                                visit(y, columns.clone(), values);
+                                let start = (y - band * self.step) * width;
+                                out[start + columns.start..start + columns.end]
+                                    .copy_from_slice(values);
+                            },
+                        );
+                    }
+                },
+            );
         });
     }
 
-    /// One pass over the tiles: values v = R ⊗ K where `kernel` is given and 0 where not, changed by
-    /// `visit(part, y, columns, values)` row by row, and `gradient` ← Σ_p v(p) R(p − u) over the (2h + 1)² kernel pixels.
-    ///
-    /// There is one part per task, for sums that `visit` takes.
+    /// As [`Products::sweep`](crate::products::Products::sweep), over the tiles.
     pub(crate) fn sweep<P: Send>(
         &self,
         kernel: Option<&Kernel>,
@@ -207,24 +194,27 @@ impl<T: FftPixel> OverlapSave<T> {
                 (task / self.tasks_per_band(), task % self.tasks_per_band() * self.pairs_per_task);
             let pairs = first..(first + self.pairs_per_task).min(self.pairs_per_band);
             sum.clear();
-            tiles.with(|| self.tiles(), |tiles| {
-                for pair in pairs {
-                    if kernel.is_some() {
-                        self.convolve_pair(band, pair, transfer, tiles);
-                    } else {
-                        self.read_reference(band, pair, tiles);
+            tiles.with(
+                || self.tiles(),
+                |tiles| {
+                    for pair in pairs {
+                        if kernel.is_some() {
+                            self.convolve_pair(band, pair, transfer, tiles);
+                        } else {
+                            self.read_reference(band, pair, tiles);
+                        }
+                        self.valid_rows(
+                            band,
+                            pair,
+                            &mut tiles.tile,
+                            #[inline(always)]
+                            |y, columns, values| visit(part, y, columns, values),
+                        );
+                        self.clear_margins(band, pair, &mut tiles.tile);
+                        self.correlate_pair(band, pair, tiles, sum);
                     }
-                    self.valid_rows(
-                        band,
-                        pair,
-                        &mut tiles.tile,
-                        #[inline(always)]
-                        |y, columns, values| visit(part, y, columns, values),
-                    );
-                    self.clear_margins(band, pair, &mut tiles.tile);
-                    self.correlate_pair(band, pair, tiles, sum);
-                }
-            });
+                },
+            );
         });
         self.finish(sums, transfer, gradient);
     }
@@ -232,20 +222,18 @@ impl<T: FftPixel> OverlapSave<T> {
     /// Prepares the convolution with `kernel`.
     fn set_kernel(&self, kernel: &Kernel, memory: &mut KernelSpectrum<T>) {
         let (stride, kernel_side) = (self.exact_fft.stride(), 2 * self.half_width + 1);
-        memory.tile.clear();
+        let KernelSpectrum { exact, transfer } = memory;
+        exact.clear();
         let norm = 1.0 / (self.fft.side() * self.fft.side()) as f64;
         for (row, pixels) in kernel.pixels().chunks_exact(kernel_side).enumerate() {
-            let row = &mut memory.tile.re[row * stride..][..kernel_side];
+            let row = &mut exact.re[row * stride..][..kernel_side];
             row.iter_mut().zip(pixels).for_each(|(t, k)| *t = k * norm);
         }
-        self.exact_fft.forward(&mut memory.tile, 0..kernel_side, &mut memory.spectrum);
-        let planes = [
-            (&memory.spectrum.re, &mut memory.transfer.re),
-            (&memory.spectrum.im, &mut memory.transfer.im),
-        ];
-        for (from, to) in planes {
+        self.exact_fft.forward(exact, 0..kernel_side);
+        for (from, to) in [(&exact.re, &mut transfer.re), (&exact.im, &mut transfer.im)] {
             let rows = from.chunks_exact(stride).zip(to.chunks_exact_mut(self.fft.stride()));
             for (from, to) in rows {
+                let from = &from[..self.fft.side()];
                 to.iter_mut().zip(from).for_each(|(to, from)| *to = T::narrow(*from));
             }
         }
@@ -253,12 +241,10 @@ impl<T: FftPixel> OverlapSave<T> {
 
     /// Makes sure that r̂ of the pair is at hand.
     fn read_reference(&self, band: usize, pair: usize, tiles: &mut Tiles<T>) {
-        if let (Spectra::Computed(image), Some((tile, spectrum))) =
-            (&self.spectra, &mut tiles.reference)
-        {
+        if let (Spectra::Computed(image), Some(reference)) = (&self.spectra, &mut tiles.reference) {
             let at = [band * self.step, pair * 2 * self.step];
-            fill_pair(image.view(), &self.fft, at, self.step, tile);
-            self.fft.forward(tile, 0..self.fft.side(), spectrum);
+            fill_pair(image.view(), &self.fft, at, self.step, reference);
+            self.fft.forward(reference, 0..self.fft.side());
         }
     }
 
@@ -267,11 +253,11 @@ impl<T: FftPixel> OverlapSave<T> {
         &'s self,
         band: usize,
         pair: usize,
-        computed: Option<&'s (Planes<T>, Planes<T>)>,
+        computed: Option<&'s Planes<T>>,
     ) -> &'s Planes<T> {
         match (&self.spectra, computed) {
             (Spectra::Stored(spectra), _) => &spectra[band * self.pairs_per_band + pair],
-            (Spectra::Computed(_), Some((_, spectrum))) => spectrum,
+            (Spectra::Computed(_), Some(reference)) => reference,
             (Spectra::Computed(_), None) => unreachable!("tiles() gives it memory"),
         }
     }
@@ -285,17 +271,17 @@ impl<T: FftPixel> OverlapSave<T> {
         tiles: &mut Tiles<T>,
     ) {
         self.read_reference(band, pair, tiles);
-        let Tiles { tile, spectrum, reference } = tiles;
+        let Tiles { tile, reference } = tiles;
         let reference = self.reference(band, pair, reference.as_ref());
-        self.fft.multiply(reference, &kernel.transfer, spectrum);
-        self.fft.inverse(spectrum, tile, self.tile_columns(pair));
+        self.fft.multiply(reference, &kernel.transfer, tile);
+        self.fft.inverse(tile, self.tile_columns(pair));
     }
 
     /// Adds conj(r̂) ŷ of a pair to `sum`; y is in the valid rows of the tile, and zero elsewhere.
     fn correlate_pair(&self, band: usize, pair: usize, tiles: &mut Tiles<T>, sum: &mut Planes<T>) {
-        let Tiles { tile, spectrum, reference } = tiles;
-        self.fft.forward(tile, self.tile_columns(pair), spectrum);
-        self.fft.accumulate(self.reference(band, pair, reference.as_ref()), spectrum, sum);
+        let Tiles { tile, reference } = tiles;
+        self.fft.forward(tile, self.tile_columns(pair));
+        self.fft.accumulate(self.reference(band, pair, reference.as_ref()), tile, sum);
     }
 
     /// The gradient over the (2h + 1)² kernel pixels: the sums of all tasks, in order, transformed back.
@@ -313,14 +299,14 @@ impl<T: FftPixel> OverlapSave<T> {
             });
         };
         rayon::join(
-            || total(&mut memory.spectrum.re, &|sum| &sum.re),
-            || total(&mut memory.spectrum.im, &|sum| &sum.im),
+            || total(&mut memory.exact.re, &|sum| &sum.re),
+            || total(&mut memory.exact.im, &|sum| &sum.im),
         );
         let kernel_side = 2 * self.half_width + 1;
-        self.exact_fft.inverse(&mut memory.spectrum, &mut memory.tile, 0..kernel_side);
+        self.exact_fft.inverse(&mut memory.exact, 0..kernel_side);
         let norm = 1.0 / (self.fft.side() * self.fft.side()) as f64;
         for (gradient, row) in
-            gradient.chunks_exact_mut(kernel_side).zip(memory.tile.re.chunks_exact(exact_stride))
+            gradient.chunks_exact_mut(kernel_side).zip(memory.exact.re.chunks_exact(exact_stride))
         {
             gradient.iter_mut().zip(row).for_each(|(g, t)| *g = t * norm);
         }
@@ -339,7 +325,15 @@ impl<T: FftPixel> OverlapSave<T> {
         let (band_start, rows) = (band * self.step, self.tile_rows(band));
         let (stride, margin) = (self.fft.stride(), 2 * self.half_width);
         let columns = self.columns(pair);
-        self.fft.arch().dispatch(ValidRows { tile, rows, stride, margin, band_start, columns, visit });
+        self.fft.arch().dispatch(ValidRows {
+            tile,
+            rows,
+            stride,
+            margin,
+            band_start,
+            columns,
+            visit,
+        });
     }
 
     /// Sets to zero what is no valid pixel in the tile.

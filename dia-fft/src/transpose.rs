@@ -1,48 +1,24 @@
-//! Transposition of square planes.
-
-use std::ops::Range;
+//! Transposition of square planes, in place.
 
 use pulp::Arch;
 
 /// Side of the blocks that are transposed at once: both sides stay within a few cache lines.
-pub(crate) const BLOCK: usize = 8;
+const BLOCK: usize = 8;
 
 /// Element types with a fast transposition.
 pub trait Transpose: Copy {
-    /// `to[x][y]` ← `from[y][x]` for the given rows y and columns x; both planes have rows of `stride` elements, and all
-    /// bounds are multiples of 8.
-    fn transpose(
-        arch: Arch,
-        from: &[Self],
-        to: &mut [Self],
-        stride: usize,
-        rows: Range<usize>,
-        columns: Range<usize>,
-    );
+    /// Exchanges rows and columns of a plane of `side`² elements, a multiple of 8 squared, with rows `stride` apart.
+    fn transpose(arch: Arch, plane: &mut [Self], side: usize, stride: usize);
 }
 
 impl Transpose for f64 {
-    fn transpose(
-        _: Arch,
-        from: &[f64],
-        to: &mut [f64],
-        stride: usize,
-        rows: Range<usize>,
-        columns: Range<usize>,
-    ) {
-        blocks(from, to, stride, rows, columns, turn);
+    fn transpose(_: Arch, plane: &mut [f64], side: usize, stride: usize) {
+        blocks(plane, side, stride, turn);
     }
 }
 
 impl Transpose for f32 {
-    fn transpose(
-        arch: Arch,
-        from: &[f32],
-        to: &mut [f32],
-        stride: usize,
-        rows: Range<usize>,
-        columns: Range<usize>,
-    ) {
+    fn transpose(arch: Arch, plane: &mut [f32], side: usize, stride: usize) {
         #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
         {
             // AVX-512 includes AVX, and moves no more elements per cycle with its wider shuffles.
@@ -54,44 +30,62 @@ impl Transpose for f32 {
             if let Some(simd) = avx {
                 return simd.vectorize(
                     #[inline(always)]
-                    || blocks(from, to, stride, rows, columns, |block| avx::turn(simd, block)),
+                    || {
+                        blocks(
+                            plane,
+                            side,
+                            stride,
+                            #[inline(always)]
+                            |block| avx::turn(simd, block),
+                        );
+                    },
                 );
             }
         }
         let _ = arch;
-        blocks(from, to, stride, rows, columns, turn);
+        blocks(plane, side, stride, turn);
     }
 }
 
 type Block<T> = [[T; BLOCK]; BLOCK];
 
-/// Cuts the planes into blocks and turns each.
+/// Cuts the plane into blocks, turns each, and exchanges those on both sides of the diagonal.
 #[inline(always)]
 fn blocks<T: Copy>(
-    from: &[T],
-    to: &mut [T],
+    plane: &mut [T],
+    side: usize,
     stride: usize,
-    rows: Range<usize>,
-    columns: Range<usize>,
     turn: impl Fn(Block<T>) -> Block<T>,
 ) {
-    for y in rows.step_by(BLOCK) {
-        for x in columns.clone().step_by(BLOCK) {
-            // Plain loops: what goes through closures of the standard library is compiled without the vector instructions.
-            let mut block = [[from[0]; BLOCK]; BLOCK];
-            for i in 0..BLOCK {
-                let row = &from[(y + i) * stride + x..][..BLOCK];
-                for j in 0..BLOCK {
-                    block[i][j] = row[j];
-                }
-            }
-            let block = turn(block);
-            for i in 0..BLOCK {
-                let row = &mut to[(x + i) * stride + y..][..BLOCK];
-                for j in 0..BLOCK {
-                    row[j] = block[i][j];
-                }
-            }
+    for y in (0..side).step_by(BLOCK) {
+        for x in (y..side).step_by(BLOCK) {
+            let above = turn(load(plane, y * stride + x, stride));
+            let below = turn(load(plane, x * stride + y, stride));
+            store(plane, x * stride + y, stride, above);
+            store(plane, y * stride + x, stride, below);
+        }
+    }
+}
+
+// Plain loops: what goes through closures of the standard library is compiled without the vector instructions.
+#[inline(always)]
+fn load<T: Copy>(plane: &[T], start: usize, stride: usize) -> Block<T> {
+    let mut block = [[plane[start]; BLOCK]; BLOCK];
+    for i in 0..BLOCK {
+        let row = &plane[start + i * stride..][..BLOCK];
+        for j in 0..BLOCK {
+            block[i][j] = row[j];
+        }
+    }
+    block
+}
+
+#[inline(always)]
+fn store<T: Copy>(plane: &mut [T], start: usize, stride: usize, block: Block<T>) {
+    for i in 0..BLOCK {
+        let row = &mut plane[start + i * stride..][..BLOCK];
+        for j in 0..BLOCK {
+            row[j] = block[i][j];
         }
     }
 }
@@ -154,17 +148,16 @@ mod tests {
     use super::Transpose;
 
     #[test]
-    fn blocks_are_turned_and_the_rest_is_left_alone() {
+    fn rows_and_columns_are_exchanged_and_the_rest_is_left_alone() {
         fn check<T: Transpose + PartialEq + From<u16>>() {
-            let stride = 40;
-            let from: Vec<T> = (0..40 * 40).map(|i| T::from(i + 1)).collect();
-            let mut to = vec![T::from(0); 40 * 40];
-            T::transpose(Arch::new(), &from, &mut to, stride, 8..32, 16..24);
-            for (i, value) in to.into_iter().enumerate() {
-                let (x, y) = (i / stride, i % stride);
-                let turned = (8..32).contains(&y) && (16..24).contains(&x);
-                let expected = if turned { from[y * stride + x] } else { T::from(0) };
-                assert!(value == expected, "({x}, {y})");
+            let (side, stride) = (32, 40);
+            let original: Vec<T> = (0..32 * 40).map(T::from).collect();
+            let mut plane = original.clone();
+            T::transpose(Arch::new(), &mut plane, side, stride);
+            for (i, value) in plane.into_iter().enumerate() {
+                let (y, x) = (i / stride, i % stride);
+                let expected = if x < side { x * stride + y } else { i };
+                assert!(value == original[expected], "({y}, {x})");
             }
         }
         check::<f32>();

@@ -23,6 +23,17 @@ pub trait Lanes: Copy + Send + Sync + 'static {
     fn vectors<S: Simd>(values: &[Self]) -> &[Self::Vector<S>];
     /// The slice as vectors, to be changed.
     fn vectors_mut<S: Simd>(values: &mut [Self]) -> &mut [Self::Vector<S>];
+    /// Number of values in a vector.
+    #[inline(always)]
+    fn lanes<S: Simd>() -> usize {
+        size_of::<Self::Vector<S>>() / size_of::<Self>()
+    }
+    /// The first values of a slice; lanes beyond its end are zero.
+    fn load<S: Simd>(simd: S, from: &[Self]) -> Self::Vector<S>;
+    /// Overwrites the first values of a slice; lanes beyond its end are dropped.
+    fn store<S: Simd>(simd: S, to: &mut [Self], vector: Self::Vector<S>);
+    /// The sum of the lanes.
+    fn sum<S: Simd>(simd: S, vector: Self::Vector<S>) -> Self;
     /// All lanes the same.
     fn splat<S: Simd>(simd: S, value: Self) -> Self::Vector<S>;
     /// a + b
@@ -48,7 +59,7 @@ pub trait Lanes: Copy + Send + Sync + 'static {
 }
 
 macro_rules! lanes {
-    ($type:ty, $vector:ident, $as_simd:ident, $as_mut_simd:ident, $splat:ident, $add:ident, $sub:ident, $mul:ident,
+    ($type:ty, $vector:ident, $as_simd:ident, $as_mut_simd:ident, $load:ident, $store:ident, $sum:ident, $splat:ident, $add:ident, $sub:ident, $mul:ident,
      $mul_add:ident, $neg_mul_add:ident) => {
         impl Lanes for $type {
             type Vector<S: Simd> = S::$vector;
@@ -70,6 +81,24 @@ macro_rules! lanes {
                 vectors
             }
             #[inline(always)]
+            fn load<S: Simd>(simd: S, from: &[Self]) -> S::$vector {
+                match S::$as_simd(from).0.first() {
+                    Some(vector) => *vector,
+                    None => simd.$load(from),
+                }
+            }
+            #[inline(always)]
+            fn store<S: Simd>(simd: S, to: &mut [Self], vector: S::$vector) {
+                match S::$as_mut_simd(to).0.first_mut() {
+                    Some(to) => *to = vector,
+                    None => simd.$store(to, vector),
+                }
+            }
+            #[inline(always)]
+            fn sum<S: Simd>(simd: S, vector: S::$vector) -> Self {
+                simd.$sum(vector)
+            }
+            #[inline(always)]
             fn splat<S: Simd>(simd: S, value: Self) -> S::$vector {
                 simd.$splat(value)
             }
@@ -86,7 +115,12 @@ macro_rules! lanes {
                 simd.$mul(a, b)
             }
             #[inline(always)]
-            fn mul_add<S: Simd>(simd: S, a: S::$vector, b: S::$vector, c: S::$vector) -> S::$vector {
+            fn mul_add<S: Simd>(
+                simd: S,
+                a: S::$vector,
+                b: S::$vector,
+                c: S::$vector,
+            ) -> S::$vector {
                 simd.$mul_add(a, b, c)
             }
             #[inline(always)]
@@ -103,10 +137,32 @@ macro_rules! lanes {
 }
 
 lanes!(
-    f32, f32s, as_simd_f32s, as_mut_simd_f32s, splat_f32s, add_f32s, sub_f32s, mul_f32s, mul_add_e_f32s,
+    f32,
+    f32s,
+    as_simd_f32s,
+    as_mut_simd_f32s,
+    partial_load_f32s,
+    partial_store_f32s,
+    reduce_sum_f32s,
+    splat_f32s,
+    add_f32s,
+    sub_f32s,
+    mul_f32s,
+    mul_add_e_f32s,
     negate_mul_add_e_f32s
 );
 lanes!(
-    f64, f64s, as_simd_f64s, as_mut_simd_f64s, splat_f64s, add_f64s, sub_f64s, mul_f64s, mul_add_e_f64s,
+    f64,
+    f64s,
+    as_simd_f64s,
+    as_mut_simd_f64s,
+    partial_load_f64s,
+    partial_store_f64s,
+    reduce_sum_f64s,
+    splat_f64s,
+    add_f64s,
+    sub_f64s,
+    mul_f64s,
+    mul_add_e_f64s,
     negate_mul_add_e_f64s
 );

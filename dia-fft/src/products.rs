@@ -1,0 +1,106 @@
+//! The products with the kernel, by whichever method was planned.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use dia_core::{Image, ImageView, Kernel, OperatorError};
+
+use crate::bands::{BandWorkspace, Bands};
+use crate::overlap_save::{OverlapSave, TileWorkspace};
+use crate::plan::{Method, Plan};
+use crate::vector::FftPixel;
+
+/// A reference, ready for convolutions and correlations.
+pub(crate) enum Products<T> {
+    Direct(Bands<T>),
+    OverlapSave(OverlapSave<T>),
+}
+
+/// The memory of [`Products`].
+pub(crate) enum ProductsWorkspace<T> {
+    Direct(BandWorkspace<T>),
+    OverlapSave(TileWorkspace<T>),
+}
+
+impl<T: FftPixel> Products<T> {
+    /// Prepares `reference`, which `shared` gives as a whole where the plan needs to keep it.
+    pub(crate) fn new(
+        reference: ImageView<'_, T>,
+        shared: impl FnOnce() -> Arc<Image<T>>,
+        half_width: usize,
+        plan: Plan,
+    ) -> Result<Self, OperatorError> {
+        let side = match plan.method {
+            Method::Direct => return Ok(Self::Direct(Bands::new(reference, half_width))),
+            Method::OverlapSave { side } => side,
+        };
+        let mut sides = Method::sides().filter(|side| *side > 2 * half_width);
+        if !sides.any(|s| s == side) {
+            return Err(OperatorError::new(format!(
+                "tiles cannot have a side of {side} pixels with a kernel of half-width {half_width}; \
+                 let `Plan::fastest` choose one"
+            )));
+        }
+        let keep = (!plan.store_spectra).then(shared);
+        Ok(Self::OverlapSave(OverlapSave::new(reference, half_width, side, keep)))
+    }
+
+    /// Number of parts that a sweep is cut into; it does not depend on the number of threads.
+    pub(crate) fn tasks(&self) -> usize {
+        match self {
+            Self::Direct(bands) => bands.tasks(),
+            Self::OverlapSave(tiles) => tiles.tasks(),
+        }
+    }
+
+    /// Memory for the products.
+    pub(crate) fn workspace(&self) -> ProductsWorkspace<T> {
+        match self {
+            Self::Direct(bands) => ProductsWorkspace::Direct(bands.workspace()),
+            Self::OverlapSave(tiles) => ProductsWorkspace::OverlapSave(tiles.workspace()),
+        }
+    }
+
+    /// `out` ← R ⊗ K over the valid pixels, each row then changed by `visit(y, columns, values)`, perhaps in pieces.
+    pub(crate) fn convolve(
+        &self,
+        kernel: &Kernel,
+        out: &mut [T],
+        workspace: &mut ProductsWorkspace<T>,
+        visit: impl Fn(usize, Range<usize>, &mut [T]) + Sync,
+    ) {
+        match (self, workspace) {
+            (Self::Direct(bands), ProductsWorkspace::Direct(workspace)) => {
+                bands.convolve(kernel, out, workspace, visit);
+            }
+            (Self::OverlapSave(tiles), ProductsWorkspace::OverlapSave(workspace)) => {
+                tiles.convolve(kernel, out, workspace, visit);
+            }
+            _ => panic!("the workspace belongs to another operator"),
+        }
+    }
+
+    /// One pass over the pixels: values v = R ⊗ K where `kernel` is given, changed by `visit(part, y, columns, values)` row by
+    /// row, perhaps in pieces, and `gradient` ← Σ_p v(p) R(p − u) over the (2h + 1)² kernel pixels. Without a kernel `visit`
+    /// is to set all values.
+    ///
+    /// There is one part per task, for sums that `visit` takes.
+    pub(crate) fn sweep<P: Send>(
+        &self,
+        kernel: Option<&Kernel>,
+        gradient: &mut [f64],
+        workspace: &mut ProductsWorkspace<T>,
+        parts: &mut [P],
+        visit: impl Fn(&mut P, usize, Range<usize>, &mut [T]) + Sync,
+    ) {
+        match (self, workspace) {
+            (Self::Direct(bands), ProductsWorkspace::Direct(workspace)) => {
+                bands.sweep(kernel, gradient, workspace, parts, visit);
+            }
+            (Self::OverlapSave(tiles), ProductsWorkspace::OverlapSave(workspace)) => {
+                tiles.sweep(kernel, gradient, workspace, parts, visit);
+            }
+            _ => panic!("the workspace belongs to another operator"),
+        }
+    }
+}
