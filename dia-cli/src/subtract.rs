@@ -418,10 +418,8 @@ impl FitProgress {
     }
 
     fn pass(&mut self, progress: Progress) {
-        let Progress { pass, optimality, products } = progress;
-        let text = format!(
-            "fitting: pass {pass}, {products} products, {optimality:.3} σ from the minimum"
-        );
+        let Progress { pass, optimality } = progress;
+        let text = format!("fitting: pass {pass}, {optimality:.3} σ from the minimum");
         if self.verbose {
             eprintln!("{text}");
         } else {

@@ -51,6 +51,7 @@ pub mod testing;
 pub use basis::{GaussianTerm, KernelBasis};
 pub use design::{Design, Region};
 pub use error::{ImageError, ModelError, OperatorError};
+pub use host_vector::weighted_residuals;
 pub use image::{Image, ImageView};
 pub use kernel::{Kernel, KernelShape, KernelSupport};
 pub use loss::Loss;

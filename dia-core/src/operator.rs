@@ -132,16 +132,15 @@ pub trait DataVector: Sized + Send + Sync {
 
 /// What iteratively reweighted least squares does with data vectors, beside [`DataVector`].
 pub trait Reweight: DataVector {
-    /// From data I (`self`) and model M to residuals and weights, in one pass over the pixels.
+    /// `weights` ← the robust weight ψ(z)/z over σ²(M), in ADU⁻², z = (I − M)/σ; `self` is I and `model` M, in ADU.
     ///
-    /// On entry `residual` holds M, in ADU; on return I − M, and `weights` the robust weight ψ(z)/z over σ²(M), in ADU⁻².
-    /// A pixel of infinite variance gets a residual and a weight of exactly 0 and is not counted.
+    /// A pixel of infinite variance gets a weight of exactly 0 and is not counted.
     ///
     /// # Errors
     /// If the back end fails.
     fn reweight(
         &self,
-        residual: &mut Self,
+        model: &Self,
         noise: &Noise<Self>,
         loss: Loss,
         weights: &mut Self,
@@ -198,6 +197,21 @@ pub trait DesignMatrix: LinearOperator<Data: Reweight> {
     /// # Errors
     /// If the transfer fails.
     fn download(&self, data: Self::Data) -> Result<Vec<Self::Pixel>, OperatorError>;
+
+    /// g ← Aᵀ W (I − M), M = A x: what remains of the normal equations, in one pass over the pixels. I is `data`, in ADU, and
+    /// W = W(M) are the weights of [`Reweight::reweight`].
+    ///
+    /// # Errors
+    /// If the back end fails.
+    fn robust_gradient(
+        &self,
+        x: &[f64],
+        data: &Self::Data,
+        noise: &Noise<Self::Data>,
+        loss: Loss,
+        g: &mut [f64],
+        workspace: &mut Self::Workspace,
+    ) -> Result<(), OperatorError>;
 
     /// Copies the elements at `rows` to the host: `values[i]` ← `data[rows[i]]`.
     ///

@@ -5,8 +5,8 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use dia_core::{
-    ColumnMoments, Design, DesignMatrix, Image, ImageView, Kernel, LinearOperator, OperatorError,
-    Polynomial2d,
+    ColumnMoments, Design, DesignMatrix, Image, ImageView, Kernel, LinearOperator, Loss, Noise,
+    OperatorError, Polynomial2d, weighted_residuals,
 };
 
 use crate::plan::Plan;
@@ -265,6 +265,30 @@ impl<T: FftPixel> DesignMatrix for FftDesignMatrix<T> {
 
     fn download(&self, data: Vec<T>) -> Result<Vec<T>, OperatorError> {
         Ok(data)
+    }
+
+    /// One pass over the tiles; nothing pixel-sized is written.
+    fn robust_gradient(
+        &self,
+        x: &[f64],
+        data: &Vec<T>,
+        noise: &Noise<Vec<T>>,
+        loss: Loss,
+        g: &mut [f64],
+        workspace: &mut FftWorkspace<T>,
+    ) -> Result<(), OperatorError> {
+        assert_eq!((x.len(), g.len(), data.len()), (self.ncols(), self.ncols(), self.nrows()));
+        let width = self.design.valid().width;
+        self.sweep(
+            Some(x),
+            g,
+            workspace,
+            #[inline(always)]
+            |row, columns, values| {
+                weighted_residuals(values, data, noise, loss, row * width + columns.start);
+            },
+        );
+        Ok(())
     }
 
     fn gather(

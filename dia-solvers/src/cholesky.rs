@@ -22,19 +22,24 @@ impl Cholesky {
     /// [`SolveError::NotPositiveDefinite`] names the first column that depends on those before it;
     /// [`SolveError::NonFinite`] if the matrix holds NaN or infinities.
     pub fn new(h: &Mat<f64>) -> Result<Self, SolveError> {
+        Self::of_rounded(h, h.ncols() as f64 * f64::EPSILON)
+    }
+
+    /// As [`new`](Self::new), of a matrix whose elements are known to `rounding`, relative to the diagonal.
+    ///
+    /// A pivot of less than that fraction of its diagonal is no information: that column is a sum of the others.
+    pub(crate) fn of_rounded(h: &Mat<f64>, rounding: f64) -> Result<Self, SolveError> {
         let columns = h.ncols();
         let finite = (0..columns).all(|j| (j..columns).all(|i| h[(i, j)].is_finite()));
         if !finite {
             return Err(SolveError::NonFinite { what: "the normal matrix", iteration: 0 });
         }
-        // A pivot of a few roundings of its diagonal is no information: that column is a sum of the others.
         let llt = h.llt(Side::Lower).map_err(|error| match error {
             faer::linalg::cholesky::llt::factor::LltError::NonPositivePivot { index } => {
                 SolveError::NotPositiveDefinite { column: index, columns }
             }
         })?;
         let factor = llt.L().to_owned();
-        let rounding = columns as f64 * f64::EPSILON;
         for column in 0..columns {
             if factor[(column, column)].powi(2) <= rounding * h[(column, column)] {
                 return Err(SolveError::NotPositiveDefinite { column, columns });

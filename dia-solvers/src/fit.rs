@@ -7,21 +7,21 @@
 //! The fit ends when the optimality √(gᵀP⁻¹g) of the *current* weights falls below the tolerance: then the parameters are
 //! within that many σ of the minimum. It never ends because "the loss stopped changing".
 
-use std::borrow::Cow;
 use std::fmt;
 
 use dia_core::{
-    DataVector, DesignMatrix, Kernel, Loss, ModelError, Noise, Photon, Pixel, ResidualSums,
-    Reweight,
+    DataVector, DesignMatrix, Kernel, Loss, ModelError, Noise, OperatorError, Photon, Pixel,
+    ResidualSums, Reweight,
 };
 
-use crate::anderson::Anderson;
-use crate::cg::{axpy, dot};
-use crate::gram::DesignRows;
+use crate::cg::dot;
+use crate::descent::{DescentOptions, RobustProblem, descend};
+use crate::sample_fit::{Start, fit_sample};
 use crate::weighted::WeightedWorkspace;
 use crate::{
-    CgOptions, CgWorkspace, Cholesky, LsqrOptions, LsqrWorkspace, NormalOperator, NormalWorkspace,
-    Outcome, Preconditioner, Prepared, RowSample, StopReason, SubtractError, Weighted, cg, lsqr,
+    CgOptions, CgWorkspace, Cholesky, DesignRows, GramPrecision, LsqrOptions, LsqrWorkspace,
+    NormalOperator, NormalWorkspace, Preconditioner, Prepared, RowSample, StopReason,
+    SubtractError, Weighted, cg, lsqr,
 };
 
 /// Which linear solver computes the corrections.
@@ -85,8 +85,6 @@ pub struct Progress {
     pub pass: usize,
     /// Distance from the minimum in σ, before this pass's correction.
     pub optimality: f64,
-    /// Products with A or Aᵀ so far.
-    pub products: usize,
 }
 
 /// How a fit ended.
@@ -156,132 +154,79 @@ pub fn fit<A: DesignMatrix>(
         return Err(ModelError::Noise { name: "tolerance", value: tolerance, range }.into());
     }
     let n = a.ncols();
-    let sample = match solver {
-        Solver::Pcg | Solver::Lsqr => Some(RowSample::draw(prepared, sample_per_unknown * n, seed)),
-        Solver::Cholesky => None,
-    };
+    let mut variance =
+        reference_variance.map(|a| Ok::<_, OperatorError>((a, a.workspace()?))).transpose()?;
+    let mut reference = reference_variance.map(A::zeros).transpose()?;
+    let sample = RowSample::draw(prepared, sample_per_unknown * n, seed);
+    let mut products = 0;
+    let Start { mut x, factor } = fit_sample(prepared, &sample, loss, &mut |kernel| {
+        let (Some((a, workspace)), Some(reference)) = (&mut variance, &mut reference) else {
+            return Ok(None);
+        };
+        products += 1;
+        a.apply(kernel.squared().pixels(), reference, workspace)?;
+        let mut values = vec![0.0; sample.rows().len()];
+        a.gather(reference, sample.rows(), &mut values)?;
+        Ok(Some(values.into_iter().map(A::Pixel::narrow).collect()))
+    })?;
 
-    let upload_photon = match std::mem::replace(&mut prepared.photon, Photon::Uniform(0.0)) {
+    let photon = match std::mem::replace(&mut prepared.photon, Photon::Uniform(0.0)) {
         Photon::Uniform(photon) => Photon::Uniform(photon),
         Photon::PerPixel(photon) => Photon::PerPixel(a.upload(photon)?),
     };
-    let fixed = a.upload(std::mem::take(&mut prepared.fixed))?;
-    let mut noise = Noise { fixed, photon: upload_photon, reference: None };
-    let data = a.upload(std::mem::take(&mut prepared.data))?;
-
-    // The first weights are those of the noise model on the data; the first residual is the data, for x = 0.
-    let mut residual = a.upload(std::mem::take(&mut prepared.initial_model))?;
-    let mut weights = a.zeros()?;
-    let mut sums = data.reweight(&mut residual, &noise, Loss::Gaussian, &mut weights)?;
-    residual.axpby(1.0, &data, 0.0)?;
-
-    let fixed_weights = loss == Loss::Gaussian
-        && reference_variance.is_none()
-        && matches!(noise.photon, Photon::Uniform(0.0));
-    let mut state = Linear::new(a, solver)?;
-    let mut variance_workspace = reference_variance.map(A::workspace).transpose()?;
-    let mut x = vec![0.0; n];
-    let (mut g, mut z, mut correction) = (vec![0.0; n], vec![0.0; n], vec![0.0; n]);
-    let mut outcome = FitOutcome {
-        stop: StopReason::Iterations,
-        passes: 0,
+    let fixed_weights =
+        loss == Loss::Gaussian && variance.is_none() && matches!(photon, Photon::Uniform(0.0));
+    let mut problem = Problem {
+        a,
+        data: a.upload(std::mem::take(&mut prepared.data))?,
+        noise: Noise { fixed: a.upload(std::mem::take(&mut prepared.fixed))?, photon, reference },
+        loss,
+        variance,
+        moved: f64::INFINITY,
+        weights: a.zeros()?,
+        model: a.zeros()?,
+        memory: NormalWorkspace::new(a)?,
+        inner: match solver {
+            Solver::Pcg if fixed_weights => Inner::Cg(Box::new(CgWorkspace::new(n)), &factor),
+            Solver::Lsqr => Inner::Lsqr(Box::new(LsqrMemory::new(a)?), &factor),
+            Solver::Pcg | Solver::Cholesky => Inner::None,
+        },
+        tolerance,
         iterations: 0,
-        products: 0,
-        optimality: f64::INFINITY,
+        products,
     };
-    // The first weights, those of the data, differ from later ones, which change little. A direct solver needs the factor of
-    // the later ones; an iterative one gains a few products by it, which on small images cost less than the factor.
-    let factored_passes = match &sample {
-        _ if fixed_weights => 1,
-        Some(sample) if a.nrows() < 64 * sample.rows().len() => 1,
-        _ => 2,
+    let exact;
+    let p = if solver == Solver::Cholesky {
+        exact = problem.factor(prepared, &x)?;
+        &exact
+    } else {
+        &factor
     };
-    let mut preconditioner = None;
-    // Products of this precision cannot follow the gradient further than a small multiple of its first value.
-    let rounding = <A::Pixel as num_traits::Float>::epsilon().widen();
-    let (mut first, mut stalled) = (None, 0);
-    let mut anderson = Anderson::default();
-    loop {
-        // g = Aᵀ W (I − M)
-        state.normal.data.axpby(1.0, &residual, 0.0)?;
-        state.normal.data.multiply(&weights)?;
-        a.apply_adjoint(&state.normal.data, &mut g, &mut state.normal.operator)?;
-        outcome.products += 1;
-        let p: &Cholesky = match preconditioner.take() {
-            Some(p) if outcome.passes >= factored_passes => preconditioner.insert(p),
-            _ => preconditioner.insert(factor(prepared, a, sample.as_ref(), &weights)?),
-        };
-        p.solve(&g, &mut z);
-        let before = outcome.optimality;
-        outcome.optimality = dot(&g, &z).max(0.0).sqrt();
-        if !outcome.optimality.is_finite() {
-            let iteration = outcome.passes;
-            return Err(crate::SolveError::NonFinite { what: "the gradient", iteration }.into());
-        }
-        observe(Progress {
-            pass: outcome.passes,
-            optimality: outcome.optimality,
-            products: outcome.products,
-        });
-        // The first gradient belongs to other weights than those of the loss.
-        if (outcome.passes > 0 || outcome.optimality == 0.0) && outcome.optimality <= tolerance {
-            outcome.stop = StopReason::Optimal;
-            break;
-        }
-        stalled = if outcome.optimality > 0.7 * before { stalled + 1 } else { 0 };
-        first.get_or_insert(outcome.optimality);
-        let floor = 100.0 * rounding * first.unwrap_or(0.0);
-        if stalled >= 3 && outcome.optimality <= floor {
-            outcome.stop = StopReason::RoundingFloor;
-            break;
-        }
-        if outcome.passes == max_passes {
-            break;
-        }
+    let options = DescentOptions {
+        tolerance,
+        max_steps: max_passes,
+        rounding: <A::Pixel as num_traits::Float>::epsilon().widen(),
+    };
+    let descended = descend(&mut problem, p, &mut x, options, &mut |pass, optimality| {
+        observe(Progress { pass, optimality });
+    })?;
 
-        let accuracy = Accuracy {
-            tolerance: 0.3 * tolerance,
-            // The first solve starts from nothing; the accuracy of later ones is worthless beyond what the next weights change.
-            relative: match outcome.passes {
-                _ if fixed_weights => 0.0,
-                0 => 0.01,
-                _ => 0.1,
-            },
-        };
-        let solved = state.solve(a, p, &weights, &residual, &g, &mut correction, accuracy)?;
-        outcome.iterations += solved.iterations;
-        outcome.products += solved.products;
-        // Across the change of weights in the first pass, or after a step that went astray, the past teaches nothing.
-        if outcome.passes < 2 || outcome.optimality > before {
-            anderson.restart();
-        }
-        anderson.accelerate(&x, &g, &mut correction);
-        axpy(1.0, &correction, &mut x);
-        outcome.passes += 1;
-
-        a.apply(&x, &mut residual, &mut state.normal.operator)?;
-        outcome.products += 1;
-        if let (Some(variance), Some(workspace)) = (reference_variance, &mut variance_workspace) {
-            let mut reference = match noise.reference.take() {
-                Some(reference) => reference,
-                None => variance.zeros()?,
-            };
-            let squared = a.design().kernel(&x).squared();
-            variance.apply(squared.pixels(), &mut reference, workspace)?;
-            noise.reference = Some(reference);
-        }
-        sums = data.reweight(&mut residual, &noise, loss, &mut weights)?;
-    }
-
-    // The model once more, also where the target is masked.
-    a.apply(&x, &mut residual, &mut state.normal.operator)?;
-    outcome.products += 1;
-    let p = preconditioner.expect("at least one pass has factored it");
+    // The model once more, also where the target is masked, and the weights that belong to it.
+    let sums = problem.reweight(&x)?;
+    let Problem { noise, weights, model, mut memory, iterations, mut products, .. } = problem;
     let h = NormalOperator { operator: a, weights: &weights };
+    let mut cg_workspace = CgWorkspace::new(n);
     let mut sigma = |c: &[f64]| -> Result<f64, SubtractError> {
-        let (variance, products) = functional_variance(&h, &p, c, &mut state)?;
-        outcome.products += products;
-        Ok(variance.sqrt())
+        let mut y = vec![0.0; n];
+        if solver == Solver::Cholesky {
+            p.solve(c, &mut y);
+        } else {
+            // The error of c·y is quadratic in that of y: this gives σ to a percent or two.
+            let options = CgOptions { tolerance: 0.0, relative: 0.2, max_iterations: 50 };
+            let outcome = cg(&h, p, c, &mut y, &options, &mut cg_workspace, &mut memory)?;
+            products += outcome.products;
+        }
+        Ok(dot(c, &y).sqrt())
     };
     let design = a.design();
     let scale = design.photometric_scale_functional();
@@ -298,25 +243,44 @@ pub fn fit<A: DesignMatrix>(
         parameters: x,
         photometric_scale,
         background,
-        outcome,
+        outcome: FitOutcome {
+            stop: descended.stop,
+            passes: descended.steps,
+            iterations: descended.steps + iterations,
+            products,
+            optimality: descended.optimality,
+        },
         sums,
         noise,
-        model: residual,
+        model,
     })
 }
 
-/// How accurately a correction is needed; see [`CgOptions`].
-struct Accuracy {
+/// The fit of all pixels.
+struct Problem<'a, A: DesignMatrix> {
+    a: &'a A,
+    data: A::Data,
+    noise: Noise<A::Data>,
+    loss: Loss,
+    /// Where K² ⊗ σ_R² comes from.
+    variance: Option<(&'a A, A::Workspace)>,
+    /// How far the parameters have moved since it was computed, in σ.
+    moved: f64,
+    weights: A::Data,
+    model: A::Data,
+    memory: NormalWorkspace<A>,
+    inner: Inner<'a, A>,
     tolerance: f64,
-    relative: f64,
+    /// Those of the inner solver.
+    iterations: usize,
+    products: usize,
 }
 
-/// The memory of the linear solvers, kept over all passes.
-struct Linear<A: DesignMatrix> {
-    solver: Solver,
-    cg: CgWorkspace,
-    normal: NormalWorkspace<A>,
-    lsqr: Option<LsqrMemory<A>>,
+/// What solves for a step, where that is not the preconditioner alone.
+enum Inner<'a, A: DesignMatrix> {
+    None,
+    Cg(Box<CgWorkspace>, &'a Cholesky),
+    Lsqr(Box<LsqrMemory<A>>, &'a Cholesky),
 }
 
 /// √w, √w (I − M), and the workspace.
@@ -326,93 +290,110 @@ struct LsqrMemory<A: DesignMatrix> {
     workspace: LsqrWorkspace<A::Data, WeightedWorkspace<A>>,
 }
 
-impl<A: DesignMatrix> Linear<A> {
-    fn new(a: &A, solver: Solver) -> Result<Self, SubtractError> {
-        let lsqr = if solver == Solver::Lsqr {
-            let sqrt_weights = a.zeros()?;
-            let workspace =
-                LsqrWorkspace::new(&Weighted { inner: a, sqrt_weights: &sqrt_weights })?;
-            Some(LsqrMemory { sqrt_weights, whitened: a.zeros()?, workspace })
-        } else {
-            None
-        };
-        let (cg, normal) = (CgWorkspace::new(a.ncols()), NormalWorkspace::new(a)?);
-        Ok(Self { solver, cg, normal, lsqr })
+impl<A: DesignMatrix> LsqrMemory<A> {
+    fn new(a: &A) -> Result<Self, OperatorError> {
+        let sqrt_weights = a.zeros()?;
+        let workspace = LsqrWorkspace::new(&Weighted { inner: a, sqrt_weights: &sqrt_weights })?;
+        Ok(Self { sqrt_weights, whitened: a.zeros()?, workspace })
+    }
+}
+
+impl<A: DesignMatrix> Problem<'_, A> {
+    /// The reference's part of the noise, for the kernel of `x`.
+    ///
+    /// It is kept while the parameters have moved by less than 1 σ in all: then K has moved within its own uncertainty, and the variance by
+    /// some thousandths.
+    fn update_noise(&mut self, x: &[f64]) -> Result<(), OperatorError> {
+        if self.moved < 1.0 {
+            return Ok(());
+        }
+        self.moved = 0.0;
+        if let (Some((a, workspace)), Some(reference)) =
+            (&mut self.variance, &mut self.noise.reference)
+        {
+            a.apply(self.a.design().kernel(x).squared().pixels(), reference, workspace)?;
+            self.products += 1;
+        }
+        Ok(())
     }
 
-    /// δ with AᵀWA δ ≈ g = AᵀW r.
-    #[expect(clippy::too_many_arguments, reason = "the parts of one linear system")]
-    fn solve(
+    /// Model and weights at `x`.
+    fn reweight(&mut self, x: &[f64]) -> Result<ResidualSums, OperatorError> {
+        self.update_noise(x)?;
+        self.a.apply(x, &mut self.model, &mut self.memory.operator)?;
+        self.products += 1;
+        self.data.reweight(&self.model, &self.noise, self.loss, &mut self.weights)
+    }
+
+    /// The factor of the whole normal matrix with the weights at `x`.
+    fn factor(
         &mut self,
-        a: &A,
-        p: &Cholesky,
-        weights: &A::Data,
-        residual: &A::Data,
+        prepared: &Prepared<'_, A::Pixel>,
+        x: &[f64],
+    ) -> Result<Cholesky, SubtractError> {
+        let _ = self.reweight(x)?;
+        let indices: Vec<usize> = (0..self.a.nrows()).collect();
+        let mut weights = vec![0.0; indices.len()];
+        self.a.gather(&self.weights, &indices, &mut weights)?;
+        let rows = DesignRows::new(prepared.design(), prepared.reference());
+        Ok(Cholesky::new(&rows.normal_matrix(&weights, GramPrecision::Double))?)
+    }
+}
+
+impl<A: DesignMatrix> RobustProblem for Problem<'_, A> {
+    fn gradient(&mut self, x: &[f64], g: &mut [f64]) -> Result<(), SubtractError> {
+        self.products += 2;
+        if matches!(self.inner, Inner::None) {
+            self.update_noise(x)?;
+            let memory = &mut self.memory.operator;
+            return Ok(self.a.robust_gradient(x, &self.data, &self.noise, self.loss, g, memory)?);
+        }
+        // Inner solvers need weights and residuals.
+        self.products -= 1;
+        let _ = self.reweight(x)?;
+        self.model.axpby(1.0, &self.data, -1.0)?;
+        self.memory.data.axpby(1.0, &self.model, 0.0)?;
+        self.memory.data.multiply(&self.weights)?;
+        Ok(self.a.apply_adjoint(&self.memory.data, g, &mut self.memory.operator)?)
+    }
+
+    fn improve(
+        &mut self,
         g: &[f64],
-        correction: &mut [f64],
-        Accuracy { tolerance, relative }: Accuracy,
-    ) -> Result<Outcome, SubtractError> {
-        if let Some(LsqrMemory { sqrt_weights, whitened, workspace }) = &mut self.lsqr {
-            sqrt_weights.square_root_of(weights)?;
-            whitened.axpby(1.0, residual, 0.0)?;
-            whitened.multiply(sqrt_weights)?;
-            let operator = Weighted { inner: a, sqrt_weights: &*sqrt_weights };
-            let options = LsqrOptions { tolerance, relative, ..Default::default() };
-            return Ok(lsqr(&operator, p, whitened, correction, &options, workspace)?);
-        }
-        if self.solver == Solver::Cholesky {
-            p.solve(g, correction);
-            let optimality = dot(g, correction).max(0.0).sqrt();
-            return Ok(Outcome {
-                stop: StopReason::Optimal,
-                iterations: 1,
-                products: 0,
-                optimality,
-            });
-        }
-        let options = CgOptions { tolerance, relative, max_iterations: 200 };
-        let h = NormalOperator { operator: a, weights };
-        Ok(cg(&h, p, g, correction, &options, &mut self.cg, &mut self.normal)?)
+        optimality: f64,
+        delta: &mut [f64],
+    ) -> Result<(), SubtractError> {
+        self.moved += optimality;
+        let outcome = match &mut self.inner {
+            Inner::None => return Ok(()),
+            Inner::Cg(workspace, p) => {
+                let options = CgOptions {
+                    tolerance: 0.3 * self.tolerance,
+                    relative: 0.0,
+                    max_iterations: 200,
+                };
+                let h = NormalOperator { operator: self.a, weights: &self.weights };
+                cg(&h, *p, g, delta, &options, workspace, &mut self.memory)?
+            }
+            Inner::Lsqr(memory, p) => {
+                let LsqrMemory { sqrt_weights, whitened, workspace } = &mut **memory;
+                sqrt_weights.square_root_of(&self.weights)?;
+                whitened.axpby(1.0, &self.model, 0.0)?;
+                whitened.multiply(sqrt_weights)?;
+                let operator = Weighted { inner: self.a, sqrt_weights: &*sqrt_weights };
+                // The weights of the next pass change what more accuracy would gain.
+                let options = LsqrOptions {
+                    tolerance: 0.3 * self.tolerance,
+                    relative: 0.1,
+                    ..Default::default()
+                };
+                lsqr(&operator, *p, whitened, delta, &options, workspace)?
+            }
+        };
+        self.iterations += outcome.iterations;
+        self.products += outcome.products;
+        Ok(())
     }
-}
-
-/// P ≈ H: of the sampled rows, or of all rows.
-fn factor<A: DesignMatrix>(
-    prepared: &Prepared<'_, A::Pixel>,
-    a: &A,
-    sample: Option<&RowSample>,
-    weights: &A::Data,
-) -> Result<Cholesky, SubtractError> {
-    let rows = DesignRows::new(prepared.design(), prepared.reference());
-    let indices = match sample {
-        Some(sample) => Cow::Borrowed(sample.rows()),
-        None => Cow::Owned((0..a.nrows()).collect()),
-    };
-    let mut values = vec![0.0; indices.len()];
-    a.gather(weights, &indices, &mut values)?;
-    Ok(match sample {
-        Some(sample) => sample.factor(&rows, &values)?,
-        None => Cholesky::new(&rows.normal_matrix(&values))?,
-    })
-}
-
-/// cᵀH⁻¹c, the variance of the linear functional c·x, and the products that it took.
-///
-/// One solve H y = c; the error of c·y is quadratic in that of y, so a few iterations give it to a percent.
-fn functional_variance<A: DesignMatrix>(
-    h: &NormalOperator<'_, A>,
-    p: &Cholesky,
-    c: &[f64],
-    memory: &mut Linear<A>,
-) -> Result<(f64, usize), SubtractError> {
-    let mut y = vec![0.0; c.len()];
-    if memory.solver == Solver::Cholesky {
-        p.solve(c, &mut y);
-        return Ok((dot(c, &y), 0));
-    }
-    let options = CgOptions { tolerance: 0.0, relative: 0.1, max_iterations: 50 };
-    let outcome = cg(h, p, c, &mut y, &options, &mut memory.cg, &mut memory.normal)?;
-    Ok((dot(c, &y), outcome.products))
 }
 
 impl<A: DesignMatrix> fmt::Debug for Fit<A> {

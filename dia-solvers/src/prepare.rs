@@ -56,8 +56,8 @@ pub struct Prepared<'a, T = f32> {
     /// The part of σ² that does not depend on the model, +∞ where masked.
     pub(crate) fixed: Vec<T>,
     pub(crate) photon: Photon<Vec<T>>,
-    /// A crude model, for the first weights.
-    pub(crate) initial_model: Vec<T>,
+    /// The least model for the first weights, which take the data for the model, in ADU.
+    floor: T,
     used: usize,
 }
 
@@ -148,9 +148,7 @@ impl<'a, T: Pixel> Prepared<'a, T> {
             NoiseModel::Variance(_) => Photon::Uniform(0.0),
         };
         // Pixels far below the sky are outliers: half the sky keeps them from getting a large weight.
-        let floor = 0.5 * sky(target.image, &mask).unwrap_or(0.0);
-        let initial_model =
-            over_valid(&|i| if planes[i].is_empty() { pixels[i].widen().max(floor) } else { 0.0 });
+        let floor = T::narrow((0.5 * sky(target.image, &mask).unwrap_or(0.0)).max(0.0));
         Ok(Self {
             design,
             reference: without_sky,
@@ -161,7 +159,7 @@ impl<'a, T: Pixel> Prepared<'a, T> {
             data,
             fixed,
             photon,
-            initial_model,
+            floor,
             used,
         })
     }
@@ -201,6 +199,12 @@ impl<'a, T: Pixel> Prepared<'a, T> {
         self.used
     }
 
+    /// About how far, in σ, the parameters that fit `rows` of the pixels lie from those that fit all: √(n N/rows), for n unknowns
+    /// and N pixels.
+    pub(crate) fn sampling_error(&self, rows: usize) -> f64 {
+        (self.design.ncols() as f64 * self.used as f64 / rows.max(1) as f64).sqrt()
+    }
+
     /// Whether valid pixel `i` takes part in the fit.
     pub fn is_used(&self, i: usize) -> bool {
         self.fixed[i].is_finite()
@@ -208,11 +212,28 @@ impl<'a, T: Pixel> Prepared<'a, T> {
 
     /// 1/σ² of valid pixel `i` in ADU⁻², with the data in place of the model; 0 where masked.
     pub fn initial_weight(&self, i: usize) -> f64 {
-        let photon = match &self.photon {
-            Photon::Uniform(photon) => *photon,
-            Photon::PerPixel(photon) => photon[i].widen(),
-        };
-        1.0 / (self.fixed[i].widen() + photon * self.initial_model[i].widen().max(0.0))
+        let mut weight = [0.0];
+        self.initial_weights(i, &mut weight);
+        weight[0]
+    }
+
+    /// 1/σ² in ADU⁻² as [`initial_weight`](Self::initial_weight), of the valid pixels from `first` on, in the precision of the pixels.
+    #[inline(always)]
+    pub(crate) fn initial_weights(&self, first: usize, weights: &mut [f64]) {
+        let range = first..first + weights.len();
+        let pixels = self.fixed[range.clone()].iter().zip(&self.data[range.clone()]);
+        let pixels = weights.iter_mut().zip(pixels);
+        let weight =
+            |fixed: T, photon: T, data: T| (fixed + photon * data.max(self.floor)).recip().widen();
+        match &self.photon {
+            Photon::Uniform(photon) => {
+                let photon = T::narrow(*photon);
+                pixels.for_each(|(w, (fixed, data))| *w = weight(*fixed, photon, *data));
+            }
+            Photon::PerPixel(photon) => pixels
+                .zip(&photon[range])
+                .for_each(|((w, (fixed, data)), photon)| *w = weight(*fixed, *photon, *data)),
+        }
     }
 }
 

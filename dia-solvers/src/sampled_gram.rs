@@ -6,12 +6,14 @@
 //! that a handful of iterations suffice, and its cost does not grow with the image.
 
 use dia_core::Pixel;
+use faer::Mat;
 use rand::{Rng, SeedableRng};
 use rand_xoshiro::Xoshiro256PlusPlus;
-use rayon::prelude::*;
 
-use crate::gram::DesignRows;
-use crate::{Cholesky, Prepared, SolveError};
+use crate::gram::SINGLE_ROUNDING;
+use crate::leverage::over_bands;
+use crate::simd::{Loop, widest};
+use crate::{Cholesky, DesignRows, GramPrecision, Prepared, SampledRows, SolveError};
 
 /// Rows of the design matrix, row p drawn with probability min(1, s π_p): half of π is uniform over the usable pixels,
 /// half is proportional to w_p ‖a_p‖².
@@ -23,34 +25,27 @@ pub struct RowSample {
 
 impl RowSample {
     /// Draws about `size` rows (all, if there are no more) with the weights of the noise model on the data.
+    ///
+    /// The draw is systematic (Madow 1949, Ann. Math. Stat. 20, 333): along each row of the image the probabilities are added up,
+    /// and the pixels are taken at which the sum passes u, u + 1, u + 2 …, with one random u of [0, 1) for the row. A pixel of
+    /// probability P ≤ 1 covers a stretch of length P and is hit with exactly that probability, wherever it lies; so the sampled
+    /// sum is without bias. Pixels of one row are not independent: they are spread out, which makes the sample better, as
+    /// neighbours have nearly the same row of the matrix. Rows of the image are independent.
     pub fn draw<T: Pixel>(prepared: &Prepared<'_, T>, size: usize, seed: u64) -> Self {
-        let design = prepared.design();
-        let width = design.valid().width;
-        let norms = row_norms(prepared);
-        let leverages: Vec<f64> = norms
-            .par_iter()
-            .enumerate()
-            .map(|(i, norm)| prepared.initial_weight(i) * norm)
-            .collect();
-        let total = dia_core::sum::pairwise(leverages.len(), &|r| leverages[r].iter().sum::<f64>());
-        let uniform = 0.5 / prepared.used_pixels() as f64;
-        let draw_row = |(y, leverages): (usize, &[f64])| {
-            // A generator per image row: the draw is the same for any number of threads.
+        // Two passes over the image, first the total and then the draw, cost less than a plane of numbers in memory. Both add in a
+        // fixed order: the draw is the same for any number of threads.
+        let totals = over_bands(prepared, |total: &mut f64, _, leverages| {
+            *total += widest(Sum(leverages));
+        });
+        let total: f64 = totals.into_iter().sum();
+        let share = 0.5 * size as f64;
+        let density = [share / prepared.used_pixels() as f64, share / total];
+        let width = prepared.design().valid().width;
+        let drawn = over_bands(prepared, |drawn: &mut Vec<(usize, f64)>, y, leverages| {
             let mut random = Xoshiro256PlusPlus::seed_from_u64(seed ^ ((y as u64) << 20));
-            let mut drawn = Vec::new();
-            for (x, leverage) in leverages.iter().enumerate() {
-                let i = y * width + x;
-                let u: f64 = random.random();
-                if prepared.is_used(i) {
-                    let probability = (size as f64 * (uniform + 0.5 * leverage / total)).min(1.0);
-                    if u < probability {
-                        drawn.push((i, probability));
-                    }
-                }
-            }
-            drawn
-        };
-        let drawn: Vec<_> = leverages.par_chunks(width).enumerate().map(draw_row).collect();
+            let take = |x, probability| drawn.push((y * width + x, probability));
+            widest(DrawRow { leverages, density, start: random.random(), take });
+        });
         let (rows, probabilities) = drawn.into_iter().flatten().unzip();
         Self { rows, probabilities }
     }
@@ -58,6 +53,16 @@ impl RowSample {
     /// The indices of the rows.
     pub fn rows(&self) -> &[usize] {
         &self.rows
+    }
+
+    /// The probability with which each row was drawn.
+    pub fn probabilities(&self) -> &[f64] {
+        &self.probabilities
+    }
+
+    /// The rows themselves, written out.
+    pub fn gather<T: Pixel>(&self, rows: &DesignRows<'_, T>) -> SampledRows<T> {
+        SampledRows::gather(rows, &self.rows)
     }
 
     /// The factor of P = Σ (w_p / probability) a_p a_pᵀ; `weights[i]` is that of `rows()[i]`, in ADU⁻².
@@ -71,43 +76,173 @@ impl RowSample {
         rows: &DesignRows<'_, T>,
         weights: &[f64],
     ) -> Result<Cholesky, SolveError> {
+        let weights = self.over_probabilities(weights);
+        factor(|precision| rows.gram(weights.len(), precision, |i| (self.rows[i], weights[i])))
+    }
+
+    /// As [`factor`](Self::factor), of rows that are written out: those of [`gather`](Self::gather).
+    ///
+    /// # Errors
+    /// As [`factor`](Self::factor).
+    pub fn factor_gathered<T: Pixel>(
+        &self,
+        rows: &SampledRows<T>,
+        weights: &[f64],
+    ) -> Result<Cholesky, SolveError> {
+        let weights = self.over_probabilities(weights);
+        factor(|precision| rows.gram(&weights, precision))
+    }
+
+    /// The weights that make the sum over the sample an estimate of that over all rows.
+    fn over_probabilities(&self, weights: &[f64]) -> Vec<f64> {
         assert_eq!(weights.len(), self.rows.len());
-        let mut gram =
-            rows.gram(weights.len(), |i| (self.rows[i], weights[i] / self.probabilities[i]));
+        weights.iter().zip(&self.probabilities).map(|(w, p)| w / p).collect()
+    }
+}
+
+/// The factor of a Gram matrix: of that in single precision, and where a pivot may be its rounding, of that in double.
+fn factor(gram: impl Fn(GramPrecision) -> Mat<f64>) -> Result<Cholesky, SolveError> {
+    let with_ridge = |precision| {
+        let mut gram = gram(precision);
         let n = gram.ncols();
         let ridge = 1e-10 * (0..n).map(|i| gram[(i, i)]).sum::<f64>() / n as f64;
         for i in 0..n {
             // A column that is zero in the whole sample (a basis function that touches no star) gets a weak unit of its own.
             gram[(i, i)] += ridge;
         }
-        Cholesky::new(&gram)
+        gram
+    };
+    match Cholesky::of_rounded(&with_ridge(GramPrecision::Single), SINGLE_ROUNDING) {
+        Err(SolveError::NotPositiveDefinite { .. }) => {
+            Cholesky::new(&with_ridge(GramPrecision::Double))
+        }
+        factored => factored,
     }
 }
 
-/// ‖a_p‖² of every row as if the basis were all pixels of the kernel's square: the sum of R² over the footprint, plus one for
-/// the background.
-fn row_norms<T: Pixel>(prepared: &Prepared<'_, T>) -> Vec<f64> {
-    let (valid, side) = (prepared.design().valid(), 2 * prepared.design().half_width() + 1);
-    let reference = prepared.reference();
-    // Running sums along rows, then along columns; row p of the matrix is column range x..x + side of the image.
-    let (height, width) = (reference.height(), valid.width);
-    let mut along_rows = vec![0.0; height * width];
-    along_rows.par_chunks_mut(width).enumerate().for_each(|(y, sums)| {
-        let row = reference.row(y);
-        let square = |x: usize| row[x].widen().powi(2);
-        let mut sum: f64 = (0..side - 1).map(square).sum();
-        for (x, s) in sums.iter_mut().enumerate() {
-            sum += square(x + side - 1);
-            *s = sum;
-            sum -= square(x);
+/// Pixels whose probabilities are added up at once: most have no sampled pixel among them.
+const GROUP: usize = 16;
+
+/// Σ values, in lanes that fill the vector registers.
+struct Sum<'a>(&'a [f64]);
+
+impl Loop for Sum<'_> {
+    type Output = f64;
+
+    #[inline(always)]
+    fn call(self) -> f64 {
+        let mut lanes = [0.0; GROUP];
+        let (groups, rest) = self.0.as_chunks::<GROUP>();
+        for group in groups {
+            lanes.iter_mut().zip(group).for_each(|(lane, value)| *lane += value);
         }
-    });
-    let mut norms = vec![0.0; valid.height * width];
-    norms.par_chunks_mut(width).enumerate().for_each(|(y, norms)| {
-        norms.fill(1.0);
-        for line in along_rows[y * width..(y + side) * width].chunks_exact(width) {
-            norms.iter_mut().zip(line).for_each(|(norm, s)| *norm += s.max(0.0));
+        add_lanes(lanes) + rest.iter().sum::<f64>()
+    }
+}
+
+/// Σ lanes, as a tree.
+#[inline(always)]
+fn add_lanes(mut lanes: [f64; GROUP]) -> f64 {
+    for half in [8, 4, 2, 1] {
+        for i in 0..half {
+            lanes[i] += lanes[i + half];
         }
-    });
-    norms
+    }
+    lanes[0]
+}
+
+/// Draws from a row of pixels and calls `take(x, probability)` for those drawn; overwrites the leverages with the probabilities.
+struct DrawRow<'a, F> {
+    leverages: &'a mut [f64],
+    /// What every usable pixel gets, and what it gets for a leverage of 1.
+    density: [f64; 2],
+    /// Where the grid starts, in [0, 1).
+    start: f64,
+    take: F,
+}
+
+impl<F: FnMut(usize, f64)> Loop for DrawRow<'_, F> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        let [uniform, proportional] = self.density;
+        for value in self.leverages.iter_mut() {
+            let probability = (uniform + proportional * *value).min(1.0);
+            *value = if *value > 0.0 { probability } else { 0.0 };
+        }
+        systematic(self.leverages, self.start, self.take);
+    }
+}
+
+/// Calls `take(x, probability)` for the elements at which the sum of the probabilities passes `start`, `start` + 1 ….
+#[inline(always)]
+fn systematic(probabilities: &[f64], start: f64, mut take: impl FnMut(usize, f64)) {
+    let (mut passed, mut next) = (0.0, start);
+    for (i, group) in probabilities.chunks(GROUP).enumerate() {
+        if let Some(group) = group.as_array::<GROUP>() {
+            let whole = passed + add_lanes(*group);
+            if whole <= next {
+                passed = whole;
+                continue;
+            }
+        }
+        // The sum element after element rounds differently; from here on it is the one that counts. So passed ≤ next always holds
+        // before an element, and one of probability 0 is never taken.
+        for (x, p) in group.iter().enumerate() {
+            passed += p;
+            if passed > next {
+                take(i * GROUP + x, *p);
+                next += 1.0;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{GROUP, factor, systematic};
+    use crate::GramPrecision;
+
+    #[test]
+    fn every_element_is_drawn_with_its_probability() {
+        let len = 5 * GROUP + 3;
+        let probability = |i: usize| match i % 5 {
+            0 => 0.0,
+            1 => 1.0,
+            _ => (i % 17) as f64 / 40.0,
+        };
+        let probabilities: Vec<f64> = (0..len).map(probability).collect();
+        // On a fine grid of starts, each element is hit by a share of them that is its probability, to one point of the grid at either
+        // end of its stretch.
+        let starts = 4000;
+        let mut hits = vec![0; len];
+        for k in 0..starts {
+            let start = (f64::from(k) + 0.5) / f64::from(starts);
+            systematic(&probabilities, start, |i, p| {
+                assert_eq!(p, probabilities[i]);
+                hits[i] += 1;
+            });
+        }
+        for (hits, p) in hits.iter().zip(&probabilities) {
+            assert!((f64::from(*hits) - p * f64::from(starts)).abs() <= 2.0, "{hits} for {p}");
+            assert!(*p > 0.0 || *hits == 0);
+        }
+    }
+
+    #[test]
+    fn what_single_precision_cannot_tell_is_factored_in_double() {
+        // The second pivot is 2e-6 in double; in single, its sign is lost or its size is.
+        for error in [2e-6, 1e-7] {
+            let gram = |precision| {
+                let rounding = if precision == GramPrecision::Single { error } else { 0.0 };
+                let c = 1.0 - 1e-6 + rounding;
+                faer::Mat::from_fn(2, 2, |i, j| if i == j { 1.0 } else { c })
+            };
+            let mut b = [1.0, -1.0];
+            factor(gram).unwrap().solve_in_place(&mut b);
+            // H⁻¹ (1, −1) = (1, −1) / (1 − c + ridge), the ridge being 1e-10; the pivot has a relative rounding of ε/2e-6.
+            assert!((b[0] * (1e-6 + 1e-10) - 1.0).abs() < 1e-9, "{b:?}");
+        }
+    }
 }

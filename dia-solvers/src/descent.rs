@@ -1,0 +1,92 @@
+//! Descent to the minimum of a robust loss, by preconditioned and accelerated steps.
+
+use crate::anderson::Anderson;
+use crate::cg::{axpy, dot};
+use crate::{Preconditioner, SolveError, StopReason, SubtractError};
+
+/// A loss with its weights taken at the current parameters.
+pub(crate) trait RobustProblem {
+    /// g ← Aᵀ W(x) (I − A x), minus the gradient of the loss at x.
+    fn gradient(&mut self, x: &[f64], g: &mut [f64]) -> Result<(), SubtractError>;
+
+    /// δ ≈ (AᵀWA)⁻¹ g, the step from the point of the last gradient. `optimality` is its √(gᵀP⁻¹g), `delta` holds P⁻¹g on entry.
+    fn improve(
+        &mut self,
+        g: &[f64],
+        optimality: f64,
+        delta: &mut [f64],
+    ) -> Result<(), SubtractError> {
+        let _ = (g, optimality, delta);
+        Ok(())
+    }
+}
+
+/// How a descent ends.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct DescentOptions {
+    /// Distance from the minimum at which it ends, in σ.
+    pub(crate) tolerance: f64,
+    /// Most steps.
+    pub(crate) max_steps: usize,
+    /// Smallest relative change of the gradient that its arithmetic can follow.
+    pub(crate) rounding: f64,
+}
+
+/// How a descent ended.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Descended {
+    pub(crate) stop: StopReason,
+    pub(crate) steps: usize,
+    /// Distance from the minimum in σ.
+    pub(crate) optimality: f64,
+}
+
+/// x ← x + δ until the optimality √(gᵀP⁻¹g) under the current weights is below the tolerance: then x is within that many σ of the
+/// minimum, for P ≈ AᵀWA. Steps are combined by Anderson acceleration; `observe(steps, optimality)` is called before each.
+///
+/// Each step starts from the true gradient: an inaccurate one costs steps and not accuracy.
+pub(crate) fn descend(
+    problem: &mut impl RobustProblem,
+    p: &impl Preconditioner,
+    x: &mut [f64],
+    options: DescentOptions,
+    observe: &mut dyn FnMut(usize, f64),
+) -> Result<Descended, SubtractError> {
+    let (mut g, mut delta) = (vec![0.0; x.len()], vec![0.0; x.len()]);
+    let mut anderson = Anderson::default();
+    let (mut stop, mut steps, mut optimality) = (StopReason::Iterations, 0, f64::INFINITY);
+    let (mut first, mut stalled) = (None, 0);
+    loop {
+        problem.gradient(x, &mut g)?;
+        p.solve(&g, &mut delta);
+        let before = optimality;
+        optimality = dot(&g, &delta).max(0.0).sqrt();
+        if !optimality.is_finite() {
+            return Err(SolveError::NonFinite { what: "the gradient", iteration: steps }.into());
+        }
+        observe(steps, optimality);
+        if optimality <= options.tolerance {
+            stop = StopReason::Optimal;
+            break;
+        }
+        // Products of limited precision cannot follow the gradient further than a small multiple of its first value.
+        stalled = if optimality > 0.7 * before { stalled + 1 } else { 0 };
+        let floor = 100.0 * options.rounding * *first.get_or_insert(optimality);
+        if stalled >= 3 && optimality <= floor {
+            stop = StopReason::RoundingFloor;
+            break;
+        }
+        if steps == options.max_steps {
+            break;
+        }
+        problem.improve(&g, optimality, &mut delta)?;
+        // After a step that went astray, the past teaches nothing.
+        if optimality > before {
+            anderson.restart();
+        }
+        anderson.accelerate(x, &g, &mut delta);
+        axpy(1.0, &delta, x);
+        steps += 1;
+    }
+    Ok(Descended { stop, steps, optimality })
+}
