@@ -79,7 +79,7 @@ fn gram(criterion: &mut Criterion) {
     }
 }
 
-/// C ← C + B Bᵀ with an n × 256 matrix B, all elements of C, on one thread.
+/// C ← B Bᵀ with an n × 256 matrix B, all elements of C, on one thread.
 fn product<T: Pixel + ComplexField>(group: &mut Group<'_>, n: usize, name: &str) {
     let depth = 256;
     let b = Mat::from_fn(n, depth, |i, j| T::narrow(((i * 7919 + j * 31) % 1009) as f64 / 504.0));

@@ -57,7 +57,7 @@ pub use kernel::{Kernel, KernelShape, KernelSupport};
 pub use loss::Loss;
 pub use mask::{Mask, MaskPlanes};
 pub use noise::{CcdNoise, Noise, NoiseModel, Photon};
-pub use operator::{DataVector, DesignMatrix, LinearOperator, ResidualSums, Reweight};
+pub use operator::{DataVector, DesignMatrix, LinearOperator, Reweight};
 pub use pixel::Pixel;
 pub use polynomial::{ColumnMoments, MAX_DEGREE, Polynomial2d, RowPolynomial};
 #[doc = include_str!("../README.md")]

@@ -1,7 +1,5 @@
 //! The trait that back ends implement and solvers use.
 
-use std::ops::Add;
-
 use crate::{Design, Loss, Noise, OperatorError, Pixel};
 
 /// A matrix A known by its products A x and Aᵀ y.
@@ -134,7 +132,7 @@ pub trait DataVector: Sized + Send + Sync {
 pub trait Reweight: DataVector {
     /// `weights` ← the robust weight ψ(z)/z over σ²(M), in ADU⁻², z = (I − M)/σ; `self` is I and `model` M, in ADU.
     ///
-    /// A pixel of infinite variance gets a weight of exactly 0 and is not counted.
+    /// A pixel of infinite variance gets a weight of exactly 0.
     ///
     /// # Errors
     /// If the back end fails.
@@ -144,36 +142,7 @@ pub trait Reweight: DataVector {
         noise: &Noise<Self>,
         loss: Loss,
         weights: &mut Self,
-    ) -> Result<ResidualSums, OperatorError>;
-}
-
-/// Sums over the pixels that count, of the normalised residuals z = (I − M)/σ.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct ResidualSums {
-    /// Number of pixels that count.
-    pub count: usize,
-    /// Σ z.
-    pub z: f64,
-    /// Σ z².
-    pub z2: f64,
-    /// Σ ρ(z), what the fit minimises.
-    pub rho: f64,
-    /// Σ ψ(z)/z, the effective number of pixels.
-    pub weight: f64,
-}
-
-impl Add for ResidualSums {
-    type Output = Self;
-
-    fn add(self, other: Self) -> Self {
-        Self {
-            count: self.count + other.count,
-            z: self.z + other.z,
-            z2: self.z2 + other.z2,
-            rho: self.rho + other.rho,
-            weight: self.weight + other.weight,
-        }
-    }
+    ) -> Result<(), OperatorError>;
 }
 
 /// The design matrix of difference imaging: a [`LinearOperator`] whose rows are the valid pixels of an image.

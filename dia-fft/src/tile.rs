@@ -160,7 +160,7 @@ impl<T: FftPixel> TileFft<T> {
             Direction::Forward => (&mut z.re, &mut z.im),
             Direction::Inverse => (&mut z.im, &mut z.re),
         };
-        self.arch.dispatch(Columns { fft: self, re, im, columns, direction });
+        self.arch.dispatch(Transform { fft: self, re, im, columns, direction });
     }
 }
 
@@ -170,7 +170,8 @@ enum Direction {
     Inverse,
 }
 
-struct Columns<'a, T> {
+/// One-dimensional transforms along some columns.
+struct Transform<'a, T> {
     fft: &'a TileFft<T>,
     re: &'a mut [T],
     im: &'a mut [T],
@@ -178,7 +179,7 @@ struct Columns<'a, T> {
     direction: Direction,
 }
 
-impl<T: FftPixel> WithSimd for Columns<'_, T> {
+impl<T: FftPixel> WithSimd for Transform<'_, T> {
     type Output = ();
 
     #[inline(always)]

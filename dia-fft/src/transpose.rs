@@ -67,8 +67,8 @@ fn blocks<T: Copy>(
     }
 }
 
-// Plain loops: what goes through closures of the standard library is compiled without the vector instructions.
 #[inline(always)]
+#[expect(clippy::manual_memcpy, reason = "library functions are compiled without the vectors")]
 fn load<T: Copy>(plane: &[T], start: usize, stride: usize) -> Block<T> {
     let mut block = [[plane[start]; BLOCK]; BLOCK];
     for i in 0..BLOCK {
@@ -81,6 +81,7 @@ fn load<T: Copy>(plane: &[T], start: usize, stride: usize) -> Block<T> {
 }
 
 #[inline(always)]
+#[expect(clippy::manual_memcpy, reason = "library functions are compiled without the vectors")]
 fn store<T: Copy>(plane: &mut [T], start: usize, stride: usize, block: Block<T>) {
     for i in 0..BLOCK {
         let row = &mut plane[start + i * stride..][..BLOCK];

@@ -136,11 +136,12 @@ pub(crate) fn copy_scaled<T: Pixel, E: Pixel>(from: &[T], scale: E, to: &mut [E]
     }
 }
 
+/// Elements that are turned around in registers.
+const CHUNK: usize = 8;
+
 /// `to` ← `scale` · `from`, last element first.
 #[inline(always)]
 fn copy_reversed<T: Pixel, E: Pixel>(from: &[T], scale: E, to: &mut [E]) {
-    /// Elements that are turned around in registers.
-    const CHUNK: usize = 8;
     assert_eq!(from.len(), to.len());
     let Some(last) = to.len().checked_sub(CHUNK) else {
         for (to, from) in to.iter_mut().zip(from.iter().rev()) {

@@ -11,7 +11,7 @@ use std::fmt;
 
 use dia_core::{
     DataVector, DesignMatrix, Kernel, Loss, ModelError, Noise, OperatorError, Photon, Pixel,
-    ResidualSums, Reweight,
+    Reweight,
 };
 
 use crate::cg::dot;
@@ -124,8 +124,6 @@ pub struct Fit<A: DesignMatrix> {
     pub background: Vec<Estimate>,
     /// How the fit ended.
     pub outcome: FitOutcome,
-    /// Sums over the pixels used, at the solution.
-    pub sums: ResidualSums,
     pub(crate) noise: Noise<A::Data>,
     pub(crate) model: A::Data,
 }
@@ -212,21 +210,19 @@ pub fn fit<A: DesignMatrix>(
     })?;
 
     // The model once more, also where the target is masked, and the weights that belong to it.
-    let sums = problem.reweight(&x)?;
+    problem.reweight(&x)?;
     let Problem { noise, weights, model, mut memory, iterations, mut products, .. } = problem;
     let h = NormalOperator { operator: a, weights: &weights };
     let mut cg_workspace = CgWorkspace::new(n);
     let mut sigma = |c: &[f64]| -> Result<f64, SubtractError> {
-        let mut y = vec![0.0; n];
         if solver == Solver::Cholesky {
+            let mut y = vec![0.0; n];
             p.solve(c, &mut y);
-        } else {
-            // The error of c·y is quadratic in that of y: this gives σ to a percent or two.
-            let options = CgOptions { tolerance: 0.0, relative: 0.2, max_iterations: 50 };
-            let outcome = cg(&h, p, c, &mut y, &options, &mut cg_workspace, &mut memory)?;
-            products += outcome.products;
+            return Ok(dot(c, &y).sqrt());
         }
-        Ok(dot(c, &y).sqrt())
+        let (variance, more) = functional_variance(&h, p, c, &mut cg_workspace, &mut memory)?;
+        products += more;
+        Ok(variance.sqrt())
     };
     let design = a.design();
     let scale = design.photometric_scale_functional();
@@ -250,10 +246,26 @@ pub fn fit<A: DesignMatrix>(
             products,
             optimality: descended.optimality,
         },
-        sums,
         noise,
         model,
     })
+}
+
+/// cᵀH⁻¹c, the variance of the linear functional c·x, and the products that it took.
+///
+/// After some steps of CG on H y = c with residual r, it is exactly cᵀy + rᵀH⁻¹r; with P in place of H in the small last term, few
+/// steps give it to a percent.
+fn functional_variance<A: DesignMatrix>(
+    h: &NormalOperator<'_, A>,
+    p: &Cholesky,
+    c: &[f64],
+    workspace: &mut CgWorkspace,
+    memory: &mut NormalWorkspace<A>,
+) -> Result<(f64, usize), SubtractError> {
+    let mut y = vec![0.0; c.len()];
+    let options = CgOptions { tolerance: 0.0, relative: 0.1, max_iterations: 50 };
+    let outcome = cg(h, p, c, &mut y, &options, workspace, memory)?;
+    Ok((dot(c, &y) + outcome.optimality.powi(2), outcome.products))
 }
 
 /// The fit of all pixels.
@@ -301,10 +313,10 @@ impl<A: DesignMatrix> LsqrMemory<A> {
 impl<A: DesignMatrix> Problem<'_, A> {
     /// The reference's part of the noise, for the kernel of `x`.
     ///
-    /// It is kept while the parameters have moved by less than 1 σ in all: then K has moved within its own uncertainty, and the variance by
-    /// some thousandths.
+    /// It is kept while the parameters move by less than 100 tolerances in all. The noise of the reference is a small part of the weights and
+    /// K moves within its own uncertainty: an old variance shifts the minimum by less than a hundredth of that movement.
     fn update_noise(&mut self, x: &[f64]) -> Result<(), OperatorError> {
-        if self.moved < 1.0 {
+        if self.moved < 100.0 * self.tolerance {
             return Ok(());
         }
         self.moved = 0.0;
@@ -318,7 +330,7 @@ impl<A: DesignMatrix> Problem<'_, A> {
     }
 
     /// Model and weights at `x`.
-    fn reweight(&mut self, x: &[f64]) -> Result<ResidualSums, OperatorError> {
+    fn reweight(&mut self, x: &[f64]) -> Result<(), OperatorError> {
         self.update_noise(x)?;
         self.a.apply(x, &mut self.model, &mut self.memory.operator)?;
         self.products += 1;
@@ -331,7 +343,7 @@ impl<A: DesignMatrix> Problem<'_, A> {
         prepared: &Prepared<'_, A::Pixel>,
         x: &[f64],
     ) -> Result<Cholesky, SubtractError> {
-        let _ = self.reweight(x)?;
+        self.reweight(x)?;
         let indices: Vec<usize> = (0..self.a.nrows()).collect();
         let mut weights = vec![0.0; indices.len()];
         self.a.gather(&self.weights, &indices, &mut weights)?;
@@ -350,7 +362,7 @@ impl<A: DesignMatrix> RobustProblem for Problem<'_, A> {
         }
         // Inner solvers need weights and residuals.
         self.products -= 1;
-        let _ = self.reweight(x)?;
+        self.reweight(x)?;
         self.model.axpby(1.0, &self.data, -1.0)?;
         self.memory.data.axpby(1.0, &self.model, 0.0)?;
         self.memory.data.multiply(&self.weights)?;

@@ -199,12 +199,6 @@ impl<'a, T: Pixel> Prepared<'a, T> {
         self.used
     }
 
-    /// About how far, in σ, the parameters that fit `rows` of the pixels lie from those that fit all: √(n N/rows), for n unknowns
-    /// and N pixels.
-    pub(crate) fn sampling_error(&self, rows: usize) -> f64 {
-        (self.design.ncols() as f64 * self.used as f64 / rows.max(1) as f64).sqrt()
-    }
-
     /// Whether valid pixel `i` takes part in the fit.
     pub fn is_used(&self, i: usize) -> bool {
         self.fixed[i].is_finite()
