@@ -4,19 +4,20 @@
 use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use dia_benches::Field;
+use dia_benches::{Field, Yardstick};
 use dia_core::LinearOperator;
 use dia_fft::FftDesignMatrix;
-use rustfft::FftPlanner;
-use rustfft::num_complex::Complex;
 
 fn products(criterion: &mut Criterion) {
     for side in [512, 1024] {
         let field = Field::simulate(side);
         let mut group = criterion.benchmark_group(format!("products {side}²"));
         group.sample_size(20).throughput(Throughput::Elements((side * side) as u64));
-        global_convolution(&mut group, side);
-        for half_width in [3, 9, 15] {
+        let mut yardstick = Yardstick::new(side);
+        group.bench_function("global convolution of two packed images", |b| {
+            b.iter(|| yardstick.run());
+        });
+        for half_width in [2, 3, 9, 15] {
             let prepared = field.prepare(half_width, false);
             let a = FftDesignMatrix::new(prepared.reference(), prepared.design().clone()).unwrap();
             let mut workspace = a.workspace().unwrap();
@@ -51,46 +52,6 @@ fn products(criterion: &mut Criterion) {
                         })
                     });
                 });
-            }
-        }
-    }
-}
-
-/// Forward transform, multiplication and inverse transform of two real images packed as one complex one, per image.
-fn global_convolution(
-    group: &mut criterion::BenchmarkGroup<'_, criterion::measurement::WallTime>,
-    side: usize,
-) {
-    let mut planner = FftPlanner::<f32>::new();
-    let (forward, inverse) = (planner.plan_fft_forward(side), planner.plan_fft_inverse(side));
-    let mut plane = vec![Complex::new(1.0_f32, 0.5); side * side];
-    let mut turned = plane.clone();
-    let transfer = plane.clone();
-    let mut scratch = vec![
-        Complex::default();
-        forward.get_inplace_scratch_len().max(inverse.get_inplace_scratch_len())
-    ];
-    group.bench_function("global convolution of two packed images", |b| {
-        b.iter(|| {
-            forward.process_with_scratch(&mut plane, &mut scratch);
-            turn(side, &plane, &mut turned);
-            forward.process_with_scratch(&mut turned, &mut scratch);
-            turned.iter_mut().zip(&transfer).for_each(|(z, k)| *z = *z * k * 1e-6);
-            inverse.process_with_scratch(&mut turned, &mut scratch);
-            turn(side, &turned, &mut plane);
-            inverse.process_with_scratch(&mut plane, &mut scratch);
-        });
-    });
-}
-
-fn turn(side: usize, from: &[Complex<f32>], to: &mut [Complex<f32>]) {
-    const BLOCK: usize = 16;
-    for y0 in (0..side).step_by(BLOCK) {
-        for x0 in (0..side).step_by(BLOCK) {
-            for y in y0..y0 + BLOCK {
-                for x in x0..x0 + BLOCK {
-                    to[x * side + y] = from[y * side + x];
-                }
             }
         }
     }

@@ -1,8 +1,12 @@
 //! The field that all benchmarks work on.
 
+mod yardstick;
+
 use dia_core::simulate::{SimulatedPair, SimulationOptions, simulate};
 use dia_core::{Design, KernelBasis, NoiseModel};
 use dia_solvers::{Exposure, Prepared};
+
+pub use yardstick::Yardstick;
 
 /// A simulated pair in single precision: 30 stars per 100² px, seeing 3.5 → 5.0 px, a reference 20 times deeper.
 #[derive(Debug)]

@@ -3,7 +3,7 @@
 use rayon::prelude::*;
 
 use crate::sum::{LEAF, pairwise};
-use crate::{DataVector, Loss, Noise, OperatorError, Photon, Pixel, Reweight};
+use crate::{DataVector, Loss, Noise, OperatorError, Pixel, Reweight};
 
 impl<T: Pixel> DataVector for Vec<T> {
     fn len(&self) -> usize {
@@ -103,76 +103,22 @@ impl<T: Pixel> pulp::NullaryFnOnce for Leaf<'_, T> {
 
     #[inline(always)]
     fn call(self) {
-        in_place::<T, false>(self.weights, self.data, self.noise, self.loss, self.first);
-    }
-}
-
-/// M → w (I − M) in place, for the pixels `first`, `first` + 1, … of the data, with the weights of [`Reweight::reweight`].
-///
-/// Compiled for the vector instructions of whatever it is inlined into.
-#[inline(always)]
-pub fn weighted_residuals<T: Pixel>(
-    model: &mut [T],
-    data: &[T],
-    noise: &Noise<Vec<T>>,
-    loss: Loss,
-    first: usize,
-) {
-    in_place::<T, true>(model, data, noise, loss, first);
-}
-
-/// M → w, or w (I − M) where `RESIDUAL`.
-#[inline(always)]
-fn in_place<T: Pixel, const RESIDUAL: bool>(
-    model: &mut [T],
-    data: &[T],
-    noise: &Noise<Vec<T>>,
-    loss: Loss,
-    first: usize,
-) {
-    let range = first..first + model.len();
-    let (data, fixed) = (&data[range.clone()], &noise.fixed[range.clone()]);
-    match (&noise.photon, &noise.reference) {
-        (Photon::Uniform(photon), reference) => {
-            let photon = T::narrow(*photon);
-            let of_target = |i: usize, m: T| fixed[i] + photon * m.max(T::zero());
-            if let Some(reference) = reference {
-                let reference = &reference[range];
-                for_loss::<T, RESIDUAL>(model, data, |i, m| of_target(i, m) + reference[i], loss);
-            } else {
-                for_loss::<T, RESIDUAL>(model, data, of_target, loss);
+        let Self { weights, data, noise, loss, first } = self;
+        let data = &data[first..first + weights.len()];
+        match loss {
+            Loss::Gaussian => {
+                for (i, w) in weights.iter_mut().enumerate() {
+                    *w = noise.variance(first + i, *w).recip();
+                }
             }
-        }
-        // A flat field is rare; this form is not spelt out for speed.
-        (Photon::PerPixel(_), _) => {
-            for_loss::<T, RESIDUAL>(model, data, |i, m| noise.variance(first + i, m), loss);
-        }
-    }
-}
-
-/// [`in_place`] for one form of the variance.
-#[inline(always)]
-fn for_loss<T: Pixel, const RESIDUAL: bool>(
-    model: &mut [T],
-    data: &[T],
-    variance: impl Fn(usize, T) -> T,
-    loss: Loss,
-) {
-    let put = |m: &mut T, residual: T, w: T| *m = if RESIDUAL { w * residual } else { w };
-    match loss {
-        Loss::Gaussian => {
-            for (i, (m, d)) in model.iter_mut().zip(data).enumerate() {
-                let inverse_variance = variance(i, *m).recip();
-                put(m, *d - *m, inverse_variance);
-            }
-        }
-        Loss::Huber { c } => {
-            let c = T::narrow(c);
-            for (i, (m, d)) in model.iter_mut().zip(data).enumerate() {
-                let inverse_variance = variance(i, *m).recip();
-                let residual = *d - *m;
-                let z = (residual * residual * inverse_variance).sqrt();
-                put(m, residual, inverse_variance * (c / z.max(c)));
+            Loss::Huber { c } => {
+                let c = T::narrow(c);
+                for (i, (w, d)) in weights.iter_mut().zip(data).enumerate() {
+                    let inverse_variance = noise.variance(first + i, *w).recip();
+                    let residual = *d - *w;
+                    let z = (residual * residual * inverse_variance).sqrt();
+                    *w = inverse_variance * (c / z.max(c));
+                }
             }
         }
     }
@@ -180,7 +126,6 @@ fn for_loss<T: Pixel, const RESIDUAL: bool>(
 
 #[cfg(test)]
 mod tests {
-    use super::weighted_residuals;
     use crate::{DataVector, Loss, Noise, Photon, Reweight};
 
     #[test]
@@ -209,11 +154,6 @@ mod tests {
         let expected = [2.0 / 2.5 / 64.0, 2.0 / z.abs() / 125.0, 0.0];
         for (w, e) in weights.iter().zip(expected) {
             assert!((w - e).abs() <= 4.0 * f64::EPSILON * e);
-        }
-        let mut weighted = model.clone();
-        weighted_residuals(&mut weighted, &data, &noise, loss, 0);
-        for ((got, w), r) in weighted.iter().zip(&weights).zip([20.0, -100.0, 1e30]) {
-            assert!((got - w * r).abs() <= 8.0 * f64::EPSILON * (w * r).abs());
         }
     }
 }

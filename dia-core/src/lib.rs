@@ -51,7 +51,6 @@ pub mod testing;
 pub use basis::{GaussianTerm, KernelBasis};
 pub use design::{Design, Region};
 pub use error::{ImageError, ModelError, OperatorError};
-pub use host_vector::weighted_residuals;
 pub use image::{Image, ImageView};
 pub use kernel::{Kernel, KernelShape, KernelSupport};
 pub use loss::Loss;
@@ -59,7 +58,7 @@ pub use mask::{Mask, MaskPlanes};
 pub use noise::{CcdNoise, Noise, NoiseModel, Photon};
 pub use operator::{DataVector, DesignMatrix, LinearOperator, Reweight};
 pub use pixel::Pixel;
-pub use polynomial::{ColumnMoments, MAX_DEGREE, Polynomial2d, RowPolynomial};
+pub use polynomial::{MAX_DEGREE, Polynomial2d};
 #[doc = include_str!("../README.md")]
 #[cfg(doctest)]
 struct ReadmeDoctests;

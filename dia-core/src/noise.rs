@@ -90,7 +90,7 @@ pub enum Photon<D> {
 
 impl<T: Pixel> Noise<Vec<T>> {
     /// σ² in ADU² of element `i` where the model is `model`.
-    #[inline]
+    #[inline(always)]
     pub fn variance(&self, i: usize, model: T) -> T {
         let photon = match &self.photon {
             Photon::Uniform(photon) => T::narrow(*photon),

@@ -1,9 +1,5 @@
 //! Two-dimensional polynomials on the image, with every cross term.
 
-use std::ops::Range;
-
-use crate::Pixel;
-
 /// The polynomials P_i(x) P_j(y) with i + j ≤ degree on coordinates scaled to [−1, 1].
 ///
 /// P_i is the Legendre polynomial of degree i, |P_i| ≤ 1: the coefficients have the units of the
@@ -67,91 +63,14 @@ impl Polynomial2d {
             .sum()
     }
 
-    /// Σ c_k φ_k in row `y`, where it is a polynomial in x alone.
-    #[inline(always)]
-    pub fn in_row(&self, coefficients: &[f64], y: usize) -> RowPolynomial<'_> {
-        // q_i = Σ_j c_ij P_j(y)
-        let mut q = [0.0; MAX_DEGREE + 1];
-        // Plain loops, for they run in the innermost loops of the products.
-        let mut k = 0;
-        for total in 0..=self.degree {
-            for j in 0..=total {
-                q[total - j] += coefficients[k] * self.rows[j][y];
-                k += 1;
-            }
-        }
-        RowPolynomial { columns: &self.columns, q }
+    /// P_i at every column of the image.
+    pub fn factors_x(&self, i: usize) -> &[f64] {
+        &self.columns[i]
     }
 
-    /// Room for the moments of an image that arrives row by row: the adjoint of [`in_row`](Self::in_row).
-    pub fn column_moments(&self) -> ColumnMoments {
-        let width = self.columns[0].len();
-        ColumnMoments { sums: vec![0.0; (self.degree + 1) * width], width }
-    }
-
-    /// Adds `values`, those at `columns` of row `y`, to the moments.
-    #[inline(always)]
-    pub fn add_row<T: Pixel>(
-        &self,
-        values: &[T],
-        y: usize,
-        columns: Range<usize>,
-        moments: &mut ColumnMoments,
-    ) {
-        for (sums, p) in moments.sums.chunks_exact_mut(moments.width).zip(&self.rows) {
-            let p = p[y];
-            for (sum, v) in sums[columns.clone()].iter_mut().zip(values) {
-                *sum += p * v.widen();
-            }
-        }
-    }
-
-    /// Adds Σ v(x, y) φ_k(x, y) over all rows that were added to each `sums[k]`.
-    pub fn add_moments(&self, moments: &ColumnMoments, sums: &mut [f64]) {
-        for ((i, j), sum) in self.powers().zip(sums) {
-            let line = &moments.sums[j * moments.width..(j + 1) * moments.width];
-            *sum += line.iter().zip(&self.columns[i]).map(|(s, p)| s * p).sum::<f64>();
-        }
-    }
-}
-
-/// Σ_y v(x, y) P_j(y) of every column x and each j, over the rows added so far. Sums along rows come last: they do not
-/// vectorise, and there is one per image instead of one per row.
-#[derive(Clone, Debug, PartialEq)]
-pub struct ColumnMoments {
-    /// j is the slow index.
-    sums: Vec<f64>,
-    width: usize,
-}
-
-impl ColumnMoments {
-    /// Forgets all rows.
-    pub fn clear(&mut self) {
-        self.sums.fill(0.0);
-    }
-}
-
-/// A polynomial restricted to one row of the image: Σ_i q_i P_i(x).
-#[derive(Clone, Debug)]
-pub struct RowPolynomial<'a> {
-    columns: &'a [Vec<f64>],
-    q: [f64; MAX_DEGREE + 1],
-}
-
-impl RowPolynomial<'_> {
-    /// Adds its value at each of the `columns` to `values`.
-    #[inline(always)]
-    pub fn add_to<T: Pixel>(&self, values: &mut [T], columns: Range<usize>) {
-        // P_0 = 1
-        let constant = T::narrow(self.q[0]);
-        for v in values.iter_mut() {
-            *v += constant;
-        }
-        for (q, p) in self.q.iter().zip(self.columns).skip(1) {
-            for (v, p) in values.iter_mut().zip(&p[columns.clone()]) {
-                *v += T::narrow(q * p);
-            }
-        }
+    /// P_j at every row of the image.
+    pub fn factors_y(&self, j: usize) -> &[f64] {
+        &self.rows[j]
     }
 }
 
@@ -192,29 +111,7 @@ mod tests {
         let coefficients = [3.0, -2.0, 5.0, 0.25, 1.0, 8.0];
         let expected: f64 = terms.iter().zip(coefficients).map(|(t, c)| t * c).sum();
         assert!((polynomial.value(&coefficients, 3, 2) - expected).abs() < 1e-14);
-        let mut row = [1.0];
-        polynomial.in_row(&coefficients, 3).add_to(&mut row, 2..3);
-        assert!((row[0] - 1.0 - expected).abs() < 1e-14);
-    }
-
-    #[test]
-    fn moments_are_the_adjoint_of_row_values() {
-        let polynomial = Polynomial2d::new(3, 6, 17);
-        let c: Vec<f64> = (0..10).map(|k| 0.3 * f64::from(k) - 1.0).collect();
-        let mut columns = polynomial.column_moments();
-        let mut forward = 0.0;
-        for y in 1..5 {
-            let v: Vec<f64> = (0..13).map(|k| 1.0 - 0.2 * f64::from(k) * y as f64).collect();
-            let mut row = [0.0; 13];
-            polynomial.in_row(&c, y).add_to(&mut row, 2..15);
-            forward += row.iter().zip(&v).map(|(r, v)| r * v).sum::<f64>();
-            polynomial.add_row(&v, y, 2..15, &mut columns);
-        }
-        let mut moments = [0.0; 10];
-        polynomial.add_moments(&columns, &mut moments);
-        let adjoint: f64 = moments.iter().zip(&c).map(|(m, c)| m * c).sum();
-        // 4 · 130 products of size < 4 · 10, each rounded a few times.
-        assert!((forward - adjoint).abs() < 520.0 * 40.0 * 4.0 * f64::EPSILON);
+        assert_eq!(polynomial.factors_x(2)[2] * polynomial.factors_y(0)[3], terms[3]);
     }
 
     #[test]

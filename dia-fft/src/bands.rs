@@ -6,8 +6,10 @@ use dia_core::{ImageView, Kernel};
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
+use crate::background::Moments;
 use crate::direct::Direct;
 use crate::pool::Pool;
+use crate::rows::{Pixelwise, RowLoop};
 use crate::vector::FftPixel;
 
 /// Rows of a band. A band costs up to four rows more than it has, and its pixels and those of the reference should stay in the
@@ -60,48 +62,43 @@ impl<T: FftPixel> Bands<T> {
         kernel: &Kernel,
         out: &mut [T],
         workspace: &mut BandWorkspace<T>,
-        visit: impl Fn(usize, Range<usize>, &mut [T]) + Sync,
+        rows: &RowLoop<'_, T, impl Pixelwise<T>>,
     ) {
         self.direct.set_kernel(kernel, &mut workspace.taps);
         let (taps, width) = (&workspace.taps, self.direct.shape().1);
         out.par_chunks_mut(BAND_ROWS * width).enumerate().for_each(|(band, out)| {
-            let rows = self.rows(band);
-            self.direct.convolve_rows(rows.clone(), taps, out);
-            self.visit_rows(rows.start, out, &visit);
+            let range = self.rows(band);
+            self.direct.convolve_rows(range.clone(), taps, out);
+            self.run_rows(range.start, out, rows, None);
         });
     }
 
     /// As [`Products::sweep`](crate::products::Products::sweep).
-    pub(crate) fn sweep<P: Send>(
+    pub(crate) fn sweep(
         &self,
         kernel: Option<&Kernel>,
         gradient: &mut [f64],
         workspace: &mut BandWorkspace<T>,
-        parts: &mut [P],
-        visit: impl Fn(&mut P, usize, Range<usize>, &mut [T]) + Sync,
+        moments: &mut [Option<Moments<T>>],
+        rows: &RowLoop<'_, T, impl Pixelwise<T>>,
     ) {
         let BandWorkspace { taps, values, sums } = workspace;
         if let Some(kernel) = kernel {
             self.direct.set_kernel(kernel, taps);
         }
         let (taps, width) = (&*taps, self.direct.shape().1);
-        sums.par_iter_mut().zip(parts).enumerate().for_each(|(band, (sums, part))| {
-            let rows = self.rows(band);
+        sums.par_iter_mut().zip(moments).enumerate().for_each(|(band, (sums, moments))| {
+            let range = self.rows(band);
             sums.fill(0.0);
             values.with(
                 || self.band(),
                 |values| {
-                    let values = &mut values[..rows.len() * width];
+                    let values = &mut values[..range.len() * width];
                     if kernel.is_some() {
-                        self.direct.convolve_rows(rows.clone(), taps, values);
+                        self.direct.convolve_rows(range.clone(), taps, values);
                     }
-                    self.visit_rows(
-                        rows.start,
-                        values,
-                        #[inline(always)]
-                        |y, columns, values| visit(part, y, columns, values),
-                    );
-                    self.direct.correlate_rows(rows, values, sums);
+                    self.run_rows(range.start, values, rows, moments.as_mut());
+                    self.direct.correlate_rows(range, values, sums);
                 },
             );
         });
@@ -111,15 +108,16 @@ impl<T: FftPixel> Bands<T> {
         }
     }
 
-    /// Calls `visit(y, columns, values)` for all rows of a band whose first row is `first`.
-    fn visit_rows(
+    /// Runs over the rows of a band from row `first` on.
+    fn run_rows(
         &self,
         first: usize,
         values: &mut [T],
-        visit: impl FnMut(usize, Range<usize>, &mut [T]),
+        rows: &RowLoop<'_, T, impl Pixelwise<T>>,
+        moments: Option<&mut Moments<T>>,
     ) {
         let width = self.direct.shape().1;
-        self.direct.arch().dispatch(Rows { values, width, first, visit });
+        self.direct.arch().dispatch(Rows { values, width, first, rows, moments });
     }
 
     fn rows(&self, band: usize) -> Range<usize> {
@@ -127,21 +125,23 @@ impl<T: FftPixel> Bands<T> {
     }
 }
 
-/// The loop of [`Bands::visit_rows`], compiled for the vector instructions at hand.
-struct Rows<'a, T, F> {
+/// The loop of [`Bands::run_rows`].
+struct Rows<'a, 'r, T, P> {
     values: &'a mut [T],
     width: usize,
     first: usize,
-    visit: F,
+    rows: &'a RowLoop<'r, T, P>,
+    moments: Option<&'a mut Moments<T>>,
 }
 
-impl<T: FftPixel, F: FnMut(usize, Range<usize>, &mut [T])> WithSimd for Rows<'_, T, F> {
+impl<T: FftPixel, P: Pixelwise<T>> WithSimd for Rows<'_, '_, T, P> {
     type Output = ();
 
     #[inline(always)]
-    fn with_simd<S: Simd>(mut self, _: S) {
-        for (y, row) in self.values.chunks_exact_mut(self.width).enumerate() {
-            (self.visit)(self.first + y, 0..self.width, row);
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self { values, width, first, rows, mut moments } = self;
+        for (y, row) in values.chunks_exact_mut(width).enumerate() {
+            rows.run(simd, moments.as_deref_mut(), first + y, 0..width, row);
         }
     }
 }

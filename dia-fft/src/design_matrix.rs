@@ -1,16 +1,16 @@
 //! The design matrix of difference imaging on the CPU.
 
 use std::fmt;
-use std::ops::Range;
 use std::sync::Arc;
 
 use dia_core::{
-    ColumnMoments, Design, DesignMatrix, Image, ImageView, Kernel, LinearOperator, Loss, Noise,
-    OperatorError, Polynomial2d, weighted_residuals,
+    Design, DesignMatrix, Image, ImageView, Kernel, LinearOperator, Loss, Noise, OperatorError,
 };
 
+use crate::background::{Background, Moments};
 use crate::plan::Plan;
 use crate::products::{Products, ProductsWorkspace};
+use crate::rows::{Model, Pixelwise, RobustResiduals, RowLoop, Values, Weighted};
 use crate::vector::FftPixel;
 
 /// The design matrix A of a reference image: (A x)(p) = (R ⊗ K)(p) + Σ_j b_j φ_j(p) at the valid pixels p.
@@ -20,7 +20,7 @@ use crate::vector::FftPixel;
 /// `T = f64` everything is. Threads are those of the current rayon pool, and the results have the same bits for any number.
 ///
 /// ```
-/// use dia_core::{ColumnMoments, Design, Image, Kernel, KernelBasis, LinearOperator};
+/// use dia_core::{Design, Image, Kernel, KernelBasis, LinearOperator};
 /// use dia_fft::FftDesignMatrix;
 ///
 /// let reference = Image::from_fn(40, 50, |y, x| ((y * y + 3 * x) % 17) as f64);
@@ -39,6 +39,7 @@ pub struct FftDesignMatrix<T> {
     design: Design,
     plan: Plan,
     products: Products<T>,
+    background: Option<Background<T>>,
 }
 
 /// The scratch memory of a [`FftDesignMatrix`]; see [`LinearOperator::workspace`].
@@ -47,7 +48,7 @@ pub struct FftWorkspace<T> {
     gradient: Vec<f64>,
     products: ProductsWorkspace<T>,
     /// Per task, the moments with the background's polynomials.
-    moments: Vec<Option<ColumnMoments>>,
+    moments: Vec<Option<Moments<T>>>,
 }
 
 impl<T: FftPixel> FftDesignMatrix<T> {
@@ -96,7 +97,8 @@ impl<T: FftPixel> FftDesignMatrix<T> {
             )));
         }
         let products = Products::new(view, shared, design.half_width(), plan)?;
-        Ok(Self { design, plan, products })
+        let background = Background::of(&design);
+        Ok(Self { design, plan, products, background })
     }
 
     /// How the products are computed.
@@ -104,57 +106,32 @@ impl<T: FftPixel> FftDesignMatrix<T> {
         self.plan
     }
 
-    /// A sweep over the pixels with the model of `x`, or without one; see [`Products::sweep`].
+    /// Aᵀ of what `pixelwise` makes of the model of `x`, or of nothing, in one pass; see [`Products::sweep`].
     fn sweep(
         &self,
         x: Option<&[f64]>,
+        pixelwise: impl Pixelwise<T>,
         g: &mut [f64],
         workspace: &mut FftWorkspace<T>,
-        visit: impl Fn(usize, Range<usize>, &mut [T]) + Sync,
     ) {
         let FftWorkspace { kernel, gradient, products, moments } = workspace;
         if let Some(x) = x {
             self.design.basis().expand(self.design.split(x).0, kernel);
         }
-        moments.iter_mut().flatten().for_each(ColumnMoments::clear);
-        self.products.sweep(
-            x.is_some().then_some(&*kernel),
-            gradient,
-            products,
-            moments,
-            #[inline(always)]
-            |moments, y, columns, values| {
-                if let Some(x) = x {
-                    self.add_background(self.design.split(x).1, y, &columns, values);
-                }
-                visit(y, columns.clone(), values);
-                if let (Some(background), Some(moments)) = (self.design.background(), moments) {
-                    let h = self.design.half_width();
-                    background.add_row(values, y + h, columns.start + h..columns.end + h, moments);
-                }
-            },
-        );
-        let (kernel, background) = self.design.split_mut(g);
+        moments.iter_mut().flatten().for_each(Moments::clear);
+        let rows = RowLoop {
+            background: self.background.as_ref().zip(x.map(|x| self.design.split(x).1)),
+            adjoint: self.background.as_ref(),
+            width: self.design.valid().width,
+            pixelwise,
+        };
+        let kernel = x.is_some().then_some(&*kernel);
+        self.products.sweep(kernel, gradient, products, moments, &rows);
+        let (kernel, sums) = self.design.split_mut(g);
         self.design.basis().project(gradient, kernel);
-        background.fill(0.0);
-        for moments in moments.iter().flatten() {
-            self.design.background().expect("it has moments").add_moments(moments, background);
-        }
-    }
-
-    /// Adds the background of row `y` of the valid region to `values`.
-    #[inline(always)]
-    fn add_background(
-        &self,
-        coefficients: &[f64],
-        y: usize,
-        columns: &Range<usize>,
-        values: &mut [T],
-    ) {
-        if let Some(background) = self.design.background() {
-            let h = self.design.half_width();
-            let in_row = background.in_row(coefficients, y + h);
-            in_row.add_to(values, columns.start + h..columns.end + h);
+        sums.fill(0.0);
+        if let Some(background) = &self.background {
+            moments.iter().flatten().for_each(|moments| background.finish(moments, sums));
         }
     }
 }
@@ -172,7 +149,7 @@ impl<T: FftPixel> LinearOperator for FftDesignMatrix<T> {
     }
 
     fn workspace(&self) -> Result<FftWorkspace<T>, OperatorError> {
-        let moments = self.design.background().map(Polynomial2d::column_moments);
+        let moments = self.background.as_ref().map(Background::moments);
         Ok(FftWorkspace {
             kernel: Kernel::zero(self.design.half_width()),
             gradient: vec![0.0; self.design.basis().support().side().pow(2)],
@@ -195,13 +172,13 @@ impl<T: FftPixel> LinearOperator for FftDesignMatrix<T> {
         let (kernel, background) = self.design.split(x);
         self.design.basis().expand(kernel, &mut workspace.kernel);
         let FftWorkspace { kernel, products, .. } = workspace;
-        self.products.convolve(
-            kernel,
-            y,
-            products,
-            #[inline(always)]
-            |y, columns, values| self.add_background(background, y, &columns, values),
-        );
+        let rows = RowLoop {
+            background: self.background.as_ref().zip(Some(background)),
+            adjoint: None,
+            width: self.design.valid().width,
+            pixelwise: Model,
+        };
+        self.products.convolve(kernel, y, products, &rows);
         Ok(())
     }
 
@@ -212,16 +189,7 @@ impl<T: FftPixel> LinearOperator for FftDesignMatrix<T> {
         workspace: &mut FftWorkspace<T>,
     ) -> Result<(), OperatorError> {
         assert_eq!((x.len(), y.len()), (self.ncols(), self.nrows()));
-        let width = self.design.valid().width;
-        self.sweep(
-            None,
-            x,
-            workspace,
-            #[inline(always)]
-            |row, columns, values| {
-                values.copy_from_slice(&y[row * width + columns.start..row * width + columns.end]);
-            },
-        );
+        self.sweep(None, Values(y), x, workspace);
         Ok(())
     }
 
@@ -236,17 +204,7 @@ impl<T: FftPixel> LinearOperator for FftDesignMatrix<T> {
     ) -> Result<(), OperatorError> {
         assert_eq!((x.len(), g.len()), (self.ncols(), self.ncols()));
         assert_eq!(weights.len(), self.nrows());
-        let width = self.design.valid().width;
-        self.sweep(
-            Some(x),
-            g,
-            workspace,
-            #[inline(always)]
-            |row, columns, values| {
-                let weights = &weights[row * width + columns.start..row * width + columns.end];
-                values.iter_mut().zip(weights).for_each(|(v, w)| *v *= *w);
-            },
-        );
+        self.sweep(Some(x), Weighted(weights), g, workspace);
         Ok(())
     }
 }
@@ -278,16 +236,7 @@ impl<T: FftPixel> DesignMatrix for FftDesignMatrix<T> {
         workspace: &mut FftWorkspace<T>,
     ) -> Result<(), OperatorError> {
         assert_eq!((x.len(), g.len(), data.len()), (self.ncols(), self.ncols(), self.nrows()));
-        let width = self.design.valid().width;
-        self.sweep(
-            Some(x),
-            g,
-            workspace,
-            #[inline(always)]
-            |row, columns, values| {
-                weighted_residuals(values, data, noise, loss, row * width + columns.start);
-            },
-        );
+        self.sweep(Some(x), RobustResiduals { data, noise, loss }, g, workspace);
         Ok(())
     }
 

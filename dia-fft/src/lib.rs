@@ -18,6 +18,7 @@
 //! the normal matrix of uniform weights is made.
 
 mod autocorrelation;
+mod background;
 mod bands;
 mod butterfly;
 mod design_matrix;
@@ -28,6 +29,7 @@ mod overlap_save;
 mod plan;
 mod pool;
 mod products;
+mod rows;
 mod tile;
 mod transpose;
 mod vector;

@@ -19,7 +19,9 @@ use dia_core::{Image, ImageView, Kernel, Region};
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
+use crate::background::Moments;
 use crate::pool::Pool;
+use crate::rows::{Pixelwise, RowLoop};
 use crate::tile::{Planes, TileFft};
 use crate::vector::FftPixel;
 
@@ -147,7 +149,7 @@ impl<T: FftPixel> OverlapSave<T> {
         kernel: &Kernel,
         out: &mut [T],
         workspace: &mut TileWorkspace<T>,
-        visit: impl Fn(usize, Range<usize>, &mut [T]) + Sync,
+        rows: &RowLoop<'_, T, impl Pixelwise<T>>,
     ) {
         self.set_kernel(kernel, &mut workspace.kernel);
         let TileWorkspace { tiles, kernel, .. } = workspace;
@@ -158,18 +160,8 @@ impl<T: FftPixel> OverlapSave<T> {
                 |tiles| {
                     for pair in 0..self.pairs_per_band {
                         self.convolve_pair(band, pair, kernel, tiles);
-                        self.valid_rows(
-                            band,
-                            pair,
-                            &mut tiles.tile,
-                            #[inline(always)]
-                            |y, columns, values| {
-                                visit(y, columns.clone(), values);
-                                let start = (y - band * self.step) * width;
-                                out[start + columns.start..start + columns.end]
-                                    .copy_from_slice(values);
-                            },
-                        );
+                        self.run_rows(band, pair, &mut tiles.tile, rows, None);
+                        self.copy_rows(band, pair, &tiles.tile, out);
                     }
                 },
             );
@@ -177,19 +169,19 @@ impl<T: FftPixel> OverlapSave<T> {
     }
 
     /// As [`Products::sweep`](crate::products::Products::sweep), over the tiles.
-    pub(crate) fn sweep<P: Send>(
+    pub(crate) fn sweep(
         &self,
         kernel: Option<&Kernel>,
         gradient: &mut [f64],
         workspace: &mut TileWorkspace<T>,
-        parts: &mut [P],
-        visit: impl Fn(&mut P, usize, Range<usize>, &mut [T]) + Sync,
+        moments: &mut [Option<Moments<T>>],
+        rows: &RowLoop<'_, T, impl Pixelwise<T>>,
     ) {
         if let Some(kernel) = kernel {
             self.set_kernel(kernel, &mut workspace.kernel);
         }
         let TileWorkspace { tiles, kernel: transfer, sums } = workspace;
-        sums.par_iter_mut().zip(parts).enumerate().for_each(|(task, (sum, part))| {
+        sums.par_iter_mut().zip(moments).enumerate().for_each(|(task, (sum, moments))| {
             let (band, first) =
                 (task / self.tasks_per_band(), task % self.tasks_per_band() * self.pairs_per_task);
             let pairs = first..(first + self.pairs_per_task).min(self.pairs_per_band);
@@ -203,13 +195,7 @@ impl<T: FftPixel> OverlapSave<T> {
                         } else {
                             self.read_reference(band, pair, tiles);
                         }
-                        self.valid_rows(
-                            band,
-                            pair,
-                            &mut tiles.tile,
-                            #[inline(always)]
-                            |y, columns, values| visit(part, y, columns, values),
-                        );
+                        self.run_rows(band, pair, &mut tiles.tile, rows, moments.as_mut());
                         self.clear_margins(band, pair, &mut tiles.tile);
                         self.correlate_pair(band, pair, tiles, sum);
                     }
@@ -312,28 +298,36 @@ impl<T: FftPixel> OverlapSave<T> {
         }
     }
 
-    /// Calls `visit(y, columns, values)` with every row of valid pixels of a pair, left tile then right tile in each row;
-    /// `y` and `columns` count in the valid region, and changed values are kept. `visit` is compiled for the vector instructions
-    /// at hand.
-    fn valid_rows(
+    /// Runs over every row of valid pixels of a pair, left tile then right tile in each row.
+    fn run_rows(
         &self,
         band: usize,
         pair: usize,
         tile: &mut Planes<T>,
-        visit: impl FnMut(usize, Range<usize>, &mut [T]),
+        rows: &RowLoop<'_, T, impl Pixelwise<T>>,
+        moments: Option<&mut Moments<T>>,
     ) {
-        let (band_start, rows) = (band * self.step, self.tile_rows(band));
-        let (stride, margin) = (self.fft.stride(), 2 * self.half_width);
-        let columns = self.columns(pair);
         self.fft.arch().dispatch(ValidRows {
             tile,
+            tile_rows: self.tile_rows(band),
+            stride: self.fft.stride(),
+            margin: 2 * self.half_width,
+            first: band * self.step,
+            columns: self.columns(pair),
             rows,
-            stride,
-            margin,
-            band_start,
-            columns,
-            visit,
+            moments,
         });
+    }
+
+    /// Copies the valid pixels of a pair to `out`, the band's rows.
+    fn copy_rows(&self, band: usize, pair: usize, tile: &Planes<T>, out: &mut [T]) {
+        let (stride, width) = (self.fft.stride(), self.valid.width);
+        for (tile_row, out) in self.tile_rows(band).zip(out.chunks_exact_mut(width)) {
+            let start = tile_row * stride + 2 * self.half_width;
+            for (plane, columns) in [&tile.re, &tile.im].into_iter().zip(self.columns(pair)) {
+                out[columns.clone()].copy_from_slice(&plane[start..start + columns.len()]);
+            }
+        }
     }
 
     /// Sets to zero what is no valid pixel in the tile.
@@ -369,30 +363,33 @@ impl<T: FftPixel> OverlapSave<T> {
     }
 }
 
-/// The loop of [`OverlapSave::valid_rows`].
-struct ValidRows<'a, T, F> {
+/// The loop of [`OverlapSave::run_rows`].
+struct ValidRows<'a, 'r, T, P> {
     tile: &'a mut Planes<T>,
-    /// Rows of the tile.
-    rows: Range<usize>,
+    tile_rows: Range<usize>,
     stride: usize,
     margin: usize,
-    /// Row of the valid region that the first row of the tile is.
-    band_start: usize,
+    /// The valid row that the first of the tile's rows is.
+    first: usize,
     columns: [Range<usize>; 2],
-    visit: F,
+    rows: &'a RowLoop<'r, T, P>,
+    moments: Option<&'a mut Moments<T>>,
 }
 
-impl<T: FftPixel, F: FnMut(usize, Range<usize>, &mut [T])> WithSimd for ValidRows<'_, T, F> {
+impl<T: FftPixel, P: Pixelwise<T>> WithSimd for ValidRows<'_, '_, T, P> {
     type Output = ();
 
     #[inline(always)]
-    fn with_simd<S: Simd>(mut self, _: S) {
-        let [left, right] = self.columns;
-        let mut start = self.rows.start * self.stride + self.margin;
-        for y in self.band_start..self.band_start + self.rows.len() {
-            (self.visit)(y, left.clone(), &mut self.tile.re[start..start + left.len()]);
-            (self.visit)(y, right.clone(), &mut self.tile.im[start..start + right.len()]);
-            start += self.stride;
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self { tile, tile_rows, stride, margin, first, columns, rows, mut moments } = self;
+        let [left, right] = columns;
+        let mut start = tile_rows.start * stride + margin;
+        for y in first..first + tile_rows.len() {
+            let values = &mut tile.re[start..start + left.len()];
+            rows.run(simd, moments.as_deref_mut(), y, left.clone(), values);
+            let values = &mut tile.im[start..start + right.len()];
+            rows.run(simd, moments.as_deref_mut(), y, right.clone(), values);
+            start += stride;
         }
     }
 }

@@ -1,13 +1,14 @@
 //! The products with the kernel, by whichever method was planned.
 
-use std::ops::Range;
 use std::sync::Arc;
 
 use dia_core::{Image, ImageView, Kernel, OperatorError};
 
+use crate::background::Moments;
 use crate::bands::{BandWorkspace, Bands};
 use crate::overlap_save::{OverlapSave, TileWorkspace};
 use crate::plan::{Method, Plan};
+use crate::rows::{Pixelwise, RowLoop};
 use crate::vector::FftPixel;
 
 /// A reference, ready for convolutions and correlations.
@@ -61,44 +62,41 @@ impl<T: FftPixel> Products<T> {
         }
     }
 
-    /// `out` ← R ⊗ K over the valid pixels, each row then changed by `visit(y, columns, values)`, perhaps in pieces.
+    /// `out` ← what `rows` make of R ⊗ K over the valid pixels.
     pub(crate) fn convolve(
         &self,
         kernel: &Kernel,
         out: &mut [T],
         workspace: &mut ProductsWorkspace<T>,
-        visit: impl Fn(usize, Range<usize>, &mut [T]) + Sync,
+        rows: &RowLoop<'_, T, impl Pixelwise<T>>,
     ) {
         match (self, workspace) {
             (Self::Direct(bands), ProductsWorkspace::Direct(workspace)) => {
-                bands.convolve(kernel, out, workspace, visit);
+                bands.convolve(kernel, out, workspace, rows);
             }
             (Self::OverlapSave(tiles), ProductsWorkspace::OverlapSave(workspace)) => {
-                tiles.convolve(kernel, out, workspace, visit);
+                tiles.convolve(kernel, out, workspace, rows);
             }
             _ => panic!("the workspace belongs to another operator"),
         }
     }
 
-    /// One pass over the pixels: values v = R ⊗ K where `kernel` is given, changed by `visit(part, y, columns, values)` row by
-    /// row, perhaps in pieces, and `gradient` ← Σ_p v(p) R(p − u) over the (2h + 1)² kernel pixels. Without a kernel `visit`
-    /// is to set all values.
-    ///
-    /// There is one part per task, for sums that `visit` takes.
-    pub(crate) fn sweep<P: Send>(
+    /// One pass over the pixels: `gradient` ← Σ_p v(p) R(p − u) over the (2h + 1)² kernel pixels u, v what `rows` make of R ⊗ K where
+    /// `kernel` is given, and of anything where not. There are moments for every task.
+    pub(crate) fn sweep(
         &self,
         kernel: Option<&Kernel>,
         gradient: &mut [f64],
         workspace: &mut ProductsWorkspace<T>,
-        parts: &mut [P],
-        visit: impl Fn(&mut P, usize, Range<usize>, &mut [T]) + Sync,
+        moments: &mut [Option<Moments<T>>],
+        rows: &RowLoop<'_, T, impl Pixelwise<T>>,
     ) {
         match (self, workspace) {
             (Self::Direct(bands), ProductsWorkspace::Direct(workspace)) => {
-                bands.sweep(kernel, gradient, workspace, parts, visit);
+                bands.sweep(kernel, gradient, workspace, moments, rows);
             }
             (Self::OverlapSave(tiles), ProductsWorkspace::OverlapSave(workspace)) => {
-                tiles.sweep(kernel, gradient, workspace, parts, visit);
+                tiles.sweep(kernel, gradient, workspace, moments, rows);
             }
             _ => panic!("the workspace belongs to another operator"),
         }

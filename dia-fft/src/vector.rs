@@ -19,6 +19,8 @@ pub trait Lanes: Copy + Send + Sync + 'static {
 
     /// The nearest value.
     fn nearest(value: f64) -> Self;
+    /// The value in double precision.
+    fn exact(self) -> f64;
     /// The slice as vectors; its length must be a multiple of theirs.
     fn vectors<S: Simd>(values: &[Self]) -> &[Self::Vector<S>];
     /// The slice as vectors, to be changed.
@@ -42,6 +44,12 @@ pub trait Lanes: Copy + Send + Sync + 'static {
     fn sub<S: Simd>(simd: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Vector<S>;
     /// a b
     fn mul<S: Simd>(simd: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Vector<S>;
+    /// a / b
+    fn div<S: Simd>(simd: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Vector<S>;
+    /// The larger of a and b
+    fn max<S: Simd>(simd: S, a: Self::Vector<S>, b: Self::Vector<S>) -> Self::Vector<S>;
+    /// √a
+    fn sqrt<S: Simd>(simd: S, a: Self::Vector<S>) -> Self::Vector<S>;
     /// a b + c, fused where the instruction set does that
     fn mul_add<S: Simd>(
         simd: S,
@@ -59,7 +67,7 @@ pub trait Lanes: Copy + Send + Sync + 'static {
 }
 
 macro_rules! lanes {
-    ($type:ty, $vector:ident, $as_simd:ident, $as_mut_simd:ident, $load:ident, $store:ident, $sum:ident, $splat:ident, $add:ident, $sub:ident, $mul:ident,
+    ($type:ty, $vector:ident, $as_simd:ident, $as_mut_simd:ident, $load:ident, $store:ident, $sum:ident, $splat:ident, $add:ident, $sub:ident, $mul:ident, $div:ident, $max:ident, $sqrt:ident,
      $mul_add:ident, $neg_mul_add:ident) => {
         impl Lanes for $type {
             type Vector<S: Simd> = S::$vector;
@@ -67,6 +75,10 @@ macro_rules! lanes {
             #[inline(always)]
             fn nearest(value: f64) -> Self {
                 value as Self
+            }
+            #[inline(always)]
+            fn exact(self) -> f64 {
+                self.into()
             }
             #[inline(always)]
             fn vectors<S: Simd>(values: &[Self]) -> &[S::$vector] {
@@ -115,6 +127,18 @@ macro_rules! lanes {
                 simd.$mul(a, b)
             }
             #[inline(always)]
+            fn div<S: Simd>(simd: S, a: S::$vector, b: S::$vector) -> S::$vector {
+                simd.$div(a, b)
+            }
+            #[inline(always)]
+            fn max<S: Simd>(simd: S, a: S::$vector, b: S::$vector) -> S::$vector {
+                simd.$max(a, b)
+            }
+            #[inline(always)]
+            fn sqrt<S: Simd>(simd: S, a: S::$vector) -> S::$vector {
+                simd.$sqrt(a)
+            }
+            #[inline(always)]
             fn mul_add<S: Simd>(
                 simd: S,
                 a: S::$vector,
@@ -148,6 +172,9 @@ lanes!(
     add_f32s,
     sub_f32s,
     mul_f32s,
+    div_f32s,
+    max_f32s,
+    sqrt_f32s,
     mul_add_e_f32s,
     negate_mul_add_e_f32s
 );
@@ -163,6 +190,9 @@ lanes!(
     add_f64s,
     sub_f64s,
     mul_f64s,
+    div_f64s,
+    max_f64s,
+    sqrt_f64s,
     mul_add_e_f64s,
     negate_mul_add_e_f64s
 );

@@ -1,0 +1,126 @@
+//! What happens to each row of R ⊗ K while it is in cache: the background is added, the values are used, moments are taken.
+//!
+//! All of it in one pass over vectors of pixels, written out for them: rows in a tile are short, and a compiler's remainder loops would take
+//! as long as the rest.
+
+use std::ops::Range;
+
+use dia_core::{Loss, Noise, Photon};
+use pulp::Simd;
+
+use crate::background::{Background, Moments};
+use crate::vector::Lanes;
+
+/// A function of the model at single pixels.
+pub(crate) trait Pixelwise<T: Lanes>: Sync {
+    /// The new values of some neighbouring `pixels`, indices of the data space, from those of the model. Lanes beyond the range do not matter.
+    fn apply<S: Simd>(&self, simd: S, model: T::Vector<S>, pixels: Range<usize>) -> T::Vector<S>;
+}
+
+/// The model itself: A x.
+pub(crate) struct Model;
+
+/// Given values in place of the model: Aᵀ y.
+pub(crate) struct Values<'a, T>(pub(crate) &'a [T]);
+
+/// w M: AᵀWA x.
+pub(crate) struct Weighted<'a, T>(pub(crate) &'a [T]);
+
+/// w (I − M) with the robust weights of M, see [`dia_core::Reweight`].
+pub(crate) struct RobustResiduals<'a, T> {
+    pub(crate) data: &'a [T],
+    pub(crate) noise: &'a Noise<Vec<T>>,
+    pub(crate) loss: Loss,
+}
+
+impl<T: Lanes> Pixelwise<T> for Model {
+    #[inline(always)]
+    fn apply<S: Simd>(&self, _: S, model: T::Vector<S>, _: Range<usize>) -> T::Vector<S> {
+        model
+    }
+}
+
+impl<T: Lanes> Pixelwise<T> for Values<'_, T> {
+    #[inline(always)]
+    fn apply<S: Simd>(&self, simd: S, _: T::Vector<S>, pixels: Range<usize>) -> T::Vector<S> {
+        T::load(simd, &self.0[pixels])
+    }
+}
+
+impl<T: Lanes> Pixelwise<T> for Weighted<'_, T> {
+    #[inline(always)]
+    fn apply<S: Simd>(&self, simd: S, model: T::Vector<S>, pixels: Range<usize>) -> T::Vector<S> {
+        T::mul(simd, model, T::load(simd, &self.0[pixels]))
+    }
+}
+
+impl<T: Lanes> Pixelwise<T> for RobustResiduals<'_, T> {
+    #[inline(always)]
+    fn apply<S: Simd>(&self, simd: S, model: T::Vector<S>, pixels: Range<usize>) -> T::Vector<S> {
+        let photon = match &self.noise.photon {
+            Photon::Uniform(photon) => T::splat(simd, T::nearest(*photon)),
+            Photon::PerPixel(photon) => T::load(simd, &photon[pixels.clone()]),
+        };
+        let positive = T::max(simd, model, T::splat(simd, T::nearest(0.0)));
+        let fixed = T::load(simd, &self.noise.fixed[pixels.clone()]);
+        let mut variance = T::mul_add(simd, photon, positive, fixed);
+        if let Some(reference) = &self.noise.reference {
+            variance = T::add(simd, variance, T::load(simd, &reference[pixels.clone()]));
+        }
+        let inverse = T::div(simd, T::splat(simd, T::nearest(1.0)), variance);
+        let residual = T::sub(simd, T::load(simd, &self.data[pixels]), model);
+        let weighted = T::mul(simd, residual, inverse);
+        match self.loss {
+            Loss::Gaussian => weighted,
+            Loss::Huber { c } => {
+                let c = T::splat(simd, T::nearest(c));
+                let z = T::sqrt(simd, T::mul(simd, residual, weighted));
+                let z = T::max(simd, z, c);
+                T::mul(simd, weighted, T::div(simd, c, z))
+            }
+        }
+    }
+}
+
+/// The loop over a row.
+pub(crate) struct RowLoop<'a, T, P> {
+    /// The background and its coefficients, where it is part of the model.
+    pub(crate) background: Option<(&'a Background<T>, &'a [f64])>,
+    /// The background whose moments are taken.
+    pub(crate) adjoint: Option<&'a Background<T>>,
+    /// Columns of the valid region.
+    pub(crate) width: usize,
+    pub(crate) pixelwise: P,
+}
+
+impl<T: Lanes, P: Pixelwise<T>> RowLoop<'_, T, P> {
+    /// Replaces `values`, R ⊗ K at `columns` of the valid row `y`, and adds the new ones to the moments.
+    #[inline(always)]
+    pub(crate) fn run<S: Simd>(
+        &self,
+        simd: S,
+        moments: Option<&mut Moments<T>>,
+        y: usize,
+        columns: Range<usize>,
+        values: &mut [T],
+    ) {
+        let in_row = self.background.map(|(background, c)| (background, background.in_row(c, y)));
+        let mut adjoint = self.adjoint.zip(moments);
+        let lanes = T::lanes::<S>();
+        let (mut x, mut rest) = (columns.start, values);
+        while x < columns.end {
+            let end = (x + lanes).min(columns.end);
+            let (now, later) = rest.split_at_mut(end - x);
+            let mut v = T::load(simd, now);
+            if let Some((background, in_row)) = &in_row {
+                v = background.add(simd, in_row, x, v);
+            }
+            v = self.pixelwise.apply(simd, v, y * self.width + x..y * self.width + end);
+            T::store(simd, now, v);
+            if let Some((background, moments)) = &mut adjoint {
+                background.add_moments(simd, moments, y, (x, end), v);
+            }
+            (x, rest) = (end, later);
+        }
+    }
+}
