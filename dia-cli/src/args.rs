@@ -8,6 +8,7 @@
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use bytesize::ByteSize;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::fits::FitsSpec;
@@ -167,6 +168,10 @@ pub(crate) struct RunArgs {
     /// Number of threads [default: all cores]; the result is the same, bit for bit
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) threads: Option<u16>,
+    /// Memory that images and fit may take, such as 2GiB; beyond it the spectra of the reference are computed again in every pass
+    /// [default: no limit]
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) max_memory: Option<ByteSize>,
     /// Print nothing but errors
     #[arg(short, long, conflicts_with = "verbose")]
     pub(crate) quiet: bool,

@@ -5,11 +5,11 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
+use bytesize::ByteSize;
 use dia_core::{
-    Design, GaussianTerm, ImageView, KernelBasis, KernelShape, KernelSupport, Loss, MaskPlanes,
-    OperatorError, seeing,
+    Design, GaussianTerm, KernelBasis, KernelShape, KernelSupport, Loss, MaskPlanes, seeing,
 };
-use dia_fft::FftDesignMatrix;
+use dia_fft::{FftDesignMatrix, Plan};
 use dia_solvers::{
     Difference, FitOptions, Prepared, Progress, Solver, difference, fit, variance_design,
 };
@@ -32,6 +32,13 @@ use crate::terminal::say;
 
 /// Largest half-width that `auto` chooses: beyond it, unknowns are too many for most images.
 const LARGEST_AUTO: usize = 20;
+
+/// Image-sized arrays of pixels at the peak of a subtraction, beside the spectra: reference, target; the reference without
+/// sky, its variance; data, two parts of the noise, weights, model.
+const IMAGES: usize = 9;
+
+/// Image-sized masks at that time.
+const MASKS: usize = 4;
 
 /// Runs the command.
 pub(crate) fn run(args: &SubtractArgs, command_line: &[String]) -> Result<()> {
@@ -119,12 +126,19 @@ impl Job<'_> {
             .with_context(subtracting)?;
         let mut prepared = Prepared::new(&reference.exposure(), &target.exposure(), design, true)
             .with_context(subtracting)?;
-        let operator = |image: ImageView<'_, T>, design: Design| -> Result<_, OperatorError> {
-            FftDesignMatrix::new(image, design)
-        };
-        let a = operator(prepared.reference(), prepared.design().clone())?;
-        let variance = match prepared.reference_variance() {
-            Some(variance) => Some(operator(variance, variance_design(prepared.design())?)?),
+        let plan = self.plan::<T>(prepared.design())?;
+        let a = FftDesignMatrix::with_plan(
+            prepared.shared_reference(),
+            prepared.design().clone(),
+            plan,
+        )?;
+        // It is used a few times only: as often as its spectra would have to be read again.
+        let variance_plan = Plan { store_spectra: false, ..plan };
+        let variance = match prepared.shared_reference_variance() {
+            Some(variance) => {
+                let design = variance_design(prepared.design())?;
+                Some(FftDesignMatrix::with_plan(variance, design, variance_plan)?)
+            }
             None => None,
         };
         timings.prepare = clock.lap();
@@ -284,6 +298,27 @@ impl Job<'_> {
                 Ok(((2.0 * widest).ceil() as usize).clamp(3, LARGEST_AUTO))
             }
         }
+    }
+
+    /// The fastest way to multiply that leaves the process within its memory.
+    fn plan<T: Real>(&self, design: &Design) -> Result<Plan> {
+        let plan = Plan::fastest(design)?;
+        let Some(limit) = self.run.max_memory else { return Ok(plan) };
+        let pixels = design.height() * design.width();
+        let bytes = |plan: Plan| {
+            let planes = IMAGES * size_of::<T>() + MASKS * size_of::<MaskPlanes>();
+            ByteSize((pixels * planes + plan.bytes::<T>(design)) as u64)
+        };
+        let slower = Plan { store_spectra: false, ..plan };
+        let fits = [plan, slower].into_iter().find(|plan| bytes(*plan) <= limit);
+        fits.with_context(|| {
+            format!(
+                "images of {} × {} pixels take about {}, more than the limit of {limit}; give a larger --max-memory or cut the images",
+                design.height(),
+                design.width(),
+                bytes(slower)
+            )
+        })
     }
 
     fn basis(&self, half_width: usize) -> KernelBasis {

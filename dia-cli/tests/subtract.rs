@@ -390,6 +390,22 @@ fn the_result_does_not_depend_on_the_number_of_threads() {
 }
 
 #[test]
+fn less_memory_gives_the_same_result_or_an_error() {
+    let folder = observed_pair();
+    let (height, width) = Subtraction::run(&folder, &[]).shape;
+    let free = bits(&folder, "out.fits");
+    // Nine planes of pixels and four of masks fit, the spectra do not.
+    let tight = format!("{}B", height * width * 46);
+    let _ = folder.succeed(&[&BASE[..], &["--max-memory", &tight]].concat());
+    assert!(bits(&folder, "out.fits") == free);
+    let refused = folder.run(&[&BASE[..], &["--max-memory", "100kB"]].concat());
+    assert!(
+        refused.code != Some(0) && refused.stderr.contains("more than the limit of 100"),
+        "{refused:?}"
+    );
+}
+
+#[test]
 fn every_model_works_and_says_what_it_is() {
     let folder = Folder::with_pair(&["--size", "128", "--seed", "8"]);
     let default = Subtraction::run(&folder, &[]);

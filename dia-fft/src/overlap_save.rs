@@ -53,7 +53,7 @@ enum Spectra<T> {
 pub(crate) struct TileWorkspace<T> {
     tiles: Pool<Tiles<T>>,
     kernel: KernelSpectrum<T>,
-    /// Σ conj(r̂) ŷ over the pairs of each task.
+    /// Σ conj(r̂) ŷ over the pairs of each task; empty before the first sweep.
     sums: Vec<Planes<T>>,
 }
 
@@ -131,7 +131,7 @@ impl<T: FftPixel> OverlapSave<T> {
         TileWorkspace {
             tiles: Pool::new(|| self.tiles()),
             kernel: KernelSpectrum { exact: self.exact_fft.zeros(), transfer: self.fft.zeros() },
-            sums: (0..self.tasks()).map(|_| self.fft.zeros()).collect(),
+            sums: Vec::new(),
         }
     }
 
@@ -181,6 +181,7 @@ impl<T: FftPixel> OverlapSave<T> {
             self.set_kernel(kernel, &mut workspace.kernel);
         }
         let TileWorkspace { tiles, kernel: transfer, sums } = workspace;
+        sums.resize_with(self.tasks(), || self.fft.zeros());
         sums.par_iter_mut().zip(moments).enumerate().for_each(|(task, (sum, moments))| {
             let (band, first) =
                 (task / self.tasks_per_band(), task % self.tasks_per_band() * self.pairs_per_task);

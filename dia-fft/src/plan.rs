@@ -27,14 +27,15 @@ pub enum Method {
     },
 }
 
-/// What AᵀWA x costs by the direct method, in ns per pixel and kernel pixel, measured as the costs of tiles were.
-const DIRECT_COST: f64 = 0.04;
+/// What AᵀWA x costs by the direct method, in ns per pixel and kernel pixel, measured as the costs of tiles were: 0.055 for
+/// 7 × 7, more for smaller and less for larger kernels; at the crossover to tiles the kernel has about that size.
+const DIRECT_COST: f64 = 0.055;
 
 impl Plan {
     /// The fastest way for a design, with stored spectra.
     ///
-    /// The direct method costs 0.04 ns per pixel and kernel pixel. Tiles cost c(N) per pair, measured for each side and listed beside its
-    /// radices. All were measured for `f32` on one core with AVX-512; of the choice only ratios matter.
+    /// The direct method costs 0.055 ns per pixel and kernel pixel. Tiles cost c(N) per pair, measured for each side and listed beside its
+    /// radices (the table `tiles` of the benchmarks). All were measured for `f32` on one core with AVX-512; of the choice only ratios matter.
     ///
     /// # Errors
     /// If no tile has room for the kernel.
@@ -53,6 +54,19 @@ impl Plan {
         let direct_cost = 1e-3 * DIRECT_COST * (kernel_pixels * design.nrows()) as f64;
         let method = if direct_cost < tiles_cost { Method::Direct } else { method };
         Ok(Self { method, store_spectra: true })
+    }
+
+    /// Memory in bytes of what an operator with this plan keeps beside the shared image, for pixels of type `T`.
+    pub fn bytes<T>(&self, design: &Design) -> usize {
+        match self.method {
+            Method::Direct => design.height() * (design.width() + 16) * size_of::<T>(),
+            Method::OverlapSave { .. } if !self.store_spectra => 0,
+            Method::OverlapSave { side } => {
+                let tiling = Tiling::new(side, design.half_width(), design.valid());
+                let planes = 2 * tiling.bands * tiling.pairs_per_band;
+                planes * side * tile::stride::<T>(side) * size_of::<T>()
+            }
+        }
     }
 }
 

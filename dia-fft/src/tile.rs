@@ -16,26 +16,33 @@ use crate::vector::{FftPixel, Lanes};
 /// Sides of tiles, the radices of their passes, and what AᵀWA x costs per pair of tiles, in µs. All sides are multiples of 16, the
 /// widest vector.
 const SIDES: [(usize, &[usize], f64); 15] = [
-    (32, &[8, 4], 4.0),
-    (48, &[6, 8], 8.0),
-    (64, &[8, 8], 15.0),
-    (80, &[5, 4, 4], 25.0),
-    (96, &[6, 4, 4], 35.0),
-    (128, &[8, 4, 4], 65.0),
-    (144, &[6, 6, 4], 80.0),
-    (160, &[5, 8, 4], 100.0),
-    (192, &[6, 8, 4], 150.0),
-    (240, &[5, 6, 8], 240.0),
-    (256, &[8, 8, 4], 280.0),
-    (288, &[6, 6, 8], 380.0),
-    (320, &[5, 8, 8], 460.0),
-    (384, &[6, 8, 8], 700.0),
-    (512, &[8, 8, 8], 1300.0),
+    (32, &[8, 4], 4.3),
+    (48, &[6, 8], 9.2),
+    (64, &[8, 8], 16.6),
+    (80, &[5, 4, 4], 24.5),
+    (96, &[6, 4, 4], 36.9),
+    (128, &[8, 4, 4], 68.8),
+    (144, &[6, 6, 4], 88.2),
+    (160, &[5, 8, 4], 121.7),
+    (192, &[6, 8, 4], 195.9),
+    (240, &[5, 6, 8], 320.4),
+    (256, &[8, 8, 4], 369.2),
+    (288, &[6, 6, 8], 478.8),
+    (320, &[5, 8, 8], 599.9),
+    (384, &[6, 8, 8], 892.0),
+    (512, &[8, 8, 8], 1757.7),
 ];
 
 /// Sides for which there are transforms, in increasing order, with their costs.
 pub(crate) fn costs() -> impl Iterator<Item = (usize, f64)> {
     SIDES.iter().map(|(side, _, cost)| (*side, *cost))
+}
+
+/// Distance between the rows of a tile. An odd number of cache lines spreads the points of a column over all sets of the
+/// cache.
+pub(crate) fn stride<T>(side: usize) -> usize {
+    let line = CACHE_LINE / size_of::<T>();
+    (side.div_ceil(line) | 1) * line
 }
 
 /// Real and imaginary parts of a tile or a spectrum: `side` rows of `stride` numbers each, of which `side` count.
@@ -95,9 +102,7 @@ impl<T: FftPixel> TileFft<T> {
                 twiddles: (0..twiddles).map(twiddle).collect(),
             }
         });
-        // Rows an odd number of cache lines apart spread the points of a column over all sets of the cache.
-        let line = CACHE_LINE / size_of::<T>();
-        let stride = (side.div_ceil(line) | 1) * line;
+        let stride = stride::<T>(side);
         Self { side, stride, passes: passes.collect(), arch: Arch::new() }
     }
 

@@ -2,9 +2,10 @@
 
 use dia_core::testing::{adjoint_defect, columns};
 use dia_core::{
-    Design, GaussianTerm, Image, KernelBasis, KernelShape, KernelSupport, LinearOperator, Pixel,
+    DataVector, Design, DesignMatrix, GaussianTerm, Image, KernelBasis, KernelShape, KernelSupport,
+    LinearOperator, Loss, Noise, Photon, Pixel, Reweight,
 };
-use dia_fft::FftDesignMatrix;
+use dia_fft::{FftDesignMatrix, FftPixel, Method, Plan};
 use proptest::prelude::*;
 
 /// Pseudo-random values in [−1, 1], reproducible and of zero mean.
@@ -60,19 +61,33 @@ fn basis(kind: usize, half_width: usize) -> KernelBasis {
     }
 }
 
+/// One of all plans that there are for a design.
+fn planned<T: FftPixel>(
+    reference: &Image<T>,
+    design: &Design,
+    choice: usize,
+) -> FftDesignMatrix<T> {
+    let sides = Method::sides().filter(|side| *side > 2 * design.half_width());
+    let mut methods: Vec<Method> = sides.map(|side| Method::OverlapSave { side }).collect();
+    methods.push(Method::Direct);
+    let (method, store_spectra) = (methods[choice / 2 % methods.len()], choice % 2 == 0);
+    let plan = Plan { method, store_spectra };
+    FftDesignMatrix::with_plan(&reference.clone().into(), design.clone(), plan).unwrap()
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(40))]
 
     #[test]
     fn operator_equals_the_explicit_matrix(
         half_width in 0_usize..6, kind in 0_usize..4, degree in prop::option::of(0_usize..4),
-        extra_height in 1_usize..50, extra_width in 1_usize..90, seed in 0_usize..1000,
+        extra_height in 1_usize..50, extra_width in 1_usize..90, seed in 0_usize..1000, choice in 0_usize..32,
     ) {
         let (height, width) = (2 * half_width + extra_height, 2 * half_width + extra_width);
         let reference = image::<f64>(height, width, seed);
         let design = Design::new(height, width, basis(kind, half_width), degree).unwrap();
         let explicit = explicit_matrix(&reference, &design);
-        let a = FftDesignMatrix::new(reference.view(), design).unwrap();
+        let a = planned(&reference, &design, choice);
         for (column, expected) in columns(&a).iter().zip(&explicit) {
             for (got, expected) in column.iter().zip(expected) {
                 // A tile of up to 512² values below 80: its transform's rounding is ε log₂(512²) ‖tile‖ = 18 ε · 80 · 512
@@ -85,12 +100,12 @@ proptest! {
     #[test]
     fn products_are_adjoint_and_fused_product_is_their_composition(
         half_width in 0_usize..10, kind in 0_usize..4, degree in prop::option::of(0_usize..4),
-        extra_height in 1_usize..200, extra_width in 1_usize..300, seed in 0_usize..1000,
+        extra_height in 1_usize..200, extra_width in 1_usize..300, seed in 0_usize..1000, choice in 0_usize..32,
     ) {
         let (height, width) = (2 * half_width + extra_height, 2 * half_width + extra_width);
         let reference = image::<f64>(height, width, seed);
         let design = Design::new(height, width, basis(kind, half_width), degree).unwrap();
-        let a = FftDesignMatrix::new(reference.view(), design).unwrap();
+        let a = planned(&reference, &design, choice);
         let (m, n) = (a.nrows(), a.ncols());
         let (x, y) = (values(n, seed + 1), values(m, seed + 2));
         // Each of m sums has n terms below 80 · 10; rounding is relative to the norms, not to the sum that may cancel.
@@ -110,6 +125,29 @@ proptest! {
         let norm = |v: &[f64]| v.iter().map(|v| v * v).sum::<f64>().sqrt();
         for (f, c) in fused.iter().zip(&composed) {
             prop_assert!((f - c).abs() <= 100.0 * f64::EPSILON * 800.0 * norm(&ax) * (m as f64).sqrt());
+        }
+
+        // The robust gradient against its definition, with masked pixels.
+        let positive = |scale: f64| y.iter().map(|y| scale * (1.0 + y * y)).collect::<Vec<_>>();
+        let mut noise = Noise { fixed: positive(50.0), photon: Photon::Uniform(0.7), reference: None };
+        noise.fixed.iter_mut().step_by(7).for_each(|fixed| *fixed = f64::INFINITY);
+        if seed % 2 == 0 {
+            noise.photon = Photon::PerPixel(positive(0.5));
+            noise.reference = Some(positive(20.0));
+        }
+        let loss = if seed % 3 == 0 { Loss::Gaussian } else { Loss::HUBER };
+        let data: Vec<f64> = y.iter().map(|y| 90.0 * y).collect();
+        a.robust_gradient(&x, &data, &noise, loss, &mut fused, &mut workspace).unwrap();
+        let mut weights = vec![f64::NAN; m];
+        a.apply(&x, &mut ax, &mut workspace).unwrap();
+        data.reweight(&ax, &noise, loss, &mut weights).unwrap();
+        ax.axpby(1.0, &data, -1.0).unwrap();
+        ax.multiply(&weights).unwrap();
+        a.apply_adjoint(&ax, &mut composed, &mut workspace).unwrap();
+        for (f, c) in fused.iter().zip(&composed) {
+            // Beside the rounding of the products, that of the model moves residuals by ε log₂(N²) of its size, 800, over σ² > 50.
+            let size = norm(&ax) + 800.0 / 50.0 * (m as f64).sqrt();
+            prop_assert!((f - c).abs() <= 100.0 * f64::EPSILON * 800.0 * size * (m as f64).sqrt());
         }
     }
 }
@@ -131,6 +169,68 @@ fn single_precision_is_as_good_as_its_pixels() {
         // ε₃₂ log₂(N²) with N ≤ 512, times pixels below 80 and the kernel's norm.
         let bound = f64::from(f32::EPSILON) * 18.0 * 80.0 * norm;
         assert!((a - f64::from(*b)).abs() <= bound, "{a} {b}");
+    }
+}
+
+#[test]
+fn single_precision_does_not_get_worse_with_the_size_of_the_image() {
+    for method in
+        [Method::Direct, Method::OverlapSave { side: 64 }, Method::OverlapSave { side: 144 }]
+    {
+        for side in [70, 140, 280, 560, 1120] {
+            let single = image::<f32>(side, side, 5);
+            let design = Design::new(side, side, KernelBasis::delta(4), Some(1)).unwrap();
+            let plan = Plan { method, store_spectra: true };
+            let b =
+                FftDesignMatrix::with_plan(&single.clone().into(), design.clone(), plan).unwrap();
+            let exact = single.map(f64::from);
+            let a = FftDesignMatrix::with_plan(&exact.into(), design, plan).unwrap();
+            let x = values(a.ncols(), 3);
+            let weights: Vec<f32> =
+                values(a.nrows(), 8).into_iter().map(|w| (w * w) as f32).collect();
+            let (mut ga, mut gb) = (vec![f64::NAN; a.ncols()], vec![f64::NAN; a.ncols()]);
+            let exact_weights = weights.iter().map(|w| f64::from(*w)).collect();
+            let mut workspace = a.workspace().unwrap();
+            a.apply_normal(&x, &exact_weights, &mut ga, &mut vec![], &mut workspace).unwrap();
+            let mut workspace = b.workspace().unwrap();
+            b.apply_normal(&x, &weights, &mut gb, &mut vec![], &mut workspace).unwrap();
+            let norm = |v: &[f64]| v.iter().map(|v| v * v).sum::<f64>().sqrt();
+            let difference: Vec<f64> = ga.iter().zip(&gb).map(|(a, b)| a - b).collect();
+            let error = norm(&difference) / norm(&ga);
+            println!("{method:?} {side}²: {error:.1e}");
+            // Two transforms of ε₃₂ log₂(N²) each, N ≤ 144, or two sums in which errors of ε₃₂ add up like √terms, with up to 81 and
+            // 64 terms; sums over tiles and bands are f64, so no size enters.
+            let bound = f64::from(f32::EPSILON) * (2.0 * 144.0_f64.powi(2).log2()).max(9.0 + 8.0);
+            assert!(error < bound, "{method:?}, {side}²: {error:e} for {bound:e}");
+        }
+    }
+}
+
+#[test]
+fn spectra_that_are_computed_again_have_the_same_bits() {
+    let reference = image::<f32>(210, 330, 3);
+    let design = Design::new(210, 330, KernelBasis::delta(5), Some(1)).unwrap();
+    let gradients = [true, false].map(|store_spectra| {
+        let plan = Plan { method: Method::OverlapSave { side: 80 }, store_spectra };
+        let a =
+            FftDesignMatrix::with_plan(&reference.clone().into(), design.clone(), plan).unwrap();
+        let (x, weights) = (values(a.ncols(), 1), vec![0.3; a.nrows()]);
+        let mut g = vec![f64::NAN; a.ncols()];
+        let mut workspace = a.workspace().unwrap();
+        a.apply_normal(&x, &weights, &mut g, &mut vec![], &mut workspace).unwrap();
+        g.into_iter().map(f64::to_bits).collect::<Vec<_>>()
+    });
+    assert!(gradients[0] == gradients[1]);
+}
+
+#[test]
+fn impossible_plans_are_refused() {
+    let reference = image::<f32>(300, 300, 3);
+    let design = Design::new(300, 300, KernelBasis::delta(40), None).unwrap();
+    for side in [80, 100] {
+        let plan = Plan { method: Method::OverlapSave { side }, store_spectra: true };
+        let refused = FftDesignMatrix::with_plan(&reference.clone().into(), design.clone(), plan);
+        assert!(refused.unwrap_err().to_string().contains(&format!("side of {side} pixels")));
     }
 }
 

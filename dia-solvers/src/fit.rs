@@ -72,7 +72,7 @@ impl Default for FitOptions {
             solver: Solver::Pcg,
             tolerance: 0.01,
             max_passes: 50,
-            sample_per_unknown: 30,
+            sample_per_unknown: 20,
             seed: 0,
         }
     }
@@ -181,6 +181,7 @@ pub fn fit<A: DesignMatrix>(
         loss,
         variance,
         moved: f64::INFINITY,
+        step: f64::INFINITY,
         weights: a.zeros()?,
         model: a.zeros()?,
         memory: NormalWorkspace::new(a)?,
@@ -263,7 +264,7 @@ fn functional_variance<A: DesignMatrix>(
     memory: &mut NormalWorkspace<A>,
 ) -> Result<(f64, usize), SubtractError> {
     let mut y = vec![0.0; c.len()];
-    let options = CgOptions { tolerance: 0.0, relative: 0.1, max_iterations: 50 };
+    let options = CgOptions { tolerance: 0.0, relative: 0.25, max_iterations: 50 };
     let outcome = cg(h, p, c, &mut y, &options, workspace, memory)?;
     Ok((dot(c, &y) + outcome.optimality.powi(2), outcome.products))
 }
@@ -278,6 +279,8 @@ struct Problem<'a, A: DesignMatrix> {
     variance: Option<(&'a A, A::Workspace)>,
     /// How far the parameters have moved since it was computed, in σ.
     moved: f64,
+    /// The last step, in σ.
+    step: f64,
     weights: A::Data,
     model: A::Data,
     memory: NormalWorkspace<A>,
@@ -314,9 +317,11 @@ impl<A: DesignMatrix> Problem<'_, A> {
     /// The reference's part of the noise, for the kernel of `x`.
     ///
     /// It is kept while the parameters move by less than 100 tolerances in all. The noise of the reference is a small part of the weights and
-    /// K moves within its own uncertainty: an old variance shifts the minimum by less than a hundredth of that movement.
+    /// K moves within its own uncertainty: an old variance shifts the minimum by less than a hundredth of that movement. While steps are
+    /// larger than 1000 tolerances, the first kernel's will do.
     fn update_noise(&mut self, x: &[f64]) -> Result<(), OperatorError> {
-        if self.moved < 100.0 * self.tolerance {
+        let rough = self.moved.is_finite() && self.step > 1000.0 * self.tolerance;
+        if rough || self.moved < 100.0 * self.tolerance {
             return Ok(());
         }
         self.moved = 0.0;
@@ -376,6 +381,7 @@ impl<A: DesignMatrix> RobustProblem for Problem<'_, A> {
         delta: &mut [f64],
     ) -> Result<(), SubtractError> {
         self.moved += optimality;
+        self.step = optimality;
         let outcome = match &mut self.inner {
             Inner::None => return Ok(()),
             Inner::Cg(workspace, p) => {

@@ -1,5 +1,7 @@
 //! From two images with masks and noise to the numbers that a fit needs.
 
+use std::sync::Arc;
+
 use dia_core::{
     CcdNoise, Design, Image, ImageError, ImageView, Mask, MaskPlanes, ModelError, NoiseModel,
     Photon, Pixel, Region, robust,
@@ -46,9 +48,9 @@ impl<T: Pixel> Exposure<'_, T> {
 #[derive(Clone, Debug)]
 pub struct Prepared<'a, T = f32> {
     design: Design,
-    reference: Image<T>,
+    reference: Arc<Image<T>>,
     reference_sky: f64,
-    reference_variance: Option<Image<T>>,
+    reference_variance: Option<Arc<Image<T>>>,
     target: ImageView<'a, T>,
     mask: Mask,
     /// I at the valid pixels, 0 where masked.
@@ -123,7 +125,7 @@ impl<'a, T: Pixel> Prepared<'a, T> {
                 }
             };
             let pixels = (0..shape.0 * shape.1).into_par_iter().map(|i| T::narrow(variance(i)));
-            Some(Image::from_vec(shape.0, shape.1, pixels.collect())?)
+            Some(Arc::new(Image::from_vec(shape.0, shape.1, pixels.collect())?))
         } else {
             None
         };
@@ -151,7 +153,7 @@ impl<'a, T: Pixel> Prepared<'a, T> {
         let floor = T::narrow((0.5 * sky(target.image, &mask).unwrap_or(0.0)).max(0.0));
         Ok(Self {
             design,
-            reference: without_sky,
+            reference: Arc::new(without_sky),
             reference_sky,
             reference_variance,
             target: target.image,
@@ -174,6 +176,11 @@ impl<'a, T: Pixel> Prepared<'a, T> {
         self.reference.view()
     }
 
+    /// As [`reference`](Self::reference), to be shared with an operator that keeps it.
+    pub fn shared_reference(&self) -> &Arc<Image<T>> {
+        &self.reference
+    }
+
     /// The sky that was subtracted from the reference, in ADU.
     pub fn reference_sky(&self) -> f64 {
         self.reference_sky
@@ -181,7 +188,12 @@ impl<'a, T: Pixel> Prepared<'a, T> {
 
     /// The reference's variance in ADU², 0 where masked; if it is to be used.
     pub fn reference_variance(&self) -> Option<ImageView<'_, T>> {
-        self.reference_variance.as_ref().map(Image::view)
+        self.reference_variance.as_ref().map(|variance| variance.view())
+    }
+
+    /// As [`reference_variance`](Self::reference_variance), to be shared with an operator that keeps it.
+    pub fn shared_reference_variance(&self) -> Option<&Arc<Image<T>>> {
+        self.reference_variance.as_ref()
     }
 
     /// The target as given.
