@@ -102,9 +102,12 @@ impl Job<'_> {
         self.check_outputs()?;
         let mut timings = Timings::default();
         let mut clock = Clock(start);
-        let mut reference =
-            Input::<T>::read(self.reference, &Options::new(self.noise, Role::Reference))?;
-        let target = Input::<T>::read(self.target, &Options::new(self.noise, Role::Target))?;
+        let read = |spec, role| Input::<T>::read(spec, &Options::new(self.noise, role));
+        let (reference, target) = rayon::join(
+            || read(self.reference, Role::Reference),
+            || read(self.target, Role::Target),
+        );
+        let (mut reference, target) = (reference?, target?);
         if self.run.verbose {
             eprintln!("reference {}", reference.taken.summary());
             eprintln!("target    {}", target.taken.summary());
@@ -112,7 +115,7 @@ impl Job<'_> {
         timings.read = clock.lap();
 
         let shift = align(&mut reference, &target, self.model.align)?;
-        let (reference_fwhm, target_fwhm) = (fwhm(&reference), fwhm(&target));
+        let (reference_fwhm, target_fwhm) = rayon::join(|| fwhm(&reference), || fwhm(&target));
         let seeing = reference_fwhm
             .zip(target_fwhm)
             .map(|(reference_fwhm, target_fwhm)| Seeing { reference_fwhm, target_fwhm });

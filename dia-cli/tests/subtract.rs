@@ -398,7 +398,7 @@ fn less_memory_gives_the_same_result_or_an_error() {
     let tight = format!("{}B", height * width * 46);
     let _ = folder.succeed(&[&BASE[..], &["--max-memory", &tight]].concat());
     assert!(bits(&folder, "out.fits") == free);
-    let refused = folder.run(&[&BASE[..], &["--max-memory", "100kB"]].concat());
+    let refused = folder.dia(&[&BASE[..], &["--max-memory", "100kB"]].concat());
     assert!(
         refused.code != Some(0) && refused.stderr.contains("more than the limit of 100"),
         "{refused:?}"

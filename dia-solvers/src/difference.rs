@@ -1,9 +1,9 @@
 //! The difference image and what belongs to it.
 
 use dia_core::{DesignMatrix, Image, Kernel, Mask, MaskPlanes, Photon, Pixel, robust};
+use rayon::prelude::*;
 
 use crate::fit::{Estimate, Fit, FitOutcome};
-use crate::prepare::pixel_index;
 use crate::{Prepared, SubtractError};
 
 /// The result of a subtraction, on the target's full grid.
@@ -70,21 +70,28 @@ pub fn difference<A: DesignMatrix>(
     let mut difference = Image::filled(height, width, nan);
     let mut variance = Image::filled(height, width, nan);
     let mut model = Image::filled(height, width, nan);
-    let mut z = Vec::with_capacity(prepared.used_pixels());
-    for (i, m) in model_values.iter().enumerate() {
-        let pixel = pixel_index(valid, width, i);
-        let planes = prepared.mask().planes()[pixel];
-        if !planes.intersects(MaskPlanes::REFERENCE_BAD) {
-            model.pixels_mut()[pixel] = *m;
+    let rows = valid.y * width..(valid.y + valid.height) * width;
+    let differences = difference.pixels_mut()[rows.clone()].par_chunks_mut(width);
+    let variances = variance.pixels_mut()[rows.clone()].par_chunks_mut(width);
+    let models = model.pixels_mut()[rows].par_chunks_mut(width);
+    differences.zip(variances).zip(models).enumerate().for_each(|(row, ((d, sigma2), m))| {
+        let pixels = (valid.y + row) * width..(valid.y + row + 1) * width;
+        let planes = &prepared.mask().planes()[pixels.clone()];
+        let target = &prepared.target().pixels()[pixels];
+        for x in valid.x..valid.x + valid.width {
+            let i = row * valid.width + x - valid.x;
+            if !planes[x].intersects(MaskPlanes::REFERENCE_BAD) {
+                m[x] = model_values[i];
+            }
+            if planes[x].is_empty() {
+                d[x] = target[x] - model_values[i];
+                sigma2[x] = noise.variance(i, model_values[i]);
+            }
         }
-        if planes.is_empty() {
-            let d = prepared.target().pixels()[pixel] - *m;
-            let sigma2 = noise.variance(i, *m);
-            difference.pixels_mut()[pixel] = d;
-            variance.pixels_mut()[pixel] = sigma2;
-            z.push(d.widen() / sigma2.widen().sqrt());
-        }
-    }
+    });
+    let pixels = difference.pixels().iter().zip(variance.pixels()).zip(prepared.mask().planes());
+    let used = pixels.filter(|(_, planes)| planes.is_empty());
+    let z: Vec<f64> = used.map(|((d, sigma2), _)| d.widen() / sigma2.widen().sqrt()).collect();
     Ok(Difference {
         difference,
         variance,

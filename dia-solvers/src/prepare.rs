@@ -130,21 +130,22 @@ impl<'a, T: Pixel> Prepared<'a, T> {
             None
         };
 
-        let over_valid = |value: &(dyn Fn(usize) -> f64 + Sync)| -> Vec<T> {
-            (0..valid.height * valid.width)
-                .into_par_iter()
-                .map(|i| T::narrow(value(pixel_index(valid, shape.1, i))))
-                .collect()
-        };
         let planes = mask.planes();
         let pixels = target.image.pixels();
-        let data = over_valid(&|i| if planes[i].is_empty() { pixels[i].widen() } else { 0.0 });
-        let fixed = over_valid(&|i| {
+        let data =
+            over_valid(
+                valid,
+                shape.1,
+                |i| {
+                    if planes[i].is_empty() { pixels[i].widen() } else { 0.0 }
+                },
+            );
+        let fixed = over_valid(valid, shape.1, |i| {
             if planes[i].is_empty() { fixed_variance(&target.noise, i) } else { f64::INFINITY }
         });
         let photon = match &target.noise {
             NoiseModel::Ccd(ccd, None) => Photon::Uniform(ccd.photon(1.0)),
-            NoiseModel::Ccd(ccd, Some(flat)) => Photon::PerPixel(over_valid(&|i| {
+            NoiseModel::Ccd(ccd, Some(flat)) => Photon::PerPixel(over_valid(valid, shape.1, |i| {
                 if planes[i].is_empty() { ccd.photon(flat.pixels()[i].widen()) } else { 0.0 }
             })),
             NoiseModel::Variance(_) => Photon::Uniform(0.0),
@@ -241,6 +242,20 @@ impl<'a, T: Pixel> Prepared<'a, T> {
                 .for_each(|((w, (fixed, data)), photon)| *w = weight(*fixed, *photon, *data)),
         }
     }
+}
+
+/// `value(i)` at the valid pixels, i their indices in the whole image.
+fn over_valid<T: Pixel>(
+    valid: Region,
+    image_width: usize,
+    value: impl Fn(usize) -> f64 + Sync,
+) -> Vec<T> {
+    let mut values = vec![T::zero(); valid.height * valid.width];
+    values.par_chunks_mut(valid.width).enumerate().for_each(|(y, row)| {
+        let first = (valid.y + y) * image_width + valid.x;
+        row.iter_mut().enumerate().for_each(|(x, v)| *v = T::narrow(value(first + x)));
+    });
+    values
 }
 
 /// The index in the whole image of valid pixel `i`.
