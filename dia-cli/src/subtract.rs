@@ -34,8 +34,8 @@ use crate::terminal::say;
 const LARGEST_AUTO: usize = 20;
 
 /// Image-sized arrays of pixels at the peak of a subtraction, beside the spectra: reference, target; the reference without
-/// sky, its variance; data, two parts of the noise, weights, model.
-const IMAGES: usize = 9;
+/// sky, its variance; data, two parts of the noise, weights.
+const IMAGES: usize = 8;
 
 /// Image-sized masks at that time.
 const MASKS: usize = 4;
@@ -163,6 +163,7 @@ impl Job<'_> {
             );
         }
         timings.fit = clock.lap();
+        drop(variance);
         let difference = difference(&prepared, &a, fit).with_context(subtracting)?;
         timings.apply = clock.lap();
 

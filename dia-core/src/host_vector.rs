@@ -71,20 +71,15 @@ fn for_chunks<T: Pixel>(y: &mut [T], x: &[T], update: impl Fn(&mut T, T) + Sync)
 impl<T: Pixel> Reweight for Vec<T> {
     fn reweight(
         &self,
-        model: &Self,
         noise: &Noise<Self>,
         loss: Loss,
         weights: &mut Self,
     ) -> Result<(), OperatorError> {
-        let m = self.len();
-        assert!(model.len() == m && weights.len() == m && noise.fixed.len() == m);
-        weights.par_chunks_mut(LEAF).zip(model.par_chunks(LEAF)).enumerate().for_each(
-            |(leaf, (weights, model))| {
-                weights.copy_from_slice(model);
-                let leaf = Leaf { weights, data: self, noise, loss, first: leaf * LEAF };
-                pulp::Arch::new().dispatch(leaf);
-            },
-        );
+        assert!(weights.len() == self.len() && noise.fixed.len() == self.len());
+        weights.par_chunks_mut(LEAF).enumerate().for_each(|(leaf, weights)| {
+            let leaf = Leaf { weights, data: self, noise, loss, first: leaf * LEAF };
+            pulp::Arch::new().dispatch(leaf);
+        });
         Ok(())
     }
 }
@@ -140,15 +135,14 @@ mod tests {
     #[test]
     fn reweighting_follows_the_noise_model_and_ignores_masked_pixels() {
         let data = vec![120.0, 100.0, 1e30_f64];
-        let model = vec![100.0, 200.0, 5.0];
-        let mut weights = vec![f64::NAN; 3];
+        let mut weights = vec![100.0, 200.0, 5.0];
         let noise = Noise {
             fixed: vec![9.0, 9.0, f64::INFINITY],
             photon: Photon::Uniform(0.5),
             reference: Some(vec![5.0, 16.0, 0.0]),
         };
         let loss = Loss::Huber { c: 2.0 };
-        data.reweight(&model, &noise, loss, &mut weights).unwrap();
+        data.reweight(&noise, loss, &mut weights).unwrap();
         // σ² = 9 + 50 + 5 = 64 and z = 20/8 = 2.5; σ² = 9 + 100 + 16 = 125 and z = −100/√125.
         let z = -100.0 / 125.0_f64.sqrt();
         let expected = [2.0 / 2.5 / 64.0, 2.0 / z.abs() / 125.0, 0.0];

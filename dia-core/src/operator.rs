@@ -130,7 +130,8 @@ pub trait DataVector: Sized + Send + Sync {
 
 /// What iteratively reweighted least squares does with data vectors, beside [`DataVector`].
 pub trait Reweight: DataVector {
-    /// `weights` ← the robust weight ψ(z)/z over σ²(M), in ADU⁻², z = (I − M)/σ; `self` is I and `model` M, in ADU.
+    /// From the model M to the robust weights ψ(z)/z over σ²(M), in ADU⁻², z = (I − M)/σ; `self` is I. On entry `weights` holds M, in
+    /// ADU.
     ///
     /// A pixel of infinite variance gets a weight of exactly 0.
     ///
@@ -138,7 +139,6 @@ pub trait Reweight: DataVector {
     /// If the back end fails.
     fn reweight(
         &self,
-        model: &Self,
         noise: &Noise<Self>,
         loss: Loss,
         weights: &mut Self,

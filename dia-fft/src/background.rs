@@ -55,8 +55,8 @@ impl<T: Lanes> Background<T> {
             }
         }
         let mut narrow = InRow { q: [T::nearest(0.0); MAX_DEGREE + 1] };
-        for i in 0..self.columns.len() {
-            narrow.q[i] = T::nearest(q[i]);
+        for (narrow, q) in narrow.q.iter_mut().zip(q) {
+            *narrow = T::nearest(q);
         }
         narrow
     }

@@ -117,7 +117,7 @@ impl<T: FftPixel> Bands<T> {
         moments: Option<&mut Moments<T>>,
     ) {
         let width = self.direct.shape().1;
-        self.direct.arch().dispatch(Rows { values, width, first, rows, moments });
+        self.direct.arch().dispatch(BandLoop { values, width, first, rows, moments });
     }
 
     fn rows(&self, band: usize) -> Range<usize> {
@@ -126,7 +126,7 @@ impl<T: FftPixel> Bands<T> {
 }
 
 /// The loop of [`Bands::run_rows`].
-struct Rows<'a, 'r, T, P> {
+struct BandLoop<'a, 'r, T, P> {
     values: &'a mut [T],
     width: usize,
     first: usize,
@@ -134,7 +134,7 @@ struct Rows<'a, 'r, T, P> {
     moments: Option<&'a mut Moments<T>>,
 }
 
-impl<T: FftPixel, P: Pixelwise<T>> WithSimd for Rows<'_, '_, T, P> {
+impl<T: FftPixel, P: Pixelwise<T>> WithSimd for BandLoop<'_, '_, T, P> {
     type Output = ();
 
     #[inline(always)]

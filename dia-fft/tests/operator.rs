@@ -138,9 +138,9 @@ proptest! {
         let loss = if seed % 3 == 0 { Loss::Gaussian } else { Loss::HUBER };
         let data: Vec<f64> = y.iter().map(|y| 90.0 * y).collect();
         a.robust_gradient(&x, &data, &noise, loss, &mut fused, &mut workspace).unwrap();
-        let mut weights = vec![f64::NAN; m];
         a.apply(&x, &mut ax, &mut workspace).unwrap();
-        data.reweight(&ax, &noise, loss, &mut weights).unwrap();
+        let mut weights = ax.clone();
+        data.reweight(&noise, loss, &mut weights).unwrap();
         ax.axpby(1.0, &data, -1.0).unwrap();
         ax.multiply(&weights).unwrap();
         a.apply_adjoint(&ax, &mut composed, &mut workspace).unwrap();

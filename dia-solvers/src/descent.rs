@@ -2,23 +2,24 @@
 
 use crate::anderson::Anderson;
 use crate::cg::{axpy, dot};
-use crate::{Preconditioner, SolveError, StopReason, SubtractError};
+use crate::{Cholesky, Preconditioner, SolveError, StopReason, SubtractError};
 
 /// A loss with its weights taken at the current parameters.
 pub(crate) trait RobustProblem {
     /// g ← Aᵀ W(x) (I − A x), minus the gradient of the loss at x.
     fn gradient(&mut self, x: &[f64], g: &mut [f64]) -> Result<(), SubtractError>;
 
+    /// The factor of P ≈ AᵀWA with the weights at x.
+    fn factor(&mut self, x: &[f64]) -> Result<Cholesky, SubtractError>;
+
     /// δ ≈ (AᵀWA)⁻¹ g, the step from the point of the last gradient. `optimality` is its √(gᵀP⁻¹g), `delta` holds P⁻¹g on entry.
     fn improve(
         &mut self,
+        p: &Cholesky,
         g: &[f64],
         optimality: f64,
         delta: &mut [f64],
-    ) -> Result<(), SubtractError> {
-        let _ = (g, optimality, delta);
-        Ok(())
-    }
+    ) -> Result<(), SubtractError>;
 }
 
 /// How a descent ends.
@@ -44,10 +45,11 @@ pub(crate) struct Descended {
 /// x ← x + δ until the optimality √(gᵀP⁻¹g) under the current weights is below the tolerance: then x is within that many σ of the
 /// minimum, for P ≈ AᵀWA. Steps are combined by Anderson acceleration; `observe(steps, optimality)` is called before each.
 ///
-/// Each step starts from the true gradient: an inaccurate one costs steps and not accuracy.
+/// Each step starts from the true gradient: an inaccurate one costs steps and not accuracy. A step that went astray shows that P belongs to
+/// weights of long ago; it is then factored again, and the past steps are forgotten.
 pub(crate) fn descend(
     problem: &mut impl RobustProblem,
-    p: &impl Preconditioner,
+    p: &mut Cholesky,
     x: &mut [f64],
     options: DescentOptions,
     observe: &mut dyn FnMut(usize, f64),
@@ -61,6 +63,12 @@ pub(crate) fn descend(
         p.solve(&g, &mut delta);
         let before = optimality;
         optimality = dot(&g, &delta).max(0.0).sqrt();
+        if optimality > before {
+            anderson.restart();
+            *p = problem.factor(x)?;
+            p.solve(&g, &mut delta);
+            optimality = dot(&g, &delta).max(0.0).sqrt();
+        }
         if !optimality.is_finite() {
             return Err(SolveError::NonFinite { what: "the gradient", iteration: steps }.into());
         }
@@ -79,11 +87,7 @@ pub(crate) fn descend(
         if steps == options.max_steps {
             break;
         }
-        problem.improve(&g, optimality, &mut delta)?;
-        // After a step that went astray, the past teaches nothing.
-        if optimality > before {
-            anderson.restart();
-        }
+        problem.improve(p, &g, optimality, &mut delta)?;
         anderson.accelerate(x, &g, &mut delta);
         axpy(1.0, &delta, x);
         steps += 1;

@@ -8,9 +8,10 @@
 //! within that many σ of the minimum. It never ends because "the loss stopped changing".
 
 use std::fmt;
+use std::sync::Arc;
 
 use dia_core::{
-    DataVector, DesignMatrix, Kernel, Loss, ModelError, Noise, OperatorError, Photon, Pixel,
+    DataVector, DesignMatrix, Image, Kernel, Loss, ModelError, Noise, OperatorError, Photon, Pixel,
     Reweight,
 };
 
@@ -157,7 +158,7 @@ pub fn fit<A: DesignMatrix>(
     let mut reference = reference_variance.map(A::zeros).transpose()?;
     let sample = RowSample::draw(prepared, sample_per_unknown * n, seed);
     let mut products = 0;
-    let Start { mut x, factor } = fit_sample(prepared, &sample, loss, &mut |kernel| {
+    let Start { mut x, factor: mut p } = fit_sample(prepared, &sample, loss, &mut |kernel| {
         let (Some((a, workspace)), Some(reference)) = (&mut variance, &mut reference) else {
             return Ok(None);
         };
@@ -176,43 +177,41 @@ pub fn fit<A: DesignMatrix>(
         loss == Loss::Gaussian && variance.is_none() && matches!(photon, Photon::Uniform(0.0));
     let mut problem = Problem {
         a,
+        reference: Arc::clone(prepared.shared_reference()),
+        sample: (solver != Solver::Cholesky).then_some(&sample),
         data: a.upload(std::mem::take(&mut prepared.data))?,
         noise: Noise { fixed: a.upload(std::mem::take(&mut prepared.fixed))?, photon, reference },
         loss,
         variance,
         moved: f64::INFINITY,
-        step: f64::INFINITY,
         weights: a.zeros()?,
-        model: a.zeros()?,
         memory: NormalWorkspace::new(a)?,
         inner: match solver {
-            Solver::Pcg if fixed_weights => Inner::Cg(Box::new(CgWorkspace::new(n)), &factor),
-            Solver::Lsqr => Inner::Lsqr(Box::new(LsqrMemory::new(a)?), &factor),
+            Solver::Pcg if fixed_weights => Inner::Cg(Box::new(CgWorkspace::new(n))),
+            Solver::Lsqr => Inner::Lsqr(Box::new(LsqrMemory::new(a)?)),
             Solver::Pcg | Solver::Cholesky => Inner::None,
         },
         tolerance,
         iterations: 0,
         products,
     };
-    let exact;
-    let p = if solver == Solver::Cholesky {
-        exact = problem.factor(prepared, &x)?;
-        &exact
-    } else {
-        &factor
-    };
+    if solver == Solver::Cholesky {
+        p = problem.factor(&x)?;
+    }
     let options = DescentOptions {
         tolerance,
         max_steps: max_passes,
         rounding: <A::Pixel as num_traits::Float>::epsilon().widen(),
     };
-    let descended = descend(&mut problem, p, &mut x, options, &mut |pass, optimality| {
+    let descended = descend(&mut problem, &mut p, &mut x, options, &mut |pass, optimality| {
         observe(Progress { pass, optimality });
     })?;
 
-    // The model once more, also where the target is masked, and the weights that belong to it.
+    // The weights at the solution; and when they have served, the model in their place, also where the target is masked.
+    problem.update_noise(&x)?;
     problem.reweight(&x)?;
-    let Problem { noise, weights, model, mut memory, iterations, mut products, .. } = problem;
+    let Problem { data, noise, mut weights, mut memory, iterations, mut products, .. } = problem;
+    drop(data);
     let h = NormalOperator { operator: a, weights: &weights };
     let mut cg_workspace = CgWorkspace::new(n);
     let mut sigma = |c: &[f64]| -> Result<f64, SubtractError> {
@@ -221,7 +220,7 @@ pub fn fit<A: DesignMatrix>(
             p.solve(c, &mut y);
             return Ok(dot(c, &y).sqrt());
         }
-        let (variance, more) = functional_variance(&h, p, c, &mut cg_workspace, &mut memory)?;
+        let (variance, more) = functional_variance(&h, &p, c, &mut cg_workspace, &mut memory)?;
         products += more;
         Ok(variance.sqrt())
     };
@@ -235,8 +234,11 @@ pub fn fit<A: DesignMatrix>(
         c[j] = 1.0;
         background.push(Estimate { value: x[j], sigma: sigma(&c)? });
     }
+    a.apply(&x, &mut weights, &mut memory.operator)?;
+    products += 1;
     Ok(Fit {
         kernel: design.kernel(&x),
+        model: weights,
         parameters: x,
         photometric_scale,
         background,
@@ -248,7 +250,6 @@ pub fn fit<A: DesignMatrix>(
             optimality: descended.optimality,
         },
         noise,
-        model,
     })
 }
 
@@ -272,6 +273,9 @@ fn functional_variance<A: DesignMatrix>(
 /// The fit of all pixels.
 struct Problem<'a, A: DesignMatrix> {
     a: &'a A,
+    reference: Arc<Image<A::Pixel>>,
+    /// The rows whose Gram matrix is the preconditioner; all, where there is none.
+    sample: Option<&'a RowSample>,
     data: A::Data,
     noise: Noise<A::Data>,
     loss: Loss,
@@ -279,12 +283,10 @@ struct Problem<'a, A: DesignMatrix> {
     variance: Option<(&'a A, A::Workspace)>,
     /// How far the parameters have moved since it was computed, in σ.
     moved: f64,
-    /// The last step, in σ.
-    step: f64,
+    /// Before the first reweighting it has not been touched, and takes no memory.
     weights: A::Data,
-    model: A::Data,
     memory: NormalWorkspace<A>,
-    inner: Inner<'a, A>,
+    inner: Inner<A>,
     tolerance: f64,
     /// Those of the inner solver.
     iterations: usize,
@@ -292,13 +294,13 @@ struct Problem<'a, A: DesignMatrix> {
 }
 
 /// What solves for a step, where that is not the preconditioner alone.
-enum Inner<'a, A: DesignMatrix> {
+enum Inner<A: DesignMatrix> {
     None,
-    Cg(Box<CgWorkspace>, &'a Cholesky),
-    Lsqr(Box<LsqrMemory<A>>, &'a Cholesky),
+    Cg(Box<CgWorkspace>),
+    Lsqr(Box<LsqrMemory<A>>),
 }
 
-/// √w, √w (I − M), and the workspace.
+/// √w; the residual I − M, and from it √w (I − M); and the workspace.
 struct LsqrMemory<A: DesignMatrix> {
     sqrt_weights: A::Data,
     whitened: A::Data,
@@ -317,11 +319,9 @@ impl<A: DesignMatrix> Problem<'_, A> {
     /// The reference's part of the noise, for the kernel of `x`.
     ///
     /// It is kept while the parameters move by less than 100 tolerances in all. The noise of the reference is a small part of the weights and
-    /// K moves within its own uncertainty: an old variance shifts the minimum by less than a hundredth of that movement. While steps are
-    /// larger than 1000 tolerances, the first kernel's will do.
+    /// K moves within its own uncertainty: an old variance shifts the minimum by less than a hundredth of that movement.
     fn update_noise(&mut self, x: &[f64]) -> Result<(), OperatorError> {
-        let rough = self.moved.is_finite() && self.step > 1000.0 * self.tolerance;
-        if rough || self.moved < 100.0 * self.tolerance {
+        if self.moved < 100.0 * self.tolerance {
             return Ok(());
         }
         self.moved = 0.0;
@@ -334,69 +334,75 @@ impl<A: DesignMatrix> Problem<'_, A> {
         Ok(())
     }
 
-    /// Model and weights at `x`.
+    /// The weights at `x`.
     fn reweight(&mut self, x: &[f64]) -> Result<(), OperatorError> {
-        self.update_noise(x)?;
-        self.a.apply(x, &mut self.model, &mut self.memory.operator)?;
+        self.a.apply(x, &mut self.weights, &mut self.memory.operator)?;
         self.products += 1;
-        self.data.reweight(&self.model, &self.noise, self.loss, &mut self.weights)
-    }
-
-    /// The factor of the whole normal matrix with the weights at `x`.
-    fn factor(
-        &mut self,
-        prepared: &Prepared<'_, A::Pixel>,
-        x: &[f64],
-    ) -> Result<Cholesky, SubtractError> {
-        self.reweight(x)?;
-        let indices: Vec<usize> = (0..self.a.nrows()).collect();
-        let mut weights = vec![0.0; indices.len()];
-        self.a.gather(&self.weights, &indices, &mut weights)?;
-        let rows = DesignRows::new(prepared.design(), prepared.reference());
-        Ok(Cholesky::new(&rows.normal_matrix(&weights, GramPrecision::Double))?)
+        self.data.reweight(&self.noise, self.loss, &mut self.weights)
     }
 }
 
 impl<A: DesignMatrix> RobustProblem for Problem<'_, A> {
+    /// Of the sampled rows, or for the direct solver of all.
+    fn factor(&mut self, x: &[f64]) -> Result<Cholesky, SubtractError> {
+        self.update_noise(x)?;
+        self.reweight(x)?;
+        let rows = DesignRows::new(self.a.design(), self.reference.view());
+        let gather = |indices: &[usize]| -> Result<Vec<f64>, OperatorError> {
+            let mut weights = vec![0.0; indices.len()];
+            self.a.gather(&self.weights, indices, &mut weights)?;
+            Ok(weights)
+        };
+        Ok(match self.sample {
+            Some(sample) => sample.factor(&rows, &gather(sample.rows())?)?,
+            None => {
+                let weights = gather(&(0..self.a.nrows()).collect::<Vec<_>>())?;
+                Cholesky::new(&rows.normal_matrix(&weights, GramPrecision::Double))?
+            }
+        })
+    }
+
     fn gradient(&mut self, x: &[f64], g: &mut [f64]) -> Result<(), SubtractError> {
         self.products += 2;
-        if matches!(self.inner, Inner::None) {
-            self.update_noise(x)?;
-            let memory = &mut self.memory.operator;
-            return Ok(self.a.robust_gradient(x, &self.data, &self.noise, self.loss, g, memory)?);
+        self.update_noise(x)?;
+        let Self { a, data, noise, loss, weights, memory, inner, .. } = self;
+        if matches!(inner, Inner::None) {
+            return Ok(a.robust_gradient(x, data, noise, *loss, g, &mut memory.operator)?);
         }
-        // Inner solvers need weights and residuals.
-        self.products -= 1;
-        self.reweight(x)?;
-        self.model.axpby(1.0, &self.data, -1.0)?;
-        self.memory.data.axpby(1.0, &self.model, 0.0)?;
-        self.memory.data.multiply(&self.weights)?;
-        Ok(self.a.apply_adjoint(&self.memory.data, g, &mut self.memory.operator)?)
+        // Inner solvers need weights, and LSQR the residuals.
+        a.apply(x, weights, &mut memory.operator)?;
+        memory.data.axpby(1.0, data, 0.0)?;
+        memory.data.axpby(-1.0, weights, 1.0)?;
+        data.reweight(noise, *loss, weights)?;
+        if let Inner::Lsqr(lsqr) = inner {
+            lsqr.whitened.axpby(1.0, &memory.data, 0.0)?;
+        }
+        memory.data.multiply(weights)?;
+        Ok(a.apply_adjoint(&memory.data, g, &mut memory.operator)?)
     }
 
     fn improve(
         &mut self,
+        p: &Cholesky,
         g: &[f64],
         optimality: f64,
         delta: &mut [f64],
     ) -> Result<(), SubtractError> {
         self.moved += optimality;
-        self.step = optimality;
         let outcome = match &mut self.inner {
             Inner::None => return Ok(()),
-            Inner::Cg(workspace, p) => {
+            Inner::Cg(workspace) => {
                 let options = CgOptions {
                     tolerance: 0.3 * self.tolerance,
                     relative: 0.0,
                     max_iterations: 200,
                 };
                 let h = NormalOperator { operator: self.a, weights: &self.weights };
-                cg(&h, *p, g, delta, &options, workspace, &mut self.memory)?
+                cg(&h, p, g, delta, &options, workspace, &mut self.memory)?
             }
-            Inner::Lsqr(memory, p) => {
+            Inner::Lsqr(memory) => {
                 let LsqrMemory { sqrt_weights, whitened, workspace } = &mut **memory;
                 sqrt_weights.square_root_of(&self.weights)?;
-                whitened.axpby(1.0, &self.model, 0.0)?;
                 whitened.multiply(sqrt_weights)?;
                 let operator = Weighted { inner: self.a, sqrt_weights: &*sqrt_weights };
                 // The weights of the next pass change what more accuracy would gain.
@@ -405,7 +411,7 @@ impl<A: DesignMatrix> RobustProblem for Problem<'_, A> {
                     relative: 0.1,
                     ..Default::default()
                 };
-                lsqr(&operator, *p, whitened, delta, &options, workspace)?
+                lsqr(&operator, p, whitened, delta, &options, workspace)?
             }
         };
         self.iterations += outcome.iterations;

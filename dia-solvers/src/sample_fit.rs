@@ -106,7 +106,8 @@ impl<T: Pixel> SampleFit<'_, T> {
     /// The gradient of the loss over the sample, with the weights at `x`.
     fn gradient(&mut self, x: &[f64], g: &mut [f64]) -> Result<(), SubtractError> {
         self.rows.apply(x, &mut self.residual, &mut self.workspace)?;
-        self.data.reweight(&self.residual, &self.noise, self.loss, &mut self.weights)?;
+        self.weights.clone_from(&self.residual);
+        self.data.reweight(&self.noise, self.loss, &mut self.weights)?;
         self.residual.axpby(1.0, &self.data, -1.0)?;
         Ok(self.weighted_sum(g)?)
     }
