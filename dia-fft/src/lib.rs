@@ -1,8 +1,8 @@
 //! The design matrix of difference imaging as a [`LinearOperator`](dia_core::LinearOperator) on the CPU.
 //!
 //! The kernel fit M = R ⊗ K + B ≈ I is a linear least-squares problem with one column per kernel pixel and one row per
-//! image pixel. The matrix would fill terabytes; its products are convolutions. [`FftDesignMatrix`] computes them by
-//! overlap-save: the reference is cut into tiles that fit into a core's cache and whose spectra are kept, so that A x costs one
+//! image pixel. The matrix would fill terabytes; its products are convolutions. [`FftDesignMatrix`] computes them as a [`Plan`] says: directly for
+//! small kernels, else by overlap-save: the reference is cut into tiles that fit into a core's cache and whose spectra are kept, so that A x costs one
 //! inverse transform per tile, and Aᵀ y one forward transform per tile whose spectra are summed before a single inverse one.
 //!
 //! | product | per pair of tiles | at the end |

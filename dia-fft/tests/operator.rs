@@ -70,7 +70,7 @@ fn planned<T: FftPixel>(
     let sides = Method::sides().filter(|side| *side > 2 * design.half_width());
     let mut methods: Vec<Method> = sides.map(|side| Method::OverlapSave { side }).collect();
     methods.push(Method::Direct);
-    let (method, store_spectra) = (methods[choice / 2 % methods.len()], choice % 2 == 0);
+    let (method, store_spectra) = (methods[choice / 2 % methods.len()], choice.is_multiple_of(2));
     let plan = Plan { method, store_spectra };
     FftDesignMatrix::with_plan(&reference.clone().into(), design.clone(), plan).unwrap()
 }
@@ -131,11 +131,11 @@ proptest! {
         let positive = |scale: f64| y.iter().map(|y| scale * (1.0 + y * y)).collect::<Vec<_>>();
         let mut noise = Noise { fixed: positive(50.0), photon: Photon::Uniform(0.7), reference: None };
         noise.fixed.iter_mut().step_by(7).for_each(|fixed| *fixed = f64::INFINITY);
-        if seed % 2 == 0 {
+        if seed.is_multiple_of(2) {
             noise.photon = Photon::PerPixel(positive(0.5));
             noise.reference = Some(positive(20.0));
         }
-        let loss = if seed % 3 == 0 { Loss::Gaussian } else { Loss::HUBER };
+        let loss = if seed.is_multiple_of(3) { Loss::Gaussian } else { Loss::HUBER };
         let data: Vec<f64> = y.iter().map(|y| 90.0 * y).collect();
         a.robust_gradient(&x, &data, &noise, loss, &mut fused, &mut workspace).unwrap();
         a.apply(&x, &mut ax, &mut workspace).unwrap();

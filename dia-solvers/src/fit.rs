@@ -1,8 +1,8 @@
 //! The robust fit: iteratively reweighted least squares around a linear solver.
 //!
-//! Weights follow the noise model on the current model M: w = ψ(z)/z / σ²(M), z = (I − M)/σ. Each pass evaluates M, the
-//! weights and the gradient g = Aᵀw(I − M), and solves H δ = g for a correction of the parameters. Because every pass starts
-//! from the true residual, an inaccurate solve costs passes and not accuracy.
+//! Weights follow the noise model on the current model M: w = ψ(z)/z / σ²(M), z = (I − M)/σ. The fit starts from that of a sample of the
+//! pixels, whose Gram matrix P ≈ H = AᵀWA is also the preconditioner. Each pass takes the gradient g = Aᵀw(I − M), weights included, and
+//! moves by P⁻¹ g, accelerated: one reweighting per step. Where an inner solver is asked for, it solves H δ = g instead.
 //!
 //! The fit ends when the optimality √(gᵀP⁻¹g) of the *current* weights falls below the tolerance: then the parameters are
 //! within that many σ of the minimum. It never ends because "the loss stopped changing".
@@ -28,7 +28,8 @@ use crate::{
 /// Which linear solver computes the corrections.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Solver {
-    /// Conjugate gradients on the normal equations, preconditioned by the Gram matrix of sampled rows.
+    /// Descent preconditioned by the Gram matrix of sampled rows, with conjugate directions: those of Anderson acceleration where
+    /// weights change with every step, conjugate gradients where they are fixed.
     #[default]
     Pcg,
     /// LSQR, preconditioned from the right by the same.
@@ -353,13 +354,11 @@ impl<A: DesignMatrix> RobustProblem for Problem<'_, A> {
             self.a.gather(&self.weights, indices, &mut weights)?;
             Ok(weights)
         };
-        Ok(match self.sample {
-            Some(sample) => sample.factor(&rows, &gather(sample.rows())?)?,
-            None => {
-                let weights = gather(&(0..self.a.nrows()).collect::<Vec<_>>())?;
-                Cholesky::new(&rows.normal_matrix(&weights, GramPrecision::Double))?
-            }
-        })
+        if let Some(sample) = self.sample {
+            return Ok(sample.factor(&rows, &gather(sample.rows())?)?);
+        }
+        let weights = gather(&(0..self.a.nrows()).collect::<Vec<_>>())?;
+        Ok(Cholesky::new(&rows.normal_matrix(&weights, GramPrecision::Double))?)
     }
 
     fn gradient(&mut self, x: &[f64], g: &mut [f64]) -> Result<(), SubtractError> {
