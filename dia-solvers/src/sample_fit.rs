@@ -1,7 +1,7 @@
 //! The robust fit of a sample of the pixels: where the fit of all pixels starts, and its preconditioner.
 //!
-//! A few thousand rows of the design matrix, drawn by [`RowSample`], determine the parameters to within some ten σ of the whole
-//! image's, and their weights are nearly those at its solution. All passes but the last few can therefore be made on them.
+//! A few thousand rows of the design matrix, drawn by [`RowSample`], determine the parameters to within some hundred σ of the whole
+//! image's, and their weights are nearly those at its solution. Two solves on them replace the first passes over all pixels.
 
 use dia_core::{
     DataVector, Kernel, LinearOperator, Loss, Noise, OperatorError, Photon, Pixel, Reweight,
@@ -67,12 +67,14 @@ pub(crate) fn fit_sample<T: Pixel>(
         rows: &rows,
     };
 
-    // Least squares on a part of the sample, with the weights of the noise model on the data.
+    // Least squares on a part of the sample, with the weights of the noise model on the data. A small sample is used as a whole: its half might
+    // leave some unknowns open.
+    let part = if sample.rows().len() < 4 * design.ncols() { 1 } else { FIRST_PART };
     let mut weights: Vec<f64> = sample
         .rows()
         .iter()
         .enumerate()
-        .map(|(i, row)| if i % FIRST_PART == 0 { prepared.initial_weight(*row) } else { 0.0 })
+        .map(|(i, row)| if i % part == 0 { prepared.initial_weight(*row) } else { 0.0 })
         .collect();
     let coarse = sample.factor_gathered(&rows, &weights)?;
     fit.residual.clone_from(&fit.data);
