@@ -208,7 +208,8 @@ pub fn fit<A: DesignMatrix>(
         observe(Progress { pass, optimality });
     })?;
 
-    // The weights at the solution; and when they have served, the model in their place, also where the target is masked.
+    // The noise and the weights at the solution, whatever was kept on the way; and when they have served, the model in their place, also where the target is masked.
+    problem.moved = f64::INFINITY;
     problem.update_noise(&x)?;
     problem.reweight(&x)?;
     let Problem { data, noise, mut weights, mut memory, iterations, mut products, .. } = problem;
