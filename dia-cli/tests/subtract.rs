@@ -400,7 +400,7 @@ fn less_memory_gives_the_same_result_or_an_error() {
     assert!(bits(&folder, "out.fits") == free);
     let refused = folder.dia(&[&BASE[..], &["--max-memory", "100kB"]].concat());
     assert!(refused.code != Some(0));
-    assert!(refused.stderr.contains("more than the limit of 100"), "{}", refused.stderr);
+    assert!(refused.stderr.contains("more than the limit of 97.7 KiB"), "{}", refused.stderr);
 }
 
 #[test]
