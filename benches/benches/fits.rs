@@ -4,7 +4,7 @@
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use dia_benches::Field;
 use dia_fft::FftDesignMatrix;
-use dia_solvers::{FitOptions, Solver, fit, variance_design};
+use dia_solvers::{FitOptions, Solver, fit};
 
 fn fits(criterion: &mut Criterion) {
     for side in [512, 1024] {
@@ -15,7 +15,7 @@ fn fits(criterion: &mut Criterion) {
         let a = FftDesignMatrix::new(prepared.reference(), prepared.design().clone()).unwrap();
         let variance = FftDesignMatrix::new(
             prepared.reference_variance().unwrap(),
-            variance_design(prepared.design()).unwrap(),
+            prepared.design().of_variance(),
         )
         .unwrap();
         for solver in [Solver::Pcg, Solver::Lsqr, Solver::Cholesky] {

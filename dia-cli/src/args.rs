@@ -11,6 +11,8 @@ use std::str::FromStr;
 use bytesize::ByteSize;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use dia_solvers::Lambda;
+
 use crate::fits::FitsSpec;
 
 /// Difference image analysis: fit the kernel and background that turn a reference image into a target image, and subtract.
@@ -33,6 +35,8 @@ pub(crate) enum Command {
     Info(InfoArgs),
     /// List the Vulkan devices
     Devices,
+    /// Benchmarks against a known truth
+    Bench(BenchArgs),
 }
 
 #[derive(Debug, Args)]
@@ -69,26 +73,57 @@ pub(crate) struct SubtractArgs {
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Model and fit")]
 pub(crate) struct ModelArgs {
-    /// Half-width of the kernel in pixels, or `auto`: twice the wider seeing FWHM of the two images
+    /// Half-width of the kernel in pixels, or `auto`: two and a half times the wider seeing FWHM of the two images
     #[arg(long, value_name = "N|auto", default_value = "auto", allow_negative_numbers = true)]
     pub(crate) half_width: HalfWidth,
 
     /// Outline of the kernel's free pixels
-    #[arg(long, value_enum, default_value_t = KernelShapeArg::Square)]
+    #[arg(long, value_enum, default_value_t = KernelShapeArg::Circle)]
     pub(crate) kernel_shape: KernelShapeArg,
 
-    /// Kernel basis: every pixel free, or Gaussians times polynomials (σ = 0.7, 1.5, 3.0 px of degrees 6, 4, 2)
-    #[arg(long, value_enum, default_value_t = BasisArg::Delta)]
+    /// Kernel basis: pixels free within one FWHM of the centre and interpolated from every third one beyond, every pixel free, or Gaussians times
+    /// polynomials (σ = 0.7, 1.5, 3.0 px of degrees 6, 4, 2)
+    #[arg(long, value_enum, default_value_t = BasisArg::Mixed)]
     pub(crate) basis: BasisArg,
+
+    /// Degree of the polynomial by which the kernel's shape varies over the image
+    #[arg(long, value_name = "D", default_value_t = 0,
+        value_parser = clap::value_parser!(u8).range(0..=dia_core::MAX_VARIATION as i64))]
+    pub(crate) kernel_degree: u8,
+
+    /// Degree of the polynomial by which the photometric scale varies over the image
+    #[arg(long, value_name = "D", default_value_t = 0,
+        value_parser = clap::value_parser!(u8).range(0..=dia_core::MAX_VARIATION as i64))]
+    pub(crate) scale_degree: u8,
 
     /// Total degree of the differential background's polynomial
     #[arg(long, value_name = "D", default_value_t = 1,
         value_parser = clap::value_parser!(u8).range(0..=dia_core::MAX_DEGREE as i64))]
     pub(crate) background_degree: u8,
 
-    /// What is minimised over the normalised residuals
+    /// What is minimised over the normalised residuals; `clip` is least squares with three passes of 5 σ rejection
     #[arg(long, value_enum, default_value_t = LossArg::Huber)]
     pub(crate) loss: LossArg,
+
+    /// The reference's own noise: correct its bias and weigh it, weigh it only, or ignore it
+    #[arg(long, value_enum, default_value_t = ReferenceNoiseArg::Correct)]
+    pub(crate) reference_noise: ReferenceNoiseArg,
+
+    /// Regularisation of the kernel, in units of what the reference's noise adds to the normal matrix; `auto` finds the one of smallest expected error
+    #[arg(long, value_name = "auto|VALUE", default_value = "auto", allow_negative_numbers = true)]
+    pub(crate) lambda: LambdaArg,
+
+    /// Leave variable sources out of the fit, as wholes; they stay in the difference
+    #[arg(long, value_enum, default_value_t = Switch::On)]
+    pub(crate) mask_variables: Switch,
+
+    /// Believe the noise of the target as it is given, or multiply its variance by what the residuals' robust scatter tells: for an unknown gain
+    #[arg(long, value_enum, default_value_t = NoiseScaleArg::Given)]
+    pub(crate) noise_scale: NoiseScaleArg,
+
+    /// Add the uncertainty of kernel and background to VARIANCE
+    #[arg(long, value_enum, default_value_t = Switch::Off)]
+    pub(crate) model_variance: Switch,
 
     /// Linear solver: preconditioned CG, LSQR, or the whole normal matrix by Cholesky
     #[arg(long, value_enum, default_value_t = SolverArg::Pcg)]
@@ -360,6 +395,7 @@ pub(crate) enum KernelShapeArg {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum BasisArg {
+    Mixed,
     Delta,
     Gauss,
 }
@@ -368,6 +404,48 @@ pub(crate) enum BasisArg {
 pub(crate) enum LossArg {
     Gaussian,
     Huber,
+    Tukey,
+    Cauchy,
+    #[value(name = "student-t")]
+    StudentT,
+    Clip,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ReferenceNoiseArg {
+    Correct,
+    Weight,
+    Ignore,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum NoiseScaleArg {
+    Given,
+    Estimated,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Switch {
+    On,
+    Off,
+}
+
+/// `--lambda`.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct LambdaArg(pub(crate) Lambda);
+
+impl FromStr for LambdaArg {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "auto" {
+            return Ok(Self(Lambda::Auto));
+        }
+        match text.parse::<f64>() {
+            Ok(value) if value.is_finite() && value >= 0.0 => Ok(Self(Lambda::Fixed(value))),
+            _ => Err("expected `auto`, zero or a positive number".into()),
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -393,6 +471,73 @@ pub(crate) enum AlignArg {
 pub(crate) enum PsfArg {
     Gaussian,
     Moffat,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BenchArgs {
+    #[command(subcommand)]
+    pub(crate) benchmark: Benchmark,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Benchmark {
+    /// Fit quality and photometric accuracy on the simulated pairs of Hitchcock et al. (2021), as Markdown tables beside the
+    /// published values
+    Accuracy(AccuracyArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct AccuracyArgs {
+    /// Pairs of images in each of the twelve regimes
+    #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub(crate) pairs: u32,
+    /// Four pairs in each regime
+    #[arg(long, conflicts_with = "pairs")]
+    pub(crate) quick: bool,
+    /// Seed of all random numbers
+    #[arg(long, default_value_t = 1)]
+    pub(crate) seed: u64,
+    /// Fit the pixels at which the kernel lies inside the reference, or all pixels of a reference padded with zeros, as published
+    #[arg(long, value_enum, default_value_t = EdgesArg::Both)]
+    pub(crate) edges: EdgesArg,
+    /// What is minimised; each loss is run with each solver
+    #[arg(long, value_enum, value_name = "LOSS,…", value_delimiter = ',', default_values_t = BenchLossArg::ALL)]
+    pub(crate) losses: Vec<BenchLossArg>,
+    /// Linear solvers: pcg and lsqr in single precision, cholesky in double
+    #[arg(long, value_enum, value_name = "SOLVER,…", value_delimiter = ',', default_values_t = [SolverArg::Pcg])]
+    pub(crate) solvers: Vec<SolverArg>,
+    /// Write the results as JSON
+    #[arg(short, long, value_name = "FILE.json")]
+    pub(crate) output: Option<PathBuf>,
+    /// Number of threads [default: all cores]; the result is the same, bit for bit
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) threads: Option<u16>,
+    /// Show no progress
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum EdgesArg {
+    Valid,
+    Padded,
+    Both,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum BenchLossArg {
+    Gaussian,
+    Huber,
+    Tukey,
+    Cauchy,
+    StudentT,
+    /// Least squares, pixels beyond 5 σ rejected after each of three fits
+    Clip,
+}
+
+impl BenchLossArg {
+    const ALL: [Self; 6] =
+        [Self::Gaussian, Self::Huber, Self::Tukey, Self::Cauchy, Self::StudentT, Self::Clip];
 }
 
 /// The name of a value as it is given on the command line.

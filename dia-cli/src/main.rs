@@ -5,6 +5,7 @@
 
 mod align;
 mod args;
+mod bench;
 mod demo;
 mod devices;
 mod figure;
@@ -34,6 +35,7 @@ fn main() -> ExitCode {
         Command::Demo(args) => demo::run(args, &command_line),
         Command::Info(args) => info::run(args),
         Command::Devices => devices::run(),
+        Command::Bench(args) => bench::run(args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

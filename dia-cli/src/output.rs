@@ -63,8 +63,27 @@ pub(crate) fn write<T: Real>(path: &Path, described: &Described<'_, T>) -> Resul
     let mut mask = wcs;
     name_planes(&mut mask);
     let bits = mask_bits(&difference.mask);
-    let mut kernel = Header::new();
+    let kernels = difference.design.kernels(&difference.parameters);
+    let headers: Vec<(String, Header)> =
+        (0..kernels.len()).map(|t| kernel_header(difference, t)).collect();
     let side = difference.kernel.side();
+    let mut hdus = vec![
+        plane(&primary, "DIFFERENCE", T::hdu_data(difference.difference.pixels())),
+        plane(&variance, "VARIANCE", T::hdu_data(difference.variance.pixels())),
+        plane(&mask, "MASK", HduData::I16(&bits)),
+        plane(&model, "MODEL", T::hdu_data(difference.model.pixels())),
+    ];
+    for (kernel, (name, header)) in kernels.iter().zip(&headers) {
+        let image = Some((side, side, HduData::F64(kernel.pixels())));
+        hdus.push(HduOut { name, header, image });
+    }
+    fits::write(path, &hdus)?;
+    Ok(())
+}
+
+/// Name and header of the kernel that belongs to polynomial `t` of the variation.
+fn kernel_header<T>(difference: &Difference<T>, t: usize) -> (String, Header) {
+    let mut kernel = Header::new();
     let centre = difference.kernel.half_width() as f64 + 1.0;
     kernel.set("CTYPE1", "OFFSET_X", "star's place in target minus reference");
     kernel.set("CRPIX1", centre, "pixel of offset 0");
@@ -74,22 +93,14 @@ pub(crate) fn write<T: Real>(path: &Path, described: &Described<'_, T>) -> Resul
     kernel.set("CRPIX2", centre, "pixel of offset 0");
     kernel.set("CRVAL2", 0.0, "[pix]");
     kernel.set("CDELT2", 1.0, "[pix]");
-
-    fits::write(
-        path,
-        &[
-            plane(&primary, "DIFFERENCE", T::hdu_data(difference.difference.pixels())),
-            plane(&variance, "VARIANCE", T::hdu_data(difference.variance.pixels())),
-            plane(&mask, "MASK", HduData::I16(&bits)),
-            plane(&model, "MODEL", T::hdu_data(difference.model.pixels())),
-            HduOut {
-                name: "KERNEL",
-                header: &kernel,
-                image: Some((side, side, HduData::F64(difference.kernel.pixels()))),
-            },
-        ],
-    )?;
-    Ok(())
+    if t == 0 {
+        return ("KERNEL".to_owned(), kernel);
+    }
+    if let Some((i, j)) = difference.design.variation().powers().nth(t) {
+        kernel.set("DIAPX", count(i), "degree in x of the Legendre polynomial");
+        kernel.set("DIAPY", count(j), "degree in y of the Legendre polynomial");
+    }
+    (format!("KERNEL_{t}"), kernel)
 }
 
 /// Names the bits of a mask in its header, as LSST does: MP_name = bit.
@@ -149,7 +160,21 @@ fn primary_header<T: Real>(described: &Described<'_, T>) -> Header {
     set("DIABASIS", report.kernel.basis.as_str().into(), "kernel basis");
     set("DIASHAPE", report.kernel.shape.as_str().into(), "outline of the kernel");
     set("DIANCOEF", count(report.kernel.coefficients), "number of kernel coefficients");
+    set("DIAKDEG", count(report.kernel.degree), "degree of the kernel's variation");
+    set(
+        "DIASDEG",
+        count(report.kernel.scale_degree),
+        "degree of the photometric scale's variation",
+    );
     set("DIALOSS", report.loss.as_str().into(), "loss function");
+    set("DIARNOIS", report.reference_noise.as_str().into(), "noise of the reference");
+    set("DIALAMB", report.regularisation.lambda.into(), "regularisation of the kernel");
+    set("DIALAUTO", report.regularisation.chosen.into(), "whether it was chosen by the data");
+    set("DIANSCL", report.noise_scale.into(), "factor of the target's variances");
+    if let Some(variables) = &report.variables {
+        set("DIANVAR", count(variables.sources.len()), "variable sources left out of the fit");
+        set("DIAFVAR", variables.fraction.into(), "fraction of the pixels in their footprints");
+    }
     set("DIASOLV", report.solver.name.into(), "linear solver");
     set("DIASTOP", report.solver.stop.into(), "why the fit ended");
     set("DIAPASS", count(report.solver.passes), "reweightings");
@@ -161,6 +186,7 @@ fn primary_header<T: Real>(described: &Described<'_, T>) -> Header {
     set("DIAMFB", report.residuals.mfb.into(), "mean of the normalised residuals");
     set("DIAMFV", report.residuals.mfv.into(), "variance of the normalised residuals");
     set("DIARSTD", report.residuals.robust_std.into(), "robust standard deviation of the same");
+    set("DIAOUTL", report.residuals.outliers.into(), "effective fraction of outliers");
     set("DIAUSED", count(report.pixels.used), "pixels used in the fit");
     set("DIAMASK", count(report.pixels.masked), "pixels masked");
     let images = [("R", "reference", &report.reference), ("T", "target", &report.target)];

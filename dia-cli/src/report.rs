@@ -27,6 +27,12 @@ pub(crate) struct Report {
     pub(crate) half_width: usize,
     pub(crate) kernel: KernelReport,
     pub(crate) loss: String,
+    pub(crate) reference_noise: String,
+    pub(crate) regularisation: Regularisation,
+    /// By what the target's variances were multiplied.
+    pub(crate) noise_scale: f64,
+    /// Null where they were not looked for.
+    pub(crate) variables: Option<Variables>,
     pub(crate) solver: SolverReport,
     pub(crate) residuals: Residuals,
     pub(crate) pixels: Pixels,
@@ -71,13 +77,81 @@ pub(crate) struct Seeing {
     pub(crate) target_fwhm: f64,
 }
 
+impl Seeing {
+    /// The wider of the two.
+    pub(crate) fn widest(self) -> f64 {
+        self.reference_fwhm.max(self.target_fwhm)
+    }
+}
+
 #[derive(Debug, Serialize)]
 pub(crate) struct KernelReport {
     pub(crate) basis: String,
     pub(crate) shape: String,
     pub(crate) coefficients: usize,
+    /// Radius in pixels within which every pixel is free.
+    pub(crate) core: Option<f64>,
+    pub(crate) degree: usize,
+    pub(crate) scale_degree: usize,
+    /// ΣK_t for each polynomial of the variation; the first is P.
+    pub(crate) scale_coefficients: Vec<f64>,
     /// What is left of the offset after whole pixels, in pixels.
     pub(crate) centroid: Centroid,
+}
+
+#[derive(Debug, Serialize)]
+pub(crate) struct Regularisation {
+    pub(crate) lambda: f64,
+    /// Whether it was chosen by the data.
+    pub(crate) chosen: bool,
+}
+
+/// The variable sources that were left out.
+#[derive(Debug, Serialize)]
+pub(crate) struct Variables {
+    /// The part of the usable pixels.
+    pub(crate) fraction: f64,
+    /// Significant sources that were kept because too much would have been masked.
+    pub(crate) left_out: usize,
+    /// The median relative change of all sources.
+    pub(crate) common_change: f64,
+    /// The scatter of relative changes beyond noise.
+    pub(crate) error_floor: f64,
+    /// By what the noise in apertures exceeds the given one.
+    pub(crate) noise_excess: f64,
+    pub(crate) sources: Vec<VariableSource>,
+}
+
+#[derive(Debug, Serialize)]
+pub(crate) struct VariableSource {
+    /// Pixels of the target.
+    pub(crate) x: usize,
+    pub(crate) y: usize,
+    /// Relative to the source's flux in the model.
+    pub(crate) relative_change: f64,
+    pub(crate) significance: f64,
+    /// Of its footprint, in pixels.
+    pub(crate) radius: f64,
+}
+
+impl Variables {
+    pub(crate) fn of(found: &dia_solvers::VariableSources, half_width: usize) -> Self {
+        let source = |s: &dia_solvers::VariableSource| VariableSource {
+            x: s.x + half_width,
+            y: s.y + half_width,
+            relative_change: s.change / s.flux,
+            significance: s.significance,
+            radius: s.radius,
+        };
+        Self {
+            fraction: found.fraction,
+            left_out: found.left_out,
+            common_change: found.common_change,
+            error_floor: found.error_floor,
+            noise_excess: found.noise_excess,
+            sources: found.sources.iter().map(source).collect(),
+        }
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -104,6 +178,8 @@ pub(crate) struct Residuals {
     pub(crate) mfv: f64,
     pub(crate) robust_std: f64,
     pub(crate) chi2_dof: f64,
+    /// Effective fraction of outliers.
+    pub(crate) outliers: f64,
 }
 
 #[derive(Debug, Serialize)]

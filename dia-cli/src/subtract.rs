@@ -7,31 +7,42 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use bytesize::ByteSize;
 use dia_core::{
-    Design, GaussianTerm, KernelBasis, KernelShape, KernelSupport, Loss, MaskPlanes, seeing,
+    Design, GaussianTerm, Kernel, KernelBasis, KernelShape, KernelSupport, Loss, MaskPlanes, seeing,
 };
 use dia_fft::{FftDesignMatrix, Plan};
 use dia_solvers::{
-    Difference, FitOptions, Prepared, Progress, Solver, difference, fit, variance_design,
+    Clipping, Difference, FitOptions, Lambda, NoiseScale, Prepared, Progress, ReferenceNoise,
+    Solver, VariableSourceOptions, difference, fit,
 };
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::align::align;
 use crate::args::{
-    BasisArg, HalfWidth, KernelShapeArg, LossArg, ModelArgs, NoiseArgs, Precision, RunArgs,
-    SolverArg, SubtractArgs, name_of,
+    BasisArg, HalfWidth, KernelShapeArg, LossArg, ModelArgs, NoiseArgs, NoiseScaleArg, Precision,
+    ReferenceNoiseArg, RunArgs, SolverArg, SubtractArgs, Switch, name_of,
 };
 use crate::figure::{self, Marker};
 use crate::fits::FitsSpec;
 use crate::input::{Input, Options, Real, Role};
 use crate::output::{self, Described};
 use crate::report::{
-    Background, Centroid, KernelReport, OffsetReport, Pixels, Report, Residuals, SCHEMA, Seeing,
-    SolverReport, Timings, write_json,
+    Background, Centroid, KernelReport, OffsetReport, Pixels, Regularisation, Report, Residuals,
+    SCHEMA, Seeing, SolverReport, Timings, Variables, write_json,
 };
 use crate::terminal::say;
 
 /// Largest half-width that `auto` chooses: beyond it, unknowns are too many for most images.
-const LARGEST_AUTO: usize = 20;
+const LARGEST_AUTO: usize = 25;
+
+/// Half-width that `auto` chooses, in FWHM of the wider seeing: on simulated fields with the wings of seeing, 2 lost flux at the kernel's edge and 3 gained
+/// little more.
+const AUTO_FWHM: f64 = 2.5;
+
+/// Spacing of the interpolated pixels of the basis `mixed`.
+const SPACING: usize = 3;
+
+/// Radius of its core in FWHM of the wider seeing.
+const CORE_FWHM: f64 = 1.25;
 
 /// Image-sized arrays of pixels at the peak of a subtraction, beside the spectra: reference, target; the reference without
 /// sky, its variance; data, two parts of the noise, weights.
@@ -125,10 +136,24 @@ impl Job<'_> {
         let subtracting =
             || format!("cannot subtract {} from {}", reference.taken.image, target.taken.image);
         let degree = usize::from(self.model.background_degree);
-        let design = Design::new(height, width, self.basis(half_width), Some(degree))
+        let core = match self.model.basis {
+            BasisArg::Mixed => {
+                Some(CORE_FWHM * seeing.map_or(half_width as f64 / AUTO_FWHM, |s| s.widest()))
+            }
+            BasisArg::Delta | BasisArg::Gauss => None,
+        };
+        let design = Design::new(height, width, self.basis(half_width, core), Some(degree))
+            .and_then(|design| {
+                let [scale, kernel] = [self.model.scale_degree, self.model.kernel_degree];
+                design.with_variation(scale.into(), kernel.into())
+            })
             .with_context(subtracting)?;
-        let mut prepared = Prepared::new(&reference.exposure(), &target.exposure(), design, true)
-            .with_context(subtracting)?;
+        let options = self.fit_options(seeing);
+        let needs_variance = options.needs_reference_variance();
+        let (reference_exposure, target_exposure) = (reference.exposure(), target.exposure());
+        let mut prepared =
+            Prepared::new(&reference_exposure, &target_exposure, design, needs_variance)
+                .with_context(subtracting)?;
         let plan = self.plan::<T>(prepared.design())?;
         let a = FftDesignMatrix::with_plan(
             prepared.shared_reference(),
@@ -139,7 +164,7 @@ impl Job<'_> {
         let variance_plan = Plan { store_spectra: false, ..plan };
         let variance = match prepared.shared_reference_variance() {
             Some(variance) => {
-                let design = variance_design(prepared.design())?;
+                let design = prepared.design().of_variance();
                 Some(FftDesignMatrix::with_plan(variance, design, variance_plan)?)
             }
             None => None,
@@ -147,7 +172,6 @@ impl Job<'_> {
         timings.prepare = clock.lap();
 
         let mut bar = FitProgress::new(self.run);
-        let options = self.fit_options();
         let fit = fit(&mut prepared, &a, variance.as_ref(), &options, &mut |p| bar.pass(p))
             .with_context(subtracting)?;
         bar.finish();
@@ -184,13 +208,30 @@ impl Job<'_> {
             kernel: KernelReport {
                 basis: name_of(&self.model.basis),
                 shape: name_of(&self.model.kernel_shape),
-                coefficients: prepared.design().basis().len(),
+                coefficients: prepared.design().kernel_ncols(),
+                core,
+                degree: self.model.kernel_degree.into(),
+                scale_degree: self.model.scale_degree.into(),
+                scale_coefficients: prepared
+                    .design()
+                    .kernels(&difference.parameters)
+                    .iter()
+                    .map(Kernel::photometric_scale)
+                    .collect(),
                 centroid: {
                     let (dy, dx) = difference.kernel.centroid();
                     Centroid { dx, dy }
                 },
             },
             loss: name_of(&self.model.loss),
+            reference_noise: name_of(&self.model.reference_noise),
+            regularisation: Regularisation {
+                lambda: difference.lambda,
+                lambda_variation: difference.lambda_variation,
+                chosen: options.lambda == Lambda::Auto,
+            },
+            noise_scale: difference.noise_scale,
+            variables: difference.variables.as_ref().map(|v| Variables::of(v, half_width)),
             solver: SolverReport {
                 name: options.solver.name(),
                 stop: difference.outcome.stop.name(),
@@ -205,6 +246,7 @@ impl Job<'_> {
                 mfv: difference.residuals.mfv,
                 robust_std: difference.residuals.robust_std,
                 chi2_dof: difference.residuals.chi2_dof,
+                outliers: difference.residuals.outliers,
             },
             pixels: Pixels {
                 used: difference.residuals.used,
@@ -295,11 +337,10 @@ impl Job<'_> {
                 let seeing = seeing.with_context(|| {
                     format!(
                         "the seeing of {unmeasured} cannot be measured: too few usable stars; give --half-width N, about \
-                         twice the wider FWHM of both images' stars in pixels"
+                         2.5 times the wider FWHM of both images' stars in pixels"
                     )
                 })?;
-                let widest = seeing.reference_fwhm.max(seeing.target_fwhm);
-                Ok(((2.0 * widest).ceil() as usize).clamp(3, LARGEST_AUTO))
+                Ok(((AUTO_FWHM * seeing.widest()).ceil() as usize).clamp(3, LARGEST_AUTO))
             }
         }
     }
@@ -325,31 +366,58 @@ impl Job<'_> {
         })
     }
 
-    fn basis(&self, half_width: usize) -> KernelBasis {
+    fn basis(&self, half_width: usize, core: Option<f64>) -> KernelBasis {
         let shape = match self.model.kernel_shape {
             KernelShapeArg::Square => KernelShape::Square,
             KernelShapeArg::Circle => KernelShape::Circle,
         };
+        let support = KernelSupport::new(half_width, shape);
+        // Scale and shape of different degrees need a basis in which one function carries all flux.
+        let conserve_flux = self.model.scale_degree != self.model.kernel_degree;
         match self.model.basis {
-            BasisArg::Delta => KernelBasis::Delta(KernelSupport::new(half_width, shape)),
+            BasisArg::Mixed => {
+                let core = core.unwrap_or(half_width as f64);
+                KernelBasis::mixed_resolution(support, core, SPACING, conserve_flux)
+            }
+            BasisArg::Delta if conserve_flux => KernelBasis::FluxConservingDelta(support),
+            BasisArg::Delta => KernelBasis::Delta(support),
             BasisArg::Gauss => {
                 KernelBasis::gaussian_polynomials(half_width, shape, &GaussianTerm::HOTPANTS)
             }
         }
     }
 
-    fn fit_options(&self) -> FitOptions {
+    fn fit_options(&self, seeing: Option<Seeing>) -> FitOptions {
+        let model = self.model;
         FitOptions {
-            loss: match self.model.loss {
-                LossArg::Gaussian => Loss::Gaussian,
+            loss: match model.loss {
+                LossArg::Gaussian | LossArg::Clip => Loss::Gaussian,
                 LossArg::Huber => Loss::HUBER,
+                LossArg::Tukey => Loss::TUKEY,
+                LossArg::Cauchy => Loss::CAUCHY,
+                LossArg::StudentT => Loss::STUDENT_T,
             },
-            solver: match self.model.solver {
+            clipping: (model.loss == LossArg::Clip).then(Clipping::default),
+            reference_noise: match model.reference_noise {
+                ReferenceNoiseArg::Correct => ReferenceNoise::Correct,
+                ReferenceNoiseArg::Weight => ReferenceNoise::Weight,
+                ReferenceNoiseArg::Ignore => ReferenceNoise::Ignore,
+            },
+            lambda: model.lambda.0,
+            variable_sources: (model.mask_variables == Switch::On)
+                .then(VariableSourceOptions::default),
+            target_fwhm: seeing.map(|seeing| seeing.target_fwhm),
+            noise_scale: match model.noise_scale {
+                NoiseScaleArg::Given => NoiseScale::Given,
+                NoiseScaleArg::Estimated => NoiseScale::Estimated,
+            },
+            model_variance: model.model_variance == Switch::On,
+            solver: match model.solver {
                 SolverArg::Pcg => Solver::Pcg,
                 SolverArg::Lsqr => Solver::Lsqr,
                 SolverArg::Cholesky => Solver::Cholesky,
             },
-            tolerance: self.model.tolerance,
+            tolerance: model.tolerance,
             ..FitOptions::default()
         }
     }
@@ -374,6 +442,12 @@ fn narrow<T: Real>(difference: &Difference<T>) -> Difference<f32> {
         photometric_scale: difference.photometric_scale,
         background: difference.background.clone(),
         reference_sky: difference.reference_sky,
+        lambda: difference.lambda,
+        design: difference.design.clone(),
+        parameters: difference.parameters.clone(),
+        covariance: difference.covariance.clone(),
+        variables: difference.variables.clone(),
+        noise_scale: difference.noise_scale,
         outcome: difference.outcome,
         residuals: difference.residuals,
     }
@@ -394,12 +468,27 @@ fn heading(report: &Report) -> String {
 
 fn summary(report: &Report) -> String {
     let Report { photometric_scale: scale, background, residuals, pixels, solver, .. } = report;
+    let variables = match &report.variables {
+        Some(found) => {
+            let text = format!(
+                "{} variable sources left out of the fit ({:.2} % of the pixels)",
+                found.sources.len(),
+                100.0 * found.fraction
+            );
+            match found.left_out {
+                0 => text,
+                kept => format!("{text}, {kept} more kept for want of pixels: the fit is doubtful"),
+            }
+        }
+        None => "variable sources not looked for".to_owned(),
+    };
     let sky = background
         .coefficients
         .first()
         .map_or(String::new(), |b| format!(", background {:.2} ± {:.2} ADU", b.value, b.sigma));
     format!(
         "photometric scale {:.5} ± {:.5}{sky}, offset dx {} dy {}, half-width {}\n\
+         λ {:.3}; {variables}\n\
          residuals: mean {:+.4}, variance {:.4}, robust std {:.4}, χ²/dof {:.4}; {} pixels used, {} masked\n\
          {} {}: {} passes, {} iterations, {} products, {:.4} σ from the minimum; {:.3} s in all, fit {:.3} s, {} threads\n\
          wrote {}",
@@ -408,6 +497,7 @@ fn summary(report: &Report) -> String {
         report.offset.dx,
         report.offset.dy,
         report.half_width,
+        report.regularisation.lambda,
         residuals.mfb,
         residuals.mfv,
         residuals.robust_std,

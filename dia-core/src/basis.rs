@@ -1,5 +1,7 @@
 //! Kernel bases: linear maps from a few coefficients to the pixels of a kernel.
 
+use std::collections::BTreeMap;
+
 use crate::{Kernel, KernelShape, KernelSupport, ModelError};
 
 /// How a kernel is made of coefficients, K = Σ_k a_k K_k.
@@ -13,6 +15,14 @@ pub enum KernelBasis {
     /// The delta basis {δ_0, δ_u − δ_0 (u ≠ 0)}: the first coefficient is the photometric scale, all others carry no
     /// flux (Bramich et al. 2013, MNRAS 428, 2275).
     FluxConservingDelta(KernelSupport),
+    /// A delta basis of mixed resolution: every pixel free near the centre, interpolated between the nodes of a coarser grid further out, where kernels
+    /// are smooth; see [`mixed_resolution`](Self::mixed_resolution).
+    MixedResolution {
+        /// The support.
+        support: KernelSupport,
+        /// E by its elements that are not zero, by coefficient.
+        elements: SparseColumns,
+    },
     /// A sum of given images of one size, say those of [`gaussian_polynomials`](Self::gaussian_polynomials).
     Images {
         /// The support that holds all of them.
@@ -20,6 +30,13 @@ pub enum KernelBasis {
         /// The images K_k.
         images: Vec<Kernel>,
     },
+}
+
+/// A matrix of kernel pixels × coefficients with few elements.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SparseColumns {
+    /// For each coefficient, the places in the row-major (2h + 1)² square and the values there.
+    columns: Vec<Vec<(usize, f64)>>,
 }
 
 /// One Gaussian of the basis of Alard & Lupton: its width and the degree of the polynomial that multiplies it.
@@ -44,6 +61,49 @@ impl KernelBasis {
     /// A free pixel array over the (2h + 1)² square.
     pub fn delta(half_width: usize) -> Self {
         Self::Delta(KernelSupport::new(half_width, KernelShape::Square))
+    }
+
+    /// The delta basis of mixed resolution: pixels within `core` pixels of the centre are free, those beyond are interpolated bilinearly between nodes
+    /// `spacing` pixels apart (free blocks of pixels: Bramich et al. 2013, MNRAS 428, 2275; interpolation leaves no steps).
+    ///
+    /// Where `conserve_flux`, all functions but the first have their sum taken off the central pixel, as in
+    /// [`FluxConservingDelta`](Self::FluxConservingDelta).
+    pub fn mixed_resolution(
+        support: KernelSupport,
+        core: f64,
+        spacing: usize,
+        conserve_flux: bool,
+    ) -> Self {
+        let spacing = spacing.max(1) as isize;
+        let h = support.half_width() as isize;
+        let place = |dy: isize, dx: isize| ((dy + h) * (2 * h + 1) + dx + h) as usize;
+        let mut columns = vec![vec![(place(0, 0), 1.0)]];
+        let mut nodes: BTreeMap<(isize, isize), Vec<(usize, f64)>> = BTreeMap::new();
+        for (dy, dx) in support.offsets().filter(|offset| *offset != (0, 0)) {
+            if ((dy * dy + dx * dx) as f64) <= core * core {
+                columns.push(vec![(place(dy, dx), 1.0)]);
+                continue;
+            }
+            // The nodes on either side, and how near they are.
+            let sides = |d: isize| {
+                let (node, rest) = (d.div_euclid(spacing), d.rem_euclid(spacing));
+                let far = rest as f64 / spacing as f64;
+                [(node, 1.0 - far), (node + 1, far)]
+            };
+            for (ny, wy) in sides(dy) {
+                for (nx, wx) in sides(dx).into_iter().filter(|(_, wx)| wx * wy > 0.0) {
+                    nodes.entry((ny, nx)).or_default().push((place(dy, dx), wy * wx));
+                }
+            }
+        }
+        columns.extend(nodes.into_values());
+        if conserve_flux {
+            for column in &mut columns[1..] {
+                let sum: f64 = column.iter().map(|(_, value)| value).sum();
+                column.push((place(0, 0), -sum));
+            }
+        }
+        Self::MixedResolution { support, elements: SparseColumns { columns } }
     }
 
     /// A sum of given images.
@@ -103,6 +163,7 @@ impl KernelBasis {
     pub fn len(&self) -> usize {
         match self {
             Self::Delta(support) | Self::FluxConservingDelta(support) => support.len(),
+            Self::MixedResolution { elements, .. } => elements.columns.len(),
             Self::Images { images, .. } => images.len(),
         }
     }
@@ -112,11 +173,28 @@ impl KernelBasis {
         self.len() == 0
     }
 
+    /// Whether only the first function carries flux, so that its coefficient is the photometric scale times its own sum.
+    pub fn conserves_flux(&self) -> bool {
+        match self {
+            Self::Delta(support) => support.len() == 1,
+            Self::FluxConservingDelta(_) => true,
+            Self::MixedResolution { elements, .. } => {
+                let sum = |column: &Vec<(usize, f64)>| column.iter().map(|(_, v)| v).sum::<f64>();
+                elements.columns[1..].iter().all(|column| sum(column).abs() <= 1e-12)
+            }
+            Self::Images { images, .. } => images[1..].iter().all(|image| {
+                let size: f64 = image.pixels().iter().map(|k| k.abs()).sum();
+                image.photometric_scale().abs() <= 1e-10 * size
+            }),
+        }
+    }
+
     /// The pixels that any kernel of this basis may use.
     pub fn support(&self) -> &KernelSupport {
         match self {
             Self::Delta(support)
             | Self::FluxConservingDelta(support)
+            | Self::MixedResolution { support, .. }
             | Self::Images { support, .. } => support,
         }
     }
@@ -139,6 +217,11 @@ impl KernelBasis {
                 let others = support.places().filter(|place| *place != centre);
                 for (place, a) in others.zip(&coefficients[1..]) {
                     pixels[place] = *a;
+                }
+            }
+            Self::MixedResolution { elements, .. } => {
+                for (column, a) in elements.columns.iter().zip(coefficients) {
+                    column.iter().for_each(|(place, value)| pixels[*place] += value * a);
                 }
             }
             Self::Images { images, .. } => {
@@ -169,6 +252,11 @@ impl KernelBasis {
                     *a = gradient[place] - gradient[centre];
                 }
             }
+            Self::MixedResolution { elements, .. } => {
+                for (column, a) in elements.columns.iter().zip(coefficients) {
+                    *a = column.iter().map(|(place, value)| value * gradient[*place]).sum();
+                }
+            }
             Self::Images { images, .. } => {
                 for (image, a) in images.iter().zip(coefficients) {
                     *a = image.pixels().iter().zip(gradient).map(|(k, g)| k * g).sum();
@@ -188,6 +276,8 @@ mod tests {
         vec![
             KernelBasis::delta(4),
             KernelBasis::Delta(circle.clone()),
+            KernelBasis::mixed_resolution(circle.clone(), 1.5, 3, false),
+            KernelBasis::mixed_resolution(circle.clone(), 2.5, 2, true),
             KernelBasis::FluxConservingDelta(circle),
             KernelBasis::gaussian_polynomials(4, KernelShape::Circle, &GaussianTerm::HOTPANTS),
         ]
@@ -215,7 +305,8 @@ mod tests {
 
     #[test]
     fn only_the_first_function_of_a_flux_conserving_basis_carries_flux() {
-        for basis in &bases()[2..] {
+        for basis in &bases()[3..] {
+            assert!(basis.conserves_flux());
             for k in 0..basis.len() {
                 let mut a = vec![0.0; basis.len()];
                 a[k] = 1.0;
@@ -224,6 +315,25 @@ mod tests {
                 let expected = f64::from(u8::from(k == 0));
                 // 81 values of size at most 10⁴ (u⁶ at the edge, in units of σ) that cancel in pairs.
                 assert!((kernel.photometric_scale() - expected).abs() < 1e-11, "function {k}");
+            }
+        }
+    }
+
+    #[test]
+    fn mixed_resolution_has_free_pixels_inside_and_planes_outside() {
+        let support = KernelSupport::new(10, KernelShape::Square);
+        let basis = KernelBasis::mixed_resolution(support, 4.0, 3, false);
+        // 49 pixels within 4 px of the centre; of the nodes at −12, −9 … 12, 81 in all, only the middle one borders on no pixel outside.
+        assert_eq!(basis.len(), 49 + 80);
+        // Coefficients that are a plane at their nodes make a plane; E has full rank if what it makes is different for each.
+        let mut kernel = Kernel::zero(10);
+        let a: Vec<f64> = (0..basis.len()).map(|k| if k < 49 { 0.0 } else { 7.0 }).collect();
+        basis.expand(&a, &mut kernel);
+        for dy in -10..=10_isize {
+            for dx in -10..=10_isize {
+                let expected = if dy * dy + dx * dx <= 16 { 0.0 } else { 7.0 };
+                // Weights of thirds add up to one within a rounding.
+                assert!((kernel.at(dy, dx) - expected).abs() < 1e-14);
             }
         }
     }

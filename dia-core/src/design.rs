@@ -1,18 +1,35 @@
 //! What the rows and columns of the design matrix are.
 
-use crate::{Kernel, KernelBasis, ModelError, Polynomial2d};
+use std::ops::Range;
 
-/// The model M(p) = (R ⊗ K)(p) + Σ_j b_j φ_j(p) as a linear map of x = (kernel coefficients, b).
+use crate::{
+    Kernel, KernelBasis, KernelShape, KernelSupport, MAX_DEGREE, ModelError, Polynomial2d,
+};
+
+/// The model M(p) = Σ_t T_t(p) (R ⊗ K_t)(p) + Σ_j b_j φ_j(p) as a linear map of x = (kernel coefficients, b).
 ///
-/// Columns: the coefficients of the kernel in its [`KernelBasis`], then the coefficients b_j of the differential background
-/// in the order of [`Polynomial2d`], in ADU. Rows: the valid pixels p, those at which the kernel lies fully inside the
-/// reference image, row after row.
+/// T_t are the polynomials of the kernel's variation over the image, T = {1} where it is constant. Columns: for each T_t the coefficients of
+/// K_t in the [`KernelBasis`], those that [`KernelTerm`] names; then the coefficients b_j of the differential background in the order of
+/// [`Polynomial2d`], in ADU. Rows: the valid pixels p, those at which the kernel lies fully inside the reference image, row after row.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Design {
     height: usize,
     width: usize,
     basis: KernelBasis,
+    scale_degree: usize,
+    kernel_degree: usize,
+    variation: Polynomial2d,
     background: Option<Polynomial2d>,
+}
+
+/// What belongs to one polynomial T_t of the kernel's variation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KernelTerm {
+    /// The columns of the design matrix.
+    pub columns: Range<usize>,
+    /// The functions of the basis that they multiply, one for each column: all, or where the degrees of scale and shape differ, only the first,
+    /// which carries the flux, or all but it.
+    pub functions: Range<usize>,
 }
 
 /// A rectangle of pixels inside an image.
@@ -48,7 +65,37 @@ impl Design {
             return Err(ModelError::KernelTooLarge { half_width, height, width });
         }
         let background = background_degree.map(|degree| Polynomial2d::new(degree, height, width));
-        Ok(Self { height, width, basis, background })
+        let variation = Polynomial2d::new(0, height, width);
+        Ok(Self { height, width, basis, scale_degree: 0, kernel_degree: 0, variation, background })
+    }
+
+    /// The same with a kernel that varies over the image: its photometric scale as a polynomial of total degree `scale_degree`, its shape
+    /// as one of `kernel_degree` (Bramich et al. 2013, MNRAS 428, 2275). Different degrees need a basis in which only the first function
+    /// carries flux.
+    ///
+    /// # Errors
+    /// [`ModelError::Variation`] if the degrees differ and other functions of the basis carry flux; [`ModelError::Degree`] above
+    /// [`MAX_VARIATION`].
+    pub fn with_variation(
+        self,
+        scale_degree: usize,
+        kernel_degree: usize,
+    ) -> Result<Self, ModelError> {
+        let degree = scale_degree.max(kernel_degree);
+        if degree > MAX_VARIATION {
+            return Err(ModelError::Degree { degree, most: MAX_VARIATION });
+        }
+        if scale_degree != kernel_degree && !self.basis.conserves_flux() {
+            return Err(ModelError::Variation { scale_degree, kernel_degree });
+        }
+        let variation = Polynomial2d::new(degree, self.height, self.width);
+        Ok(Self { scale_degree, kernel_degree, variation, ..self })
+    }
+
+    /// The same with a kernel that does not vary.
+    pub fn constant(&self) -> Self {
+        let variation = Polynomial2d::new(0, self.height, self.width);
+        Self { scale_degree: 0, kernel_degree: 0, variation, ..self.clone() }
     }
 
     /// Rows of the images.
@@ -71,6 +118,38 @@ impl Design {
         self.basis.support().half_width()
     }
 
+    /// Degree of the photometric scale's polynomial.
+    pub fn scale_degree(&self) -> usize {
+        self.scale_degree
+    }
+
+    /// Degree of the polynomials of the kernel's shape.
+    pub fn kernel_degree(&self) -> usize {
+        self.kernel_degree
+    }
+
+    /// The polynomials T_t.
+    pub fn variation(&self) -> &Polynomial2d {
+        &self.variation
+    }
+
+    /// What belongs to each T_t, in their order.
+    pub fn kernel_terms(&self) -> impl ExactSizeIterator<Item = KernelTerm> + '_ {
+        let (n, terms) = (self.basis.len(), Polynomial2d::terms);
+        let whole = terms(self.scale_degree.min(self.kernel_degree));
+        let rest = if self.scale_degree > self.kernel_degree { 0..1 } else { 1..n };
+        (0..self.variation.len()).map(move |t| {
+            let functions = if t < whole { 0..n } else { rest.clone() };
+            let first = t.min(whole) * n + t.saturating_sub(whole) * rest.len();
+            KernelTerm { columns: first..first + functions.len(), functions }
+        })
+    }
+
+    /// Number of columns that belong to the kernel.
+    pub fn kernel_ncols(&self) -> usize {
+        self.kernel_terms().last().map_or(0, |term| term.columns.end)
+    }
+
     /// The polynomials of the differential background.
     pub fn background(&self) -> Option<&Polynomial2d> {
         self.background.as_ref()
@@ -90,26 +169,62 @@ impl Design {
 
     /// n, the number of coefficients.
     pub fn ncols(&self) -> usize {
-        self.basis.len() + self.background.as_ref().map_or(0, Polynomial2d::len)
+        self.kernel_ncols() + self.background.as_ref().map_or(0, Polynomial2d::len)
     }
 
     /// x cut into kernel coefficients and background coefficients.
     pub fn split<'x>(&self, x: &'x [f64]) -> (&'x [f64], &'x [f64]) {
         assert_eq!(x.len(), self.ncols());
-        x.split_at(self.basis.len())
+        x.split_at(self.kernel_ncols())
     }
 
     /// x cut into kernel coefficients and background coefficients, to be changed.
     pub fn split_mut<'x>(&self, x: &'x mut [f64]) -> (&'x mut [f64], &'x mut [f64]) {
         assert_eq!(x.len(), self.ncols());
-        x.split_at_mut(self.basis.len())
+        x.split_at_mut(self.kernel_ncols())
     }
 
-    /// The kernel K of the parameters x.
+    /// The kernel K of the parameters x: the constant term K_0, which is the mean over the image where it varies.
     pub fn kernel(&self, x: &[f64]) -> Kernel {
-        let mut kernel = Kernel::zero(self.half_width());
-        self.basis.expand(self.split(x).0, &mut kernel);
-        kernel
+        self.kernels(x).swap_remove(0)
+    }
+
+    /// All K_t of the parameters x.
+    pub fn kernels(&self, x: &[f64]) -> Vec<Kernel> {
+        let mut coefficients = vec![0.0; self.basis.len()];
+        let expand = |term: KernelTerm| {
+            let mut kernel = Kernel::zero(self.half_width());
+            coefficients.fill(0.0);
+            coefficients[term.functions].copy_from_slice(&x[term.columns]);
+            self.basis.expand(&coefficients, &mut kernel);
+            kernel
+        };
+        self.kernel_terms().map(expand).collect()
+    }
+
+    /// Σ_t T_t(p) K_t, the kernel at pixel p = (y, x) of the image.
+    pub fn kernel_at(&self, parameters: &[f64], y: usize, x: usize) -> Kernel {
+        let mut values = vec![0.0; self.variation.len()];
+        self.variation.evaluate(y, x, &mut values);
+        let mut sum = Kernel::zero(self.half_width());
+        for (kernel, value) in self.kernels(parameters).iter().zip(values) {
+            for (sum, k) in sum.pixels_mut().iter_mut().zip(kernel.pixels()) {
+                *sum += value * k;
+            }
+        }
+        sum
+    }
+
+    /// The adjoint of [`kernels`](Self::kernels): from the gradients over the (2h + 1)² pixels of each K_t, one after the other, to the
+    /// kernel's coefficients, the first of `x`.
+    pub fn project(&self, gradients: &[f64], x: &mut [f64]) {
+        let mut coefficients = vec![0.0; self.basis.len()];
+        let gradients = gradients.chunks_exact(self.basis.support().side().pow(2));
+        assert_eq!(gradients.len(), self.variation.len());
+        for (term, gradient) in self.kernel_terms().zip(gradients) {
+            self.basis.project(gradient, &mut coefficients);
+            x[term.columns].copy_from_slice(&coefficients[term.functions]);
+        }
     }
 
     /// The differential background in ADU at pixel (y, x) of the image.
@@ -118,14 +233,65 @@ impl Design {
         self.background.as_ref().map_or(0.0, |b| b.value(coefficients, y, x))
     }
 
-    /// The linear functional c with c·x = P, the photometric scale.
+    /// The linear functional c with c·x = P, the photometric scale; its mean over the image where it varies.
     pub fn photometric_scale_functional(&self) -> Vec<f64> {
+        let mut values = vec![0.0; self.variation.len()];
+        values[0] = 1.0;
+        self.scale_functional(&values)
+    }
+
+    /// The linear functional c with c·x = P(p), the photometric scale at pixel p = (y, x).
+    pub fn photometric_scale_functional_at(&self, y: usize, x: usize) -> Vec<f64> {
+        let mut values = vec![0.0; self.variation.len()];
+        self.variation.evaluate(y, x, &mut values);
+        self.scale_functional(&values)
+    }
+
+    /// c with c·x = Σ_t T_t ΣK_t for given values of T_t.
+    fn scale_functional(&self, values: &[f64]) -> Vec<f64> {
+        let pixels = self.basis.support().side().pow(2);
+        let ones: Vec<f64> = values.iter().flat_map(|t| std::iter::repeat_n(*t, pixels)).collect();
         let mut c = vec![0.0; self.ncols()];
-        let ones = vec![1.0; self.basis.support().side().pow(2)];
-        self.basis.project(&ones, self.split_mut(&mut c).0);
+        self.project(&ones, &mut c);
         c
     }
+
+    /// The design that carries the variance of the reference into the model: (K² ⊗ σ_R²)(p) is linear in the pixels of K(·; p)², a
+    /// polynomial of twice the degree.
+    pub fn of_variance(&self) -> Self {
+        let support = KernelSupport::new(self.half_width(), KernelShape::Square);
+        let degree = 2 * self.variation.degree();
+        Self {
+            basis: KernelBasis::Delta(support),
+            scale_degree: degree,
+            kernel_degree: degree,
+            variation: Polynomial2d::new(degree, self.height, self.width),
+            background: None,
+            ..*self
+        }
+    }
+
+    /// The parameters of [`of_variance`](Self::of_variance) for the kernel of the parameters `x`: the coefficients of K(·; p)².
+    pub fn variance_parameters(&self, x: &[f64]) -> Vec<f64> {
+        let kernels = self.kernels(x);
+        let pixels = kernels[0].pixels().len();
+        let mut squares = vec![0.0; pixels * Polynomial2d::terms(2 * self.variation.degree())];
+        for (s, a) in kernels.iter().enumerate() {
+            for (t, b) in kernels.iter().enumerate() {
+                for (term, factor) in self.variation.product(s, t) {
+                    let square = &mut squares[term * pixels..(term + 1) * pixels];
+                    for ((square, a), b) in square.iter_mut().zip(a.pixels()).zip(b.pixels()) {
+                        *square += factor * a * b;
+                    }
+                }
+            }
+        }
+        squares
+    }
 }
+
+/// The highest degree of the kernel's variation: its square must be a polynomial that is offered, see [`MAX_DEGREE`].
+pub const MAX_VARIATION: usize = MAX_DEGREE / 2;
 
 #[cfg(test)]
 mod tests {
@@ -147,6 +313,48 @@ mod tests {
             let kernel = design.kernel(&x);
             // 49 pixels × 49 functions of size up to (3/0.7)⁶ e⁻⁹ < 10.
             assert!((scale - kernel.photometric_scale()).abs() < 1e-11);
+        }
+    }
+
+    #[test]
+    fn terms_hold_all_columns_once() {
+        let basis = || KernelBasis::FluxConservingDelta(KernelSupport::new(1, KernelShape::Square));
+        for (scale, kernel, columns) in [(0, 0, 9), (1, 1, 27), (0, 2, 9 + 5 * 8), (2, 1, 27 + 3)] {
+            let design = Design::new(20, 30, basis(), Some(1)).unwrap();
+            let design = design.with_variation(scale, kernel).unwrap();
+            let mut next = 0;
+            for term in design.kernel_terms() {
+                assert_eq!((term.columns.start, term.columns.len()), (next, term.functions.len()));
+                next = term.columns.end;
+            }
+            assert_eq!((next, design.ncols()), (columns, columns + 3));
+        }
+        let delta = Design::new(20, 30, KernelBasis::delta(1), None).unwrap();
+        assert!(matches!(
+            delta.clone().with_variation(0, 1),
+            Err(ModelError::Variation { scale_degree: 0, kernel_degree: 1 })
+        ));
+        assert!(delta.with_variation(5, 5).is_err());
+    }
+
+    #[test]
+    fn the_local_kernel_has_the_local_scale_and_square() {
+        let support = KernelSupport::new(1, KernelShape::Square);
+        let design = Design::new(20, 30, KernelBasis::FluxConservingDelta(support), None).unwrap();
+        let design = design.with_variation(1, 2).unwrap();
+        let x: Vec<f64> = (0..design.ncols()).map(|k| (k as f64).cos()).collect();
+        let variance = design.of_variance();
+        let squares = design.variance_parameters(&x);
+        for (py, px) in [(0, 0), (7, 29), (19, 11)] {
+            let kernel = design.kernel_at(&x, py, px);
+            let c = design.photometric_scale_functional_at(py, px);
+            let scale: f64 = c.iter().zip(&x).map(|(c, x)| c * x).sum();
+            // Sums of fewer than 100 terms below 10; squares below 1000.
+            assert!((scale - kernel.photometric_scale()).abs() < 1e-12);
+            let square = variance.kernel_at(&squares, py, px);
+            for (square, k) in square.pixels().iter().zip(kernel.pixels()) {
+                assert!((square - k * k).abs() < 1e-10, "{square} {}", k * k);
+            }
         }
     }
 

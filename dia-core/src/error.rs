@@ -65,6 +65,25 @@ pub enum ModelError {
     /// Basis images of different sizes, or none.
     #[error("a kernel basis needs at least one image, all of one odd square size")]
     Basis,
+    /// Scale and shape of the kernel cannot vary differently in this basis.
+    #[error(
+        "the photometric scale is to vary with degree {scale_degree} and the kernel's shape with degree {kernel_degree}, but \
+         several functions of the kernel basis carry flux; choose equal degrees or a flux-conserving basis"
+    )]
+    Variation {
+        /// Degree of the photometric scale.
+        scale_degree: usize,
+        /// Degree of the kernel's shape.
+        kernel_degree: usize,
+    },
+    /// A polynomial of too high a degree.
+    #[error("a kernel that varies with degree {degree} is not offered; the highest is {most}")]
+    Degree {
+        /// The degree asked for.
+        degree: usize,
+        /// The highest.
+        most: usize,
+    },
     /// A loss whose tuning constant is not a positive number.
     #[error("the tuning constant of the loss is {value}; it must be positive")]
     Loss {

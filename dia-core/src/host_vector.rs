@@ -3,7 +3,7 @@
 use rayon::prelude::*;
 
 use crate::sum::{LEAF, pairwise};
-use crate::{DataVector, Loss, Noise, OperatorError, Pixel, Reweight};
+use crate::{DataVector, Loss, Noise, OperatorError, Pixel, PixelWeight, Reweight};
 
 impl<T: Pixel> DataVector for Vec<T> {
     fn len(&self) -> usize {
@@ -73,11 +73,12 @@ impl<T: Pixel> Reweight for Vec<T> {
         &self,
         noise: &Noise<Self>,
         loss: Loss,
+        kind: PixelWeight,
         weights: &mut Self,
     ) -> Result<(), OperatorError> {
         assert!(weights.len() == self.len() && noise.fixed.len() == self.len());
         weights.par_chunks_mut(LEAF).enumerate().for_each(|(leaf, weights)| {
-            let leaf = Leaf { weights, data: self, noise, loss, first: leaf * LEAF };
+            let leaf = Leaf { weights, data: self, noise, loss, kind, first: leaf * LEAF };
             pulp::Arch::new().dispatch(leaf);
         });
         Ok(())
@@ -90,6 +91,7 @@ struct Leaf<'a, T> {
     data: &'a [T],
     noise: &'a Noise<Vec<T>>,
     loss: Loss,
+    kind: PixelWeight,
     first: usize,
 }
 
@@ -98,30 +100,34 @@ impl<T: Pixel> pulp::NullaryFnOnce for Leaf<'_, T> {
 
     #[inline(always)]
     fn call(self) {
-        let Self { weights, data, noise, loss, first } = self;
+        // A loop for each loss: inside, which one it is is known.
+        match self.loss {
+            Loss::Gaussian => self.fill(Loss::Gaussian),
+            Loss::Huber { c } => self.fill(Loss::Huber { c }),
+            Loss::Tukey { c } => self.fill(Loss::Tukey { c }),
+            Loss::Cauchy { c } => self.fill(Loss::Cauchy { c }),
+            Loss::StudentT { nu } => self.fill(Loss::StudentT { nu }),
+        }
+    }
+}
+
+impl<T: Pixel> Leaf<'_, T> {
+    #[inline(always)]
+    fn fill(self, loss: Loss) {
+        let Self { weights, data, noise, kind, first, .. } = self;
         let data = &data[first..first + weights.len()];
-        match loss {
-            Loss::Gaussian => {
-                for (i, w) in weights.iter_mut().enumerate() {
-                    *w = noise.variance(first + i, *w).recip();
-                }
-            }
-            Loss::Huber { c } => {
-                let c = T::narrow(c);
-                for (i, (w, d)) in weights.iter_mut().zip(data).enumerate() {
-                    let inverse_variance = noise.variance(first + i, *w).recip();
-                    let residual = *d - *w;
-                    let z = (residual * residual * inverse_variance).sqrt();
-                    *w = inverse_variance * (c / z.max(c));
-                }
-            }
+        for (i, (w, d)) in weights.iter_mut().zip(data).enumerate() {
+            let inverse_variance = noise.variance(first + i, *w).recip();
+            let residual = *d - *w;
+            let z = (residual * residual * inverse_variance).sqrt();
+            *w = inverse_variance * loss.pixel_weight(kind, z);
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use crate::{DataVector, Loss, Noise, Photon, Reweight};
+    use crate::{DataVector, Loss, Noise, Photon, PixelWeight, Reweight};
 
     #[test]
     fn axpby_with_zero_b_ignores_what_was_there() {
@@ -142,7 +148,7 @@ mod tests {
             reference: Some(vec![5.0, 16.0, 0.0]),
         };
         let loss = Loss::Huber { c: 2.0 };
-        data.reweight(&noise, loss, &mut weights).unwrap();
+        data.reweight(&noise, loss, PixelWeight::Robust, &mut weights).unwrap();
         // σ² = 9 + 50 + 5 = 64 and z = 20/8 = 2.5; σ² = 9 + 100 + 16 = 125 and z = −100/√125.
         let z = -100.0 / 125.0_f64.sqrt();
         let expected = [2.0 / 2.5 / 64.0, 2.0 / z.abs() / 125.0, 0.0];

@@ -48,12 +48,12 @@ pub mod sum;
 #[cfg(feature = "testing")]
 pub mod testing;
 
-pub use basis::{GaussianTerm, KernelBasis};
-pub use design::{Design, Region};
+pub use basis::{GaussianTerm, KernelBasis, SparseColumns};
+pub use design::{Design, KernelTerm, MAX_VARIATION, Region};
 pub use error::{ImageError, ModelError, OperatorError};
 pub use image::{Image, ImageView};
 pub use kernel::{Kernel, KernelShape, KernelSupport};
-pub use loss::Loss;
+pub use loss::{Loss, PixelWeight};
 pub use mask::{Mask, MaskPlanes};
 pub use noise::{CcdNoise, Noise, NoiseModel, Photon};
 pub use operator::{DataVector, DesignMatrix, LinearOperator, Reweight};

@@ -1,6 +1,6 @@
 //! The trait that back ends implement and solvers use.
 
-use crate::{Design, Loss, Noise, OperatorError, Pixel};
+use crate::{Design, Loss, Noise, OperatorError, Pixel, PixelWeight};
 
 /// A matrix A known by its products A x and Aᵀ y.
 ///
@@ -130,8 +130,8 @@ pub trait DataVector: Sized + Send + Sync {
 
 /// What iteratively reweighted least squares does with data vectors, beside [`DataVector`].
 pub trait Reweight: DataVector {
-    /// From the model M to the robust weights ψ(z)/z over σ²(M), in ADU⁻², z = (I − M)/σ; `self` is I. On entry `weights` holds M, in
-    /// ADU.
+    /// From the model M to the weights of the given kind: ψ(z)/z or another function of z over σ²(M), in ADU⁻², z = (I − M)/σ; `self` is I.
+    /// On entry `weights` holds M, in ADU.
     ///
     /// A pixel of infinite variance gets a weight of exactly 0.
     ///
@@ -141,6 +141,7 @@ pub trait Reweight: DataVector {
         &self,
         noise: &Noise<Self>,
         loss: Loss,
+        kind: PixelWeight,
         weights: &mut Self,
     ) -> Result<(), OperatorError>;
 }
@@ -168,7 +169,7 @@ pub trait DesignMatrix: LinearOperator<Data: Reweight> {
     fn download(&self, data: Self::Data) -> Result<Vec<Self::Pixel>, OperatorError>;
 
     /// g ← Aᵀ W (I − M), M = A x: what remains of the normal equations, in one pass over the pixels. I is `data`, in ADU, and
-    /// W = W(M) are the weights of [`Reweight::reweight`].
+    /// W = W(M) are the robust weights of [`Reweight::reweight`].
     ///
     /// # Errors
     /// If the back end fails.

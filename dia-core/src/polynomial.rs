@@ -48,6 +48,11 @@ impl Polynomial2d {
         (0..=self.degree).flat_map(|total| (0..=total).map(move |j| (total - j, j)))
     }
 
+    /// Where the term of powers (i, j) stands in that order.
+    pub fn place(i: usize, j: usize) -> usize {
+        Self::terms(i + j) - 1 - i
+    }
+
     /// Writes the value of every term at pixel (y, x) to `terms`.
     pub fn evaluate(&self, y: usize, x: usize, terms: &mut [f64]) {
         for (term, (i, j)) in terms.iter_mut().zip(self.powers()) {
@@ -63,6 +68,16 @@ impl Polynomial2d {
             .sum()
     }
 
+    /// The product of two of the terms as a sum Σ factor φ_term of those of twice the degree.
+    pub fn product(&self, s: usize, t: usize) -> Vec<(usize, f64)> {
+        let powers: Vec<_> = self.powers().collect();
+        let ((a, b), (c, d)) = (powers[s], powers[t]);
+        let in_x = legendre_product(a, c);
+        let in_y = legendre_product(b, d);
+        let terms = in_x.iter().flat_map(|(i, f)| in_y.iter().map(move |(j, g)| ((*i, *j), f * g)));
+        terms.map(|((i, j), factor)| (Self::place(i, j), factor)).collect()
+    }
+
     /// P_i at every column of the image.
     pub fn factors_x(&self, i: usize) -> &[f64] {
         &self.columns[i]
@@ -72,6 +87,20 @@ impl Polynomial2d {
     pub fn factors_y(&self, j: usize) -> &[f64] {
         &self.rows[j]
     }
+}
+
+/// P_m P_n = Σ factor P_degree (Adams 1878, Proc. R. Soc. London 27, 63).
+fn legendre_product(m: usize, n: usize) -> Vec<(usize, f64)> {
+    // A_r = (2r − 1)!!/r!
+    let a = |r: usize| (1..=r).map(|k| (2 * k - 1) as f64 / k as f64).product::<f64>();
+    (0..=m.min(n))
+        .map(|r| {
+            let (all, degree) = (m + n - r, m + n - 2 * r);
+            let factor = a(r) * a(m - r) * a(n - r) / a(all) * (2 * degree + 1) as f64
+                / (2 * all + 1) as f64;
+            (degree, factor)
+        })
+        .collect()
 }
 
 /// The highest total degree that is offered; beyond it, pixels of an image are no well-posed support.
@@ -112,6 +141,24 @@ mod tests {
         let expected: f64 = terms.iter().zip(coefficients).map(|(t, c)| t * c).sum();
         assert!((polynomial.value(&coefficients, 3, 2) - expected).abs() < 1e-14);
         assert_eq!(polynomial.factors_x(2)[2] * polynomial.factors_y(0)[3], terms[3]);
+        assert!(polynomial.powers().map(|(i, j)| Polynomial2d::place(i, j)).eq(0..6));
+    }
+
+    #[test]
+    fn products_are_sums_of_terms() {
+        let (low, high) = (Polynomial2d::new(4, 7, 9), Polynomial2d::new(8, 7, 9));
+        let (mut a, mut b) = (vec![0.0; low.len()], vec![0.0; high.len()]);
+        for (y, x) in [(0, 0), (2, 7), (5, 3)] {
+            low.evaluate(y, x, &mut a);
+            high.evaluate(y, x, &mut b);
+            for s in 0..low.len() {
+                for t in 0..low.len() {
+                    let sum: f64 = low.product(s, t).iter().map(|(k, f)| f * b[*k]).sum();
+                    // At most 25 terms, |φ| ≤ 1 and Σ factors = 1.
+                    assert!((sum - a[s] * a[t]).abs() < 1e-14, "{s} {t}");
+                }
+            }
+        }
     }
 
     #[test]

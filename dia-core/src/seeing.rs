@@ -291,7 +291,7 @@ impl<'a, T: Pixel> Field<'a, T> {
         // What stays below the noise cannot be seen, nor does it matter.
         let limit = (0.2 * height).max(4.0 * self.scatter);
         let isolated = pixels(2.0 * long)
-            .filter(|(.., dy, dx)| dy.hypot(*dx) > 1.2 * long)
+            .filter(|&(y, x, dy, dx)| dy.hypot(dx) > 1.2 * long && usable(y, x))
             .all(|(y, x, ..)| self.at(y, x) - background < limit);
 
         // Least squares for ln v, whose σ is that of v over v: the weight of a pixel is v².

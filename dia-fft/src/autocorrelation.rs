@@ -10,7 +10,7 @@ use crate::global::Plane;
 ///
 /// Row-major over (2 reach + 1)² lags, lag (0, 0) in the middle; units ADU². Computed in `f64` by one transform of the
 /// image padded with `reach` zeros. With reach = 2h this is the normal matrix of a delta basis of half-width h under
-/// uniform weights, up to the pixels near the border: H_uv ≈ C(u − v).
+/// uniform weights, for a kernel that does not vary, up to the pixels near the border: H_uv ≈ C(u − v).
 ///
 /// ```
 /// let image = dia_core::Image::from_vec(1, 3, vec![1.0, 2.0, 4.0])?;

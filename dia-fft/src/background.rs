@@ -3,14 +3,14 @@
 use dia_core::{Design, MAX_DEGREE, Polynomial2d};
 use pulp::Simd;
 
+use crate::factors::Factors;
 use crate::vector::Lanes;
 
-/// The background's polynomials at the valid columns, in the precision of the pixels.
+/// The background's polynomials.
 pub(crate) struct Background<T> {
     polynomial: Polynomial2d,
     half_width: usize,
-    /// P_i at each valid column, for i ≤ degree.
-    columns: Vec<Vec<T>>,
+    factors: Factors<T>,
 }
 
 /// Σ_y v(x, y) P_j(y) of every valid column x and each j, over some rows y of one task, a few hundred at most.
@@ -30,17 +30,14 @@ pub(crate) struct InRow<T> {
 impl<T: Lanes> Background<T> {
     /// The background of a design, if it has one.
     pub(crate) fn of(design: &Design) -> Option<Self> {
-        let (polynomial, valid) = (design.background()?.clone(), design.valid());
-        let line = |i: usize| {
-            let values = &polynomial.factors_x(i)[valid.x..valid.x + valid.width];
-            values.iter().map(|p| T::nearest(*p)).collect()
-        };
-        let columns = (0..=polynomial.degree()).map(line).collect();
-        Some(Self { polynomial, half_width: design.half_width(), columns })
+        let polynomial = design.background()?.clone();
+        let factors = Factors::new(&polynomial, design.valid());
+        Some(Self { polynomial, half_width: design.half_width(), factors })
     }
 
     pub(crate) fn moments(&self) -> Moments<T> {
-        Moments { lines: vec![vec![T::nearest(0.0); self.columns[0].len()]; self.columns.len()] }
+        let columns = &self.factors.x;
+        Moments { lines: vec![vec![T::nearest(0.0); columns[0].len()]; columns.len()] }
     }
 
     /// The background of the valid row `y`.
@@ -48,7 +45,7 @@ impl<T: Lanes> Background<T> {
     pub(crate) fn in_row(&self, coefficients: &[f64], y: usize) -> InRow<T> {
         // q_i = Σ_j c_ij P_j(y)
         let (mut q, mut k) = ([0.0; MAX_DEGREE + 1], 0);
-        for total in 0..self.columns.len() {
+        for total in 0..self.factors.x.len() {
             for j in 0..=total {
                 q[total - j] += coefficients[k] * self.polynomial.factors_y(j)[y + self.half_width];
                 k += 1;
@@ -72,8 +69,8 @@ impl<T: Lanes> Background<T> {
     ) -> T::Vector<S> {
         // P_0 = 1
         let mut v = T::add(simd, v, T::splat(simd, in_row.q[0]));
-        for i in 1..self.columns.len() {
-            let p = T::load(simd, &self.columns[i][x..]);
+        for i in 1..self.factors.x.len() {
+            let p = T::load(simd, &self.factors.x[i][x..]);
             v = T::mul_add(simd, T::splat(simd, in_row.q[i]), p, v);
         }
         v
@@ -89,8 +86,8 @@ impl<T: Lanes> Background<T> {
         (x, end): (usize, usize),
         v: T::Vector<S>,
     ) {
-        for j in 0..self.columns.len() {
-            let p = T::splat(simd, T::nearest(self.polynomial.factors_y(j)[y + self.half_width]));
+        for j in 0..self.factors.y.len() {
+            let p = T::splat(simd, self.factors.y[j][y]);
             let line = &mut moments.lines[j][x..end];
             let sum = T::mul_add(simd, p, v, T::load(simd, line));
             T::store(simd, line, sum);

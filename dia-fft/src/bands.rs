@@ -2,15 +2,16 @@
 
 use std::ops::Range;
 
-use dia_core::{ImageView, Kernel};
+use dia_core::{Design, ImageView, Kernel};
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
 use crate::background::Moments;
 use crate::direct::Direct;
+use crate::factors::Factors;
 use crate::pool::Pool;
 use crate::rows::{Pixelwise, RowLoop};
-use crate::vector::FftPixel;
+use crate::vector::{FftPixel, Lanes};
 
 /// Rows of a band. A band costs up to four rows more than it has, and its pixels and those of the reference should stay in the
 /// L2 cache, so that a sweep finds there what it has just written.
@@ -19,22 +20,32 @@ const BAND_ROWS: usize = 32;
 /// The products of a reference, a band of rows at a time.
 pub(crate) struct Bands<T> {
     direct: Direct<T>,
+    variation: Factors<T>,
 }
 
 /// The memory of the products.
 pub(crate) struct BandWorkspace<T> {
-    /// The kernel, see [`Direct::set_kernel`].
+    /// The kernel of each term, see [`Direct::set_kernel`].
     taps: Vec<T>,
-    /// The valid pixels of a band, for each thread.
-    values: Pool<Vec<T>>,
-    /// For each band, the sums over kernel pixels.
+    /// For each thread.
+    pixels: Pool<Pixels<T>>,
+    /// For each band, the sums over kernel pixels, for each term.
     sums: Vec<Vec<f64>>,
 }
 
+/// The memory in which a thread works on a band.
+struct Pixels<T> {
+    /// The valid pixels.
+    values: Vec<T>,
+    /// The same for one term of the variation; empty where there is but one.
+    term: Vec<T>,
+}
+
 impl<T: FftPixel> Bands<T> {
-    /// Copies `reference`, for kernels of the given half-width.
-    pub(crate) fn new(reference: ImageView<'_, T>, half_width: usize) -> Self {
-        Self { direct: Direct::new(reference, half_width) }
+    /// Copies `reference`, for the kernels of a design.
+    pub(crate) fn new(reference: ImageView<'_, T>, design: &Design) -> Self {
+        let variation = Factors::new(design.variation(), design.valid());
+        Self { direct: Direct::new(reference, design.half_width()), variation }
     }
 
     /// Number of bands.
@@ -44,31 +55,37 @@ impl<T: FftPixel> Bands<T> {
 
     /// Memory for the products.
     pub(crate) fn workspace(&self) -> BandWorkspace<T> {
-        let kernel_pixels = self.direct.kernel_pixels();
+        let kernel_pixels = self.variation.powers.len() * self.direct.kernel_pixels();
         BandWorkspace {
             taps: vec![T::zero(); kernel_pixels],
-            values: Pool::new(|| self.band()),
+            pixels: Pool::new(|| self.pixels()),
             sums: vec![vec![0.0; kernel_pixels]; self.tasks()],
         }
     }
 
-    fn band(&self) -> Vec<T> {
-        vec![T::zero(); BAND_ROWS * self.direct.shape().1]
+    fn pixels(&self) -> Pixels<T> {
+        let values = vec![T::zero(); BAND_ROWS * self.direct.shape().1];
+        let term = if self.variation.powers.len() > 1 { values.clone() } else { Vec::new() };
+        Pixels { values, term }
     }
 
     /// As [`Products::convolve`](crate::products::Products::convolve).
     pub(crate) fn convolve(
         &self,
-        kernel: &Kernel,
+        kernels: &[Kernel],
         out: &mut [T],
         workspace: &mut BandWorkspace<T>,
         rows: &RowLoop<'_, T, impl Pixelwise<T>>,
     ) {
-        self.direct.set_kernel(kernel, &mut workspace.taps);
-        let (taps, width) = (&workspace.taps, self.direct.shape().1);
+        let BandWorkspace { taps, pixels, .. } = workspace;
+        self.set_kernels(kernels, taps);
+        let (taps, width) = (&*taps, self.direct.shape().1);
         out.par_chunks_mut(BAND_ROWS * width).enumerate().for_each(|(band, out)| {
             let range = self.rows(band);
-            self.direct.convolve_rows(range.clone(), taps, out);
+            pixels.with(
+                || self.pixels(),
+                |pixels| self.convolve_rows(range.clone(), taps, &mut pixels.term, out),
+            );
             self.run_rows(range.start, out, rows, None);
         });
     }
@@ -76,29 +93,29 @@ impl<T: FftPixel> Bands<T> {
     /// As [`Products::sweep`](crate::products::Products::sweep).
     pub(crate) fn sweep(
         &self,
-        kernel: Option<&Kernel>,
+        kernels: Option<&[Kernel]>,
         gradient: &mut [f64],
         workspace: &mut BandWorkspace<T>,
         moments: &mut [Option<Moments<T>>],
         rows: &RowLoop<'_, T, impl Pixelwise<T>>,
     ) {
-        let BandWorkspace { taps, values, sums } = workspace;
-        if let Some(kernel) = kernel {
-            self.direct.set_kernel(kernel, taps);
+        let BandWorkspace { taps, pixels, sums } = workspace;
+        if let Some(kernels) = kernels {
+            self.set_kernels(kernels, taps);
         }
         let (taps, width) = (&*taps, self.direct.shape().1);
         sums.par_iter_mut().zip(moments).enumerate().for_each(|(band, (sums, moments))| {
             let range = self.rows(band);
             sums.fill(0.0);
-            values.with(
-                || self.band(),
-                |values| {
+            pixels.with(
+                || self.pixels(),
+                |Pixels { values, term }| {
                     let values = &mut values[..range.len() * width];
-                    if kernel.is_some() {
-                        self.direct.convolve_rows(range.clone(), taps, values);
+                    if kernels.is_some() {
+                        self.convolve_rows(range.clone(), taps, term, values);
                     }
                     self.run_rows(range.start, values, rows, moments.as_mut());
-                    self.direct.correlate_rows(range, values, sums);
+                    self.correlate_rows(range, values, term, sums);
                 },
             );
         });
@@ -106,6 +123,47 @@ impl<T: FftPixel> Bands<T> {
         for sums in sums {
             gradient.iter_mut().zip(&*sums).for_each(|(g, s)| *g += s);
         }
+    }
+
+    /// Prepares the convolutions with the kernels of all terms.
+    fn set_kernels(&self, kernels: &[Kernel], taps: &mut [T]) {
+        for (kernel, taps) in kernels.iter().zip(taps.chunks_exact_mut(self.direct.kernel_pixels()))
+        {
+            self.direct.set_kernel(kernel, taps);
+        }
+    }
+
+    /// Σ_t T_t (R ⊗ K_t) at some valid rows.
+    fn convolve_rows(&self, rows: Range<usize>, taps: &[T], term: &mut [T], out: &mut [T]) {
+        for (t, taps) in taps.chunks_exact(self.direct.kernel_pixels()).enumerate() {
+            if t == 0 {
+                self.direct.convolve_rows(rows.clone(), taps, out);
+            } else {
+                let term = &mut term[..out.len()];
+                self.direct.convolve_rows(rows.clone(), taps, term);
+                self.vary::<true>(t, rows.clone(), term, out);
+            }
+        }
+    }
+
+    /// Adds to the `sums` of each t what the values T_t v of some valid rows give.
+    fn correlate_rows(&self, rows: Range<usize>, v: &[T], term: &mut [T], sums: &mut [f64]) {
+        for (t, sums) in sums.chunks_exact_mut(self.direct.kernel_pixels()).enumerate() {
+            if t == 0 {
+                self.direct.correlate_rows(rows.clone(), v, sums);
+            } else {
+                let term = &mut term[..v.len()];
+                self.vary::<false>(t, rows.clone(), v, term);
+                self.direct.correlate_rows(rows.clone(), term, sums);
+            }
+        }
+    }
+
+    /// `to` ← T_t `from` at some valid rows, or `to` + T_t `from` where `ADD`.
+    fn vary<const ADD: bool>(&self, t: usize, rows: Range<usize>, from: &[T], to: &mut [T]) {
+        let (i, j) = self.variation.powers[t];
+        let (x, y) = (&self.variation.x[i], &self.variation.y[j][rows]);
+        self.direct.arch().dispatch(Vary::<T, ADD> { x, y, from, to });
     }
 
     /// Runs over the rows of a band from row `first` on.
@@ -142,6 +200,38 @@ impl<T: FftPixel, P: Pixelwise<T>> WithSimd for BandLoop<'_, '_, T, P> {
         let Self { values, width, first, rows, mut moments } = self;
         for (y, row) in values.chunks_exact_mut(width).enumerate() {
             rows.run(simd, moments.as_deref_mut(), first + y, 0..width, row);
+        }
+    }
+}
+
+/// The loop of [`Bands::vary`].
+struct Vary<'a, T, const ADD: bool> {
+    x: &'a [T],
+    y: &'a [T],
+    from: &'a [T],
+    to: &'a mut [T],
+}
+
+impl<T: FftPixel, const ADD: bool> WithSimd for Vary<'_, T, ADD> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let Self { x, y, from, to } = self;
+        let rows = from.chunks_exact(x.len()).zip(to.chunks_exact_mut(x.len()));
+        for (y, (from, to)) in y.iter().zip(rows) {
+            let y = T::splat(simd, *y);
+            let pixels = from.chunks(T::lanes::<S>()).zip(to.chunks_mut(T::lanes::<S>()));
+            for (x, (from, to)) in x.chunks(T::lanes::<S>()).zip(pixels) {
+                let factor = <T as Lanes>::mul(simd, T::load(simd, x), y);
+                let from = T::load(simd, from);
+                let sum = if ADD {
+                    <T as Lanes>::mul_add(simd, factor, from, T::load(simd, to))
+                } else {
+                    <T as Lanes>::mul(simd, factor, from)
+                };
+                T::store(simd, to, sum);
+            }
         }
     }
 }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use dia_core::{
-    Design, DesignMatrix, Image, ImageView, Kernel, LinearOperator, Loss, Noise, OperatorError,
+    Design, DesignMatrix, Image, ImageView, LinearOperator, Loss, Noise, OperatorError,
 };
 
 use crate::background::{Background, Moments};
@@ -13,7 +13,7 @@ use crate::products::{Products, ProductsWorkspace};
 use crate::rows::{Model, Pixelwise, RobustResiduals, RowLoop, Values, Weighted};
 use crate::vector::FftPixel;
 
-/// The design matrix A of a reference image: (A x)(p) = (R ⊗ K)(p) + Σ_j b_j φ_j(p) at the valid pixels p.
+/// The design matrix A of a reference image: (A x)(p) = Σ_t T_t(p) (R ⊗ K_t)(p) + Σ_j b_j φ_j(p) at the valid pixels p.
 ///
 /// Both products work on tiles that stay in cache (overlap-save); their cost hardly depends on the size of the kernel.
 /// With `T = f32` pixels and spectra are `f32`, while kernels, their gradients and all sums over tiles are `f64`; with
@@ -44,7 +44,7 @@ pub struct FftDesignMatrix<T> {
 
 /// The scratch memory of a [`FftDesignMatrix`]; see [`LinearOperator::workspace`].
 pub struct FftWorkspace<T> {
-    kernel: Kernel,
+    /// Over the kernel pixels of each term of the variation.
     gradient: Vec<f64>,
     products: ProductsWorkspace<T>,
     /// Per task, the moments with the background's polynomials.
@@ -96,7 +96,7 @@ impl<T: FftPixel> FftDesignMatrix<T> {
                 i % view.width()
             )));
         }
-        let products = Products::new(view, shared, design.half_width(), plan)?;
+        let products = Products::new(view, shared, &design, plan)?;
         let background = Background::of(&design);
         Ok(Self { design, plan, products, background })
     }
@@ -114,10 +114,7 @@ impl<T: FftPixel> FftDesignMatrix<T> {
         g: &mut [f64],
         workspace: &mut FftWorkspace<T>,
     ) {
-        let FftWorkspace { kernel, gradient, products, moments } = workspace;
-        if let Some(x) = x {
-            self.design.basis().expand(self.design.split(x).0, kernel);
-        }
+        let FftWorkspace { gradient, products, moments } = workspace;
         moments.iter_mut().flatten().for_each(Moments::clear);
         let rows = RowLoop {
             background: self.background.as_ref().zip(x.map(|x| self.design.split(x).1)),
@@ -125,10 +122,10 @@ impl<T: FftPixel> FftDesignMatrix<T> {
             width: self.design.valid().width,
             pixelwise,
         };
-        let kernel = x.is_some().then_some(&*kernel);
-        self.products.sweep(kernel, gradient, products, moments, &rows);
+        let kernels = x.map(|x| self.design.kernels(x));
+        self.products.sweep(kernels.as_deref(), gradient, products, moments, &rows);
         let (kernel, sums) = self.design.split_mut(g);
-        self.design.basis().project(gradient, kernel);
+        self.design.project(gradient, kernel);
         sums.fill(0.0);
         if let Some(background) = &self.background {
             moments.iter().flatten().for_each(|moments| background.finish(moments, sums));
@@ -150,9 +147,9 @@ impl<T: FftPixel> LinearOperator for FftDesignMatrix<T> {
 
     fn workspace(&self) -> Result<FftWorkspace<T>, OperatorError> {
         let moments = self.background.as_ref().map(Background::moments);
+        let kernel_pixels = self.design.basis().support().side().pow(2);
         Ok(FftWorkspace {
-            kernel: Kernel::zero(self.design.half_width()),
-            gradient: vec![0.0; self.design.basis().support().side().pow(2)],
+            gradient: vec![0.0; self.design.variation().len() * kernel_pixels],
             products: self.products.workspace(),
             moments: vec![moments; self.products.tasks()],
         })
@@ -169,16 +166,13 @@ impl<T: FftPixel> LinearOperator for FftDesignMatrix<T> {
         workspace: &mut FftWorkspace<T>,
     ) -> Result<(), OperatorError> {
         assert_eq!((x.len(), y.len()), (self.ncols(), self.nrows()));
-        let (kernel, background) = self.design.split(x);
-        self.design.basis().expand(kernel, &mut workspace.kernel);
-        let FftWorkspace { kernel, products, .. } = workspace;
         let rows = RowLoop {
-            background: self.background.as_ref().zip(Some(background)),
+            background: self.background.as_ref().zip(Some(self.design.split(x).1)),
             adjoint: None,
             width: self.design.valid().width,
             pixelwise: Model,
         };
-        self.products.convolve(kernel, y, products, &rows);
+        self.products.convolve(&self.design.kernels(x), y, &mut workspace.products, &rows);
         Ok(())
     }
 

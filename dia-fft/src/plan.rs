@@ -2,8 +2,8 @@
 
 use dia_core::{Design, OperatorError};
 
-use crate::overlap_save::Tiling;
 use crate::tile;
+use crate::tiling::Tiling;
 
 /// How the products of a [`FftDesignMatrix`](crate::FftDesignMatrix) are computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,7 +11,7 @@ pub struct Plan {
     /// The algorithm.
     pub method: Method,
     /// Whether the spectra of the reference's tiles are kept, about 1.4 times the reference's own memory; else they are
-    /// computed again in every product, which then takes about half as long again. The direct method has none.
+    /// computed again in every product, which then takes about half as long again, less where the kernel varies. The direct method has none.
     pub store_spectra: bool,
 }
 
@@ -36,14 +36,15 @@ impl Plan {
     ///
     /// The direct method costs 0.055 ns per pixel and kernel pixel. Tiles cost c(N) per pair, measured for each side and listed beside its
     /// radices (the table `tiles` of the benchmarks). All were measured for `f32` on one core with AVX-512; of the choice only ratios matter.
+    /// A kernel that varies as a polynomial of degree d, n terms, takes n direct products, and tiles of (n + d + 1)/2 times the cost: that moves the
+    /// ratio by less than kernels of 5 × 5 and 7 × 7 pixels differ, between which the choice lies.
     ///
     /// # Errors
     /// If no tile has room for the kernel.
     pub fn fastest(design: &Design) -> Result<Self, OperatorError> {
-        let (h, valid) = (design.half_width(), design.valid());
+        let h = design.half_width();
         let tiles = tile::costs().filter(|(side, _)| *side > 2 * h).map(|(side, cost)| {
-            let tiling = Tiling::new(side, h, valid);
-            (Method::OverlapSave { side }, cost * (tiling.bands * tiling.pairs_per_band) as f64)
+            (Method::OverlapSave { side }, cost * Tiling::new(side, design).pairs() as f64)
         });
         let (method, tiles_cost) = tiles.min_by(|a, b| a.1.total_cmp(&b.1)).ok_or_else(|| {
             OperatorError::new(format!(
@@ -62,8 +63,7 @@ impl Plan {
             Method::Direct => design.height() * (design.width() + 16) * size_of::<T>(),
             Method::OverlapSave { .. } if !self.store_spectra => 0,
             Method::OverlapSave { side } => {
-                let tiling = Tiling::new(side, design.half_width(), design.valid());
-                let planes = 2 * tiling.bands * tiling.pairs_per_band;
+                let planes = 2 * Tiling::new(side, design).pairs();
                 planes * side * tile::stride::<T>(side) * size_of::<T>()
             }
         }

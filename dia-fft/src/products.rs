@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use dia_core::{Image, ImageView, Kernel, OperatorError};
+use dia_core::{Design, Image, ImageView, Kernel, OperatorError};
 
 use crate::background::Moments;
 use crate::bands::{BandWorkspace, Bands};
@@ -28,13 +28,14 @@ impl<T: FftPixel> Products<T> {
     pub(crate) fn new(
         reference: ImageView<'_, T>,
         shared: impl FnOnce() -> Arc<Image<T>>,
-        half_width: usize,
+        design: &Design,
         plan: Plan,
     ) -> Result<Self, OperatorError> {
         let side = match plan.method {
-            Method::Direct => return Ok(Self::Direct(Bands::new(reference, half_width))),
+            Method::Direct => return Ok(Self::Direct(Bands::new(reference, design))),
             Method::OverlapSave { side } => side,
         };
+        let half_width = design.half_width();
         let mut sides = Method::sides().filter(|side| *side > 2 * half_width);
         if !sides.any(|s| s == side) {
             return Err(OperatorError::new(format!(
@@ -43,7 +44,7 @@ impl<T: FftPixel> Products<T> {
             )));
         }
         let keep = (!plan.store_spectra).then(shared);
-        Ok(Self::OverlapSave(OverlapSave::new(reference, half_width, side, keep)))
+        Ok(Self::OverlapSave(OverlapSave::new(reference, design, side, keep)))
     }
 
     /// Number of parts that a sweep is cut into; it does not depend on the number of threads.
@@ -62,30 +63,30 @@ impl<T: FftPixel> Products<T> {
         }
     }
 
-    /// `out` ← what `rows` make of R ⊗ K over the valid pixels.
+    /// `out` ← what `rows` make of Σ_t T_t (R ⊗ K_t) over the valid pixels.
     pub(crate) fn convolve(
         &self,
-        kernel: &Kernel,
+        kernels: &[Kernel],
         out: &mut [T],
         workspace: &mut ProductsWorkspace<T>,
         rows: &RowLoop<'_, T, impl Pixelwise<T>>,
     ) {
         match (self, workspace) {
             (Self::Direct(bands), ProductsWorkspace::Direct(workspace)) => {
-                bands.convolve(kernel, out, workspace, rows);
+                bands.convolve(kernels, out, workspace, rows);
             }
             (Self::OverlapSave(tiles), ProductsWorkspace::OverlapSave(workspace)) => {
-                tiles.convolve(kernel, out, workspace, rows);
+                tiles.convolve(kernels, out, workspace, rows);
             }
             _ => panic!("the workspace belongs to another operator"),
         }
     }
 
-    /// One pass over the pixels: `gradient` ← Σ_p v(p) R(p − u) over the (2h + 1)² kernel pixels u, v what `rows` make of R ⊗ K where
-    /// `kernel` is given, and of anything where not. There are moments for every task.
+    /// One pass over the pixels: `gradient` ← Σ_p v(p) T_t(p) R(p − u) over the (2h + 1)² kernel pixels u of each t, v what `rows` make of
+    /// Σ_t T_t (R ⊗ K_t) where `kernels` are given, and of anything where not. There are moments for every task.
     pub(crate) fn sweep(
         &self,
-        kernel: Option<&Kernel>,
+        kernels: Option<&[Kernel]>,
         gradient: &mut [f64],
         workspace: &mut ProductsWorkspace<T>,
         moments: &mut [Option<Moments<T>>],
@@ -93,10 +94,10 @@ impl<T: FftPixel> Products<T> {
     ) {
         match (self, workspace) {
             (Self::Direct(bands), ProductsWorkspace::Direct(workspace)) => {
-                bands.sweep(kernel, gradient, workspace, moments, rows);
+                bands.sweep(kernels, gradient, workspace, moments, rows);
             }
             (Self::OverlapSave(tiles), ProductsWorkspace::OverlapSave(workspace)) => {
-                tiles.sweep(kernel, gradient, workspace, moments, rows);
+                tiles.sweep(kernels, gradient, workspace, moments, rows);
             }
             _ => panic!("the workspace belongs to another operator"),
         }

@@ -78,8 +78,30 @@ impl<T: Lanes> Pixelwise<T> for RobustResiduals<'_, T> {
                 let z = T::max(simd, z, c);
                 T::mul(simd, weighted, T::div(simd, c, z))
             }
+            Loss::Tukey { c } => {
+                let scale = T::splat(simd, T::nearest(1.0 / (c * c)));
+                let z2 = T::mul(simd, residual, weighted);
+                let u = T::neg_mul_add(simd, z2, scale, T::splat(simd, T::nearest(1.0)));
+                let u = T::max(simd, u, T::splat(simd, T::nearest(0.0)));
+                T::mul(simd, weighted, T::mul(simd, u, u))
+            }
+            Loss::Cauchy { c } => ratio::<S, T>(simd, residual, weighted, c * c, c * c),
+            Loss::StudentT { nu } => ratio::<S, T>(simd, residual, weighted, nu + 1.0, nu),
         }
     }
+}
+
+/// w a/(b + z²), with w the residual times the inverse variance and z² = r w.
+#[inline(always)]
+fn ratio<S: Simd, T: Lanes>(
+    simd: S,
+    residual: T::Vector<S>,
+    weighted: T::Vector<S>,
+    a: f64,
+    b: f64,
+) -> T::Vector<S> {
+    let scale = T::mul_add(simd, residual, weighted, T::splat(simd, T::nearest(b)));
+    T::mul(simd, weighted, T::div(simd, T::splat(simd, T::nearest(a)), scale))
 }
 
 /// The loop over a row.

@@ -55,6 +55,11 @@ pub(crate) struct Planes<T> {
 const CACHE_LINE: usize = 64;
 
 impl<T: FftPixel> Planes<T> {
+    /// No memory at all.
+    pub(crate) fn empty() -> Self {
+        Self { re: AVec::new(CACHE_LINE), im: AVec::new(CACHE_LINE) }
+    }
+
     /// Sets all to zero.
     pub(crate) fn clear(&mut self) {
         self.re.fill(T::zero());
@@ -129,14 +134,34 @@ impl<T: FftPixel> TileFft<T> {
 
     /// From a tile to its spectrum, in place; all columns outside `columns` must be zero.
     pub(crate) fn forward(&self, z: &mut Planes<T>, columns: Range<usize>) {
+        self.forward_columns(z, columns);
+        self.forward_rows(z);
+    }
+
+    /// The first half of [`forward`](Self::forward): row x holds the spectrum of the tile's column x.
+    pub(crate) fn forward_columns(&self, z: &mut Planes<T>, columns: Range<usize>) {
         self.run(z, columns, Direction::Forward);
         self.transpose(z);
+    }
+
+    /// The second half of [`forward`](Self::forward).
+    pub(crate) fn forward_rows(&self, z: &mut Planes<T>) {
         self.run(z, 0..self.side, Direction::Forward);
     }
 
     /// From a spectrum to its tile, in place; columns outside `columns` are left with unspecified values.
     pub(crate) fn inverse(&self, z: &mut Planes<T>, columns: Range<usize>) {
+        self.inverse_rows(z);
+        self.inverse_columns(z, columns);
+    }
+
+    /// The first half of [`inverse`](Self::inverse): row x becomes the spectrum of the tile's column x.
+    pub(crate) fn inverse_rows(&self, z: &mut Planes<T>) {
         self.run(z, 0..self.side, Direction::Inverse);
+    }
+
+    /// The second half of [`inverse`](Self::inverse).
+    pub(crate) fn inverse_columns(&self, z: &mut Planes<T>, columns: Range<usize>) {
         self.transpose(z);
         self.run(z, columns, Direction::Inverse);
     }
@@ -149,12 +174,39 @@ impl<T: FftPixel> TileFft<T> {
 
     /// z ← a b, element by element.
     pub(crate) fn multiply(&self, a: &Planes<T>, b: &Planes<T>, z: &mut Planes<T>) {
-        self.arch.dispatch(Multiply { a, b, z });
+        self.arch.dispatch(Product::<T, false> { a, b, z });
     }
 
     /// s ← s + conj(a) b, element by element.
     pub(crate) fn accumulate(&self, a: &Planes<T>, b: &Planes<T>, s: &mut Planes<T>) {
-        self.arch.dispatch(Accumulate { a, b, s });
+        self.arch.dispatch(Product::<T, true> { a, b, z: s });
+    }
+
+    /// Rows of `to` ← those of `from` times real factors, for the rows from `first` on; all others become zero. `factors` are those of the real
+    /// and of the imaginary parts.
+    pub(crate) fn scale_rows(
+        &self,
+        from: &Planes<T>,
+        first: usize,
+        factors: [&[T]; 2],
+        to: &mut Planes<T>,
+    ) {
+        for (plane, factors) in [&mut to.re, &mut to.im].into_iter().zip(factors) {
+            plane[..first * self.stride].fill(T::zero());
+            plane[(first + factors.len()) * self.stride..].fill(T::zero());
+        }
+        self.arch.dispatch(ScaledRows::<T, false> { fft: self, from, first, factors, to });
+    }
+
+    /// Adds rows of `from` times real factors to those of `to`, for the rows from `first` on; see [`scale_rows`](Self::scale_rows).
+    pub(crate) fn add_rows(
+        &self,
+        from: &Planes<T>,
+        first: usize,
+        factors: [&[T]; 2],
+        to: &mut Planes<T>,
+    ) {
+        self.arch.dispatch(ScaledRows::<T, true> { fft: self, from, first, factors, to });
     }
 
     /// Transforms `columns`, rounded out to whole vectors, in place.
@@ -294,13 +346,14 @@ impl<S: Simd, T: Lanes> Strip<'_, S, T> {
     }
 }
 
-struct Multiply<'a, T> {
+/// z ← a b, or z ← z + conj(a) b where `ACCUMULATE`.
+struct Product<'a, T, const ACCUMULATE: bool> {
     a: &'a Planes<T>,
     b: &'a Planes<T>,
     z: &'a mut Planes<T>,
 }
 
-impl<T: FftPixel> WithSimd for Multiply<'_, T> {
+impl<T: FftPixel, const ACCUMULATE: bool> WithSimd for Product<'_, T, ACCUMULATE> {
     type Output = ();
 
     #[inline(always)]
@@ -311,36 +364,47 @@ impl<T: FftPixel> WithSimd for Multiply<'_, T> {
         let z = T::vectors_mut::<S>(&mut self.z.re).iter_mut();
         let z = z.zip(T::vectors_mut::<S>(&mut self.z.im));
         for ((a, b), z) in a.zip(b).zip(z) {
-            let product =
-                arithmetic.mul(Complex { re: *a.0, im: *a.1 }, Complex { re: *b.0, im: *b.1 });
+            let (a, b) = (Complex { re: *a.0, im: *a.1 }, Complex { re: *b.0, im: *b.1 });
+            let product = if ACCUMULATE {
+                arithmetic.conj_mul_add(Complex { re: *z.0, im: *z.1 }, a, b)
+            } else {
+                arithmetic.mul(a, b)
+            };
             (*z.0, *z.1) = (product.re, product.im);
         }
     }
 }
 
-struct Accumulate<'a, T> {
-    a: &'a Planes<T>,
-    b: &'a Planes<T>,
-    s: &'a mut Planes<T>,
+/// The loop of [`TileFft::scale_rows`], or of [`TileFft::add_rows`] where `ADD`.
+struct ScaledRows<'a, T, const ADD: bool> {
+    fft: &'a TileFft<T>,
+    from: &'a Planes<T>,
+    first: usize,
+    factors: [&'a [T]; 2],
+    to: &'a mut Planes<T>,
 }
 
-impl<T: FftPixel> WithSimd for Accumulate<'_, T> {
+impl<T: FftPixel, const ADD: bool> WithSimd for ScaledRows<'_, T, ADD> {
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let arithmetic = Arithmetic::<S, T>::new(simd);
-        let a = T::vectors::<S>(&self.a.re).iter().zip(T::vectors::<S>(&self.a.im));
-        let b = T::vectors::<S>(&self.b.re).iter().zip(T::vectors::<S>(&self.b.im));
-        let s = T::vectors_mut::<S>(&mut self.s.re).iter_mut();
-        let s = s.zip(T::vectors_mut::<S>(&mut self.s.im));
-        for ((a, b), s) in a.zip(b).zip(s) {
-            let sum = arithmetic.conj_mul_add(
-                Complex { re: *s.0, im: *s.1 },
-                Complex { re: *a.0, im: *a.1 },
-                Complex { re: *b.0, im: *b.1 },
-            );
-            (*s.0, *s.1) = (sum.re, sum.im);
+        let Self { fft, from, first, factors, to } = self;
+        let planes = [(&from.re, &mut to.re), (&from.im, &mut to.im)];
+        for ((from, to), factors) in planes.into_iter().zip(factors) {
+            let stride = fft.stride / T::lanes::<S>();
+            let from = T::vectors::<S>(from).chunks_exact(stride).skip(first);
+            let to = T::vectors_mut::<S>(to).chunks_exact_mut(stride).skip(first);
+            for (factor, (from, to)) in factors.iter().zip(from.zip(to)) {
+                let factor = T::splat(simd, *factor);
+                for (from, to) in from.iter().zip(to) {
+                    *to = if ADD {
+                        <T as Lanes>::mul_add(simd, factor, *from, *to)
+                    } else {
+                        <T as Lanes>::mul(simd, factor, *from)
+                    };
+                }
+            }
         }
     }
 }

@@ -1,9 +1,11 @@
 //! The operator against its definition: dot test, dense matrix, masks, threads.
 
+use std::sync::Arc;
+
 use dia_core::testing::{adjoint_defect, columns};
 use dia_core::{
     DataVector, Design, DesignMatrix, GaussianTerm, Image, KernelBasis, KernelShape, KernelSupport,
-    LinearOperator, Loss, Noise, Photon, Pixel, Reweight,
+    LinearOperator, Loss, Noise, Photon, Pixel, PixelWeight, Reweight,
 };
 use dia_fft::{FftDesignMatrix, FftPixel, Method, Plan};
 use proptest::prelude::*;
@@ -61,6 +63,13 @@ fn basis(kind: usize, half_width: usize) -> KernelBasis {
     }
 }
 
+/// The design with a kernel that varies over the image, or not; with different degrees of scale and shape where the basis allows that.
+fn varied(design: Design, choice: usize) -> Design {
+    let (scale, kernel) = [(0, 0), (1, 1), (2, 2), (3, 3), (0, 2), (2, 1)][choice];
+    let equal = design.clone().with_variation(kernel, kernel);
+    design.with_variation(scale, kernel).or(equal).unwrap()
+}
+
 /// One of all plans that there are for a design.
 fn planned<T: FftPixel>(
     reference: &Image<T>,
@@ -98,18 +107,49 @@ proptest! {
     }
 
     #[test]
+    fn varying_model_equals_its_definition(
+        half_width in 0_usize..6, kind in 0_usize..4, degree in prop::option::of(0_usize..4), variation in 1_usize..6,
+        extra_height in 1_usize..150, extra_width in 1_usize..150, seed in 0_usize..1000, choice in 0_usize..32,
+    ) {
+        let (height, width) = (2 * half_width + extra_height, 2 * half_width + extra_width);
+        let reference = image::<f64>(height, width, seed);
+        let design = Design::new(height, width, basis(kind, half_width), degree).unwrap();
+        let design = varied(design, variation);
+        let a = planned(&reference, &design, choice);
+        let x = values(a.ncols(), seed + 1);
+        let mut model = vec![f64::NAN; a.nrows()];
+        a.apply(&x, &mut model, &mut a.workspace().unwrap()).unwrap();
+        let (h, valid) = (half_width, design.valid());
+        let size: f64 = design.kernels(&x).iter().flat_map(|k| k.pixels().to_vec()).map(f64::abs).sum();
+        for (i, model) in model.iter().enumerate() {
+            let (y, x0) = (i / valid.width + h, i % valid.width + h);
+            let kernel = design.kernel_at(&x, y, x0);
+            let products = kernel.pixels().iter().enumerate().map(|(u, k)| {
+                let (dy, dx) = (u / kernel.side(), u % kernel.side());
+                k * reference.view().at(y + h - dy, x0 + h - dx)
+            });
+            let expected = products.sum::<f64>() + design.background_at(&x, y, x0);
+            // As above, of up to 512² values below 80 that a kernel of Σ |K_t| = `size` multiplies, and |T_t| ≤ 1.
+            prop_assert!((model - expected).abs() <= 80.0 * 18.0 * (1.0 + size) * f64::EPSILON);
+        }
+    }
+
+    #[test]
     fn products_are_adjoint_and_fused_product_is_their_composition(
-        half_width in 0_usize..10, kind in 0_usize..4, degree in prop::option::of(0_usize..4),
+        half_width in 0_usize..10, kind in 0_usize..4, degree in prop::option::of(0_usize..4), variation in 0_usize..6,
         extra_height in 1_usize..200, extra_width in 1_usize..300, seed in 0_usize..1000, choice in 0_usize..32,
     ) {
         let (height, width) = (2 * half_width + extra_height, 2 * half_width + extra_width);
         let reference = image::<f64>(height, width, seed);
         let design = Design::new(height, width, basis(kind, half_width), degree).unwrap();
+        let design = varied(design, variation);
         let a = planned(&reference, &design, choice);
         let (m, n) = (a.nrows(), a.ncols());
         let (x, y) = (values(n, seed + 1), values(m, seed + 2));
-        // Each of m sums has n terms below 80 · 10; rounding is relative to the norms, not to the sum that may cancel.
-        let size = 800.0 * (m as f64).sqrt() * (n as f64).sqrt();
+        // The model of a kernel of norm 10, where there are k of them that add up as √k.
+        let model = 80.0 * 10.0 * (design.variation().len() as f64).sqrt();
+        // Each of m sums has n terms below `model`; rounding is relative to the norms, not to the sum that may cancel.
+        let size = model * (m as f64).sqrt() * (n as f64).sqrt();
         prop_assert!(adjoint_defect(&a, &x, &y) <= 40.0 * f64::EPSILON * size * (m as f64).sqrt());
 
         let mut workspace = a.workspace().unwrap();
@@ -124,7 +164,7 @@ proptest! {
         a.apply_adjoint(&ax, &mut composed, &mut workspace).unwrap();
         let norm = |v: &[f64]| v.iter().map(|v| v * v).sum::<f64>().sqrt();
         for (f, c) in fused.iter().zip(&composed) {
-            prop_assert!((f - c).abs() <= 100.0 * f64::EPSILON * 800.0 * norm(&ax) * (m as f64).sqrt());
+            prop_assert!((f - c).abs() <= 100.0 * f64::EPSILON * model * norm(&ax) * (m as f64).sqrt());
         }
 
         // The robust gradient against its definition, with masked pixels.
@@ -135,19 +175,20 @@ proptest! {
             noise.photon = Photon::PerPixel(positive(0.5));
             noise.reference = Some(positive(20.0));
         }
-        let loss = if seed.is_multiple_of(3) { Loss::Gaussian } else { Loss::HUBER };
+        let losses = [Loss::Gaussian, Loss::HUBER, Loss::TUKEY, Loss::CAUCHY, Loss::STUDENT_T];
+        let loss = losses[seed % losses.len()];
         let data: Vec<f64> = y.iter().map(|y| 90.0 * y).collect();
         a.robust_gradient(&x, &data, &noise, loss, &mut fused, &mut workspace).unwrap();
         a.apply(&x, &mut ax, &mut workspace).unwrap();
         let mut weights = ax.clone();
-        data.reweight(&noise, loss, &mut weights).unwrap();
+        data.reweight(&noise, loss, PixelWeight::Robust, &mut weights).unwrap();
         ax.axpby(1.0, &data, -1.0).unwrap();
         ax.multiply(&weights).unwrap();
         a.apply_adjoint(&ax, &mut composed, &mut workspace).unwrap();
         for (f, c) in fused.iter().zip(&composed) {
-            // Beside the rounding of the products, that of the model moves residuals by ε log₂(N²) of its size, 800, over σ² > 50.
-            let size = norm(&ax) + 800.0 / 50.0 * (m as f64).sqrt();
-            prop_assert!((f - c).abs() <= 100.0 * f64::EPSILON * 800.0 * size * (m as f64).sqrt());
+            // Beside the rounding of the products, that of the model moves residuals by ε log₂(N²) of its size over σ² > 50.
+            let size = norm(&ax) + model / 50.0 * (m as f64).sqrt();
+            prop_assert!((f - c).abs() <= 100.0 * f64::EPSILON * model * size * (m as f64).sqrt());
         }
     }
 }
@@ -177,9 +218,12 @@ fn single_precision_does_not_get_worse_with_the_size_of_the_image() {
     for method in
         [Method::Direct, Method::OverlapSave { side: 64 }, Method::OverlapSave { side: 144 }]
     {
-        for side in [70, 140, 280, 560, 1120] {
+        for (side, degree) in
+            [(70, 0), (140, 0), (280, 0), (560, 0), (1120, 0), (140, 3), (1120, 3)]
+        {
             let single = image::<f32>(side, side, 5);
             let design = Design::new(side, side, KernelBasis::delta(4), Some(1)).unwrap();
+            let design = design.with_variation(degree, degree).unwrap();
             let plan = Plan { method, store_spectra: true };
             let b =
                 FftDesignMatrix::with_plan(&single.clone().into(), design.clone(), plan).unwrap();
@@ -197,9 +241,10 @@ fn single_precision_does_not_get_worse_with_the_size_of_the_image() {
             let norm = |v: &[f64]| v.iter().map(|v| v * v).sum::<f64>().sqrt();
             let difference: Vec<f64> = ga.iter().zip(&gb).map(|(a, b)| a - b).collect();
             let error = norm(&difference) / norm(&ga);
-            println!("{method:?} {side}²: {error:.1e}");
+            println!("{method:?} {side}², degree {degree}: {error:.1e}");
             // Two transforms of ε₃₂ log₂(N²) each, N ≤ 144, or two sums in which errors of ε₃₂ add up like √terms, with up to 81 and
-            // 64 terms; sums over tiles and bands are f64, so no size enters.
+            // 64 terms; sums over tiles and bands are f64, so no size enters. Nor does the
+            // degree: all kernels and their polynomials have errors of that relative size.
             let bound = f64::from(f32::EPSILON) * (2.0 * 144.0_f64.powi(2).log2()).max(9.0 + 8.0);
             assert!(error < bound, "{method:?}, {side}²: {error:e} for {bound:e}");
         }
@@ -208,19 +253,21 @@ fn single_precision_does_not_get_worse_with_the_size_of_the_image() {
 
 #[test]
 fn spectra_that_are_computed_again_have_the_same_bits() {
-    let reference = image::<f32>(210, 330, 3);
-    let design = Design::new(210, 330, KernelBasis::delta(5), Some(1)).unwrap();
-    let gradients = [true, false].map(|store_spectra| {
-        let plan = Plan { method: Method::OverlapSave { side: 80 }, store_spectra };
-        let a =
-            FftDesignMatrix::with_plan(&reference.clone().into(), design.clone(), plan).unwrap();
-        let (x, weights) = (values(a.ncols(), 1), vec![0.3; a.nrows()]);
-        let mut g = vec![f64::NAN; a.ncols()];
-        let mut workspace = a.workspace().unwrap();
-        a.apply_normal(&x, &weights, &mut g, &mut vec![], &mut workspace).unwrap();
-        g.into_iter().map(f64::to_bits).collect::<Vec<_>>()
-    });
-    assert!(gradients[0] == gradients[1]);
+    let reference = Arc::new(image::<f32>(210, 330, 3));
+    for degree in [0, 2] {
+        let design = Design::new(210, 330, KernelBasis::delta(5), Some(1)).unwrap();
+        let design = design.with_variation(degree, degree).unwrap();
+        let gradients = [true, false].map(|store_spectra| {
+            let plan = Plan { method: Method::OverlapSave { side: 80 }, store_spectra };
+            let a = FftDesignMatrix::with_plan(&reference, design.clone(), plan).unwrap();
+            let (x, weights) = (values(a.ncols(), 1), vec![0.3; a.nrows()]);
+            let mut g = vec![f64::NAN; a.ncols()];
+            let mut workspace = a.workspace().unwrap();
+            a.apply_normal(&x, &weights, &mut g, &mut vec![], &mut workspace).unwrap();
+            g.into_iter().map(f64::to_bits).collect::<Vec<_>>()
+        });
+        assert!(gradients[0] == gradients[1]);
+    }
 }
 
 #[test]
@@ -236,10 +283,12 @@ fn impossible_plans_are_refused() {
 
 #[test]
 fn the_bits_do_not_depend_on_the_number_of_threads() {
-    let reference = image::<f32>(300, 430, 11);
-    let design = Design::new(300, 430, KernelBasis::delta(9), Some(2)).unwrap();
-    let products = || {
-        let a = FftDesignMatrix::new(reference.view(), design.clone()).unwrap();
+    let reference = Arc::new(image::<f32>(300, 430, 11));
+    let products = |degree, method| {
+        let design = Design::new(300, 430, KernelBasis::delta(9), Some(2)).unwrap();
+        let design = design.with_variation(degree, degree).unwrap();
+        let plan = Plan { method, store_spectra: true };
+        let a = FftDesignMatrix::with_plan(&reference, design, plan).unwrap();
         let mut workspace = a.workspace().unwrap();
         let (mut y, mut g, mut h) =
             (a.zeros().unwrap(), vec![0.0; a.ncols()], vec![0.0; a.ncols()]);
@@ -251,11 +300,16 @@ fn the_bits_do_not_depend_on_the_number_of_threads() {
         let bits = |v: &[f64]| v.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
         (y.iter().map(|v| v.to_bits()).collect::<Vec<_>>(), bits(&g), bits(&h))
     };
-    let on = |threads| {
-        rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap().install(products)
-    };
-    let one = on(1);
-    assert!(one == on(2) && one == on(5));
+    for degree in [0, 2] {
+        for method in [Method::OverlapSave { side: 64 }, Method::Direct] {
+            let on = |threads| {
+                let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+                pool.install(|| products(degree, method))
+            };
+            let one = on(1);
+            assert!(one == on(2) && one == on(5), "degree {degree}, {method:?}");
+        }
+    }
 }
 
 #[test]

@@ -25,7 +25,6 @@ fn main() -> Result<(), Box<dyn Error>> {
         &exposure(ImageView::try_from(reference.view())?, options.reference_noise()),
         &exposure(ImageView::try_from(target.view())?, options.target_noise()),
         Design::new(300, 400, KernelBasis::delta(9), Some(1))?,
-        true,
         FftDesignMatrix::new,
         &FitOptions::default(),
         &mut |_| (),

@@ -5,7 +5,7 @@ use std::fmt;
 use faer::linalg::triangular_solve::{
     solve_lower_triangular_in_place, solve_upper_triangular_in_place,
 };
-use faer::{Mat, MatMut, Par, Side};
+use faer::{Mat, MatMut, MatRef, Par, Side};
 
 use crate::{Preconditioner, SolveError};
 
@@ -46,6 +46,22 @@ impl Cholesky {
             }
         }
         Ok(Self { factor })
+    }
+
+    /// L.
+    pub(crate) fn factor(&self) -> MatRef<'_, f64> {
+        self.factor.as_ref()
+    }
+
+    /// The factor of the first `n` rows and columns.
+    pub(crate) fn leading(&self, n: usize) -> Self {
+        Self { factor: self.factor.submatrix(0, 0, n, n).to_owned() }
+    }
+
+    /// X ← H⁻¹ X, column by column.
+    pub(crate) fn solve_columns(&self, x: &mut Mat<f64>) {
+        solve_lower_triangular_in_place(self.factor.as_ref(), x.as_mut(), Par::Seq);
+        solve_upper_triangular_in_place(self.factor.transpose(), x.as_mut(), Par::Seq);
     }
 
     /// H⁻¹ b, in place.

@@ -2,20 +2,25 @@
 
 use crate::anderson::Anderson;
 use crate::cg::{axpy, dot};
-use crate::{Cholesky, Preconditioner, SolveError, StopReason, SubtractError};
+use crate::{Preconditioner, SolveError, StopReason, SubtractError};
 
 /// A loss with its weights taken at the current parameters.
 pub(crate) trait RobustProblem {
-    /// g ← Aᵀ W(x) (I − A x), minus the gradient of the loss at x.
+    /// P.
+    type Factor: Preconditioner;
+
+    /// g ← Aᵀ W(x) (I − A x) − Q x, minus the gradient of the objective at x.
     fn gradient(&mut self, x: &[f64], g: &mut [f64]) -> Result<(), SubtractError>;
 
-    /// The factor of P ≈ AᵀWA with the weights at x.
-    fn factor(&mut self, x: &[f64]) -> Result<Cholesky, SubtractError>;
+    /// The factor of P ≈ AᵀWA + Q with the weights at x.
+    fn factor(&mut self, x: &[f64]) -> Result<Self::Factor, SubtractError>;
 
-    /// δ ≈ (AᵀWA)⁻¹ g, the step from the point of the last gradient. `optimality` is its √(gᵀP⁻¹g), `delta` holds P⁻¹g on entry.
+    /// δ ≈ (AᵀWA + Q)⁻¹ g, the step from x, the point of the last gradient. `optimality` is its √(gᵀP⁻¹g), `delta` holds P⁻¹g on entry.
+    /// P may be replaced by a better one.
     fn improve(
         &mut self,
-        p: &Cholesky,
+        p: &mut Self::Factor,
+        x: &[f64],
         g: &[f64],
         optimality: f64,
         delta: &mut [f64],
@@ -47,9 +52,9 @@ pub(crate) struct Descended {
 ///
 /// Each step starts from the true gradient: an inaccurate one costs steps and not accuracy. A step that went astray shows that P belongs to
 /// weights of long ago; it is then factored again, and the past steps are forgotten.
-pub(crate) fn descend(
-    problem: &mut impl RobustProblem,
-    p: &mut Cholesky,
+pub(crate) fn descend<R: RobustProblem>(
+    problem: &mut R,
+    p: &mut R::Factor,
     x: &mut [f64],
     options: DescentOptions,
     observe: &mut dyn FnMut(usize, f64),
@@ -87,7 +92,7 @@ pub(crate) fn descend(
         if steps == options.max_steps {
             break;
         }
-        problem.improve(p, &g, optimality, &mut delta)?;
+        problem.improve(p, x, &g, optimality, &mut delta)?;
         anderson.accelerate(x, &g, &mut delta);
         axpy(1.0, &delta, x);
         steps += 1;

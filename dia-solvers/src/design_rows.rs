@@ -6,7 +6,7 @@ use faer::Mat;
 use crate::gram::{GramPrecision, Rows, weighted_gram};
 use crate::simd::{Loop, widest};
 
-/// The rows of the design matrix, written out: R(p − u) for every kernel coefficient, φ_j(p) for the background.
+/// The rows of the design matrix, written out: T_t(p) R(p − u) for every kernel coefficient, φ_j(p) for the background.
 #[derive(Clone, Copy, Debug)]
 pub struct DesignRows<'a, T> {
     design: &'a Design,
@@ -18,8 +18,10 @@ pub struct DesignRows<'a, T> {
 pub struct RowWorkspace {
     /// R(p − u) over the whole (2h + 1)² square.
     footprint: Vec<f64>,
-    /// The n values of the row, where they are not pixels.
+    /// The values of the basis, where they are not pixels.
     values: Vec<f64>,
+    /// Those of polynomials.
+    terms: Vec<f64>,
 }
 
 impl<'a, T: Pixel> DesignRows<'a, T> {
@@ -32,7 +34,10 @@ impl<'a, T: Pixel> DesignRows<'a, T> {
     /// Scratch memory for [`write`](Self::write).
     pub fn workspace(&self) -> RowWorkspace {
         let footprint = vec![0.0; self.design.basis().support().side().pow(2)];
-        RowWorkspace { footprint, values: vec![0.0; self.design.ncols()] }
+        let terms = self.design.variation().len();
+        let terms = terms.max(self.design.ncols() - self.design.kernel_ncols());
+        let values = vec![0.0; self.design.basis().len()];
+        RowWorkspace { footprint, values, terms: vec![0.0; terms] }
     }
 
     /// Writes row `row` (0 ≤ row < m, in the order of the valid pixels) to `values`, of length n.
@@ -79,9 +84,9 @@ impl<T: Pixel> Rows for DesignRows<'_, T> {
     ) {
         let (valid, h) = (self.design.valid(), self.design.half_width());
         let (y, x) = (valid.y + row / valid.width, valid.x + row % valid.width);
-        let (kernel, rest) = values.split_at_mut(self.design.basis().len());
-        let (footprint, (written, background)) =
-            (&mut workspace.footprint, self.design.split_mut(&mut workspace.values));
+        let (kernels, rest) = values.split_at_mut(self.design.kernel_ncols());
+        let (kernel, varying) = kernels.split_at_mut(self.design.basis().len());
+        let RowWorkspace { footprint, values: written, terms } = workspace;
         if let KernelBasis::Delta(support) = self.design.basis() {
             widest(WriteLines { reference: self.reference, support, at: (y, x), scale, kernel });
         } else {
@@ -93,9 +98,19 @@ impl<T: Pixel> Rows for DesignRows<'_, T> {
             self.design.basis().project(footprint, written);
             copy_scaled(written, scale, kernel);
         }
+        // T_0 = 1.
+        let mut varying = varying;
+        if !varying.is_empty() {
+            self.design.variation().evaluate(y, x, terms);
+            for (term, value) in self.design.kernel_terms().zip(&*terms).skip(1) {
+                let (line, later) = varying.split_at_mut(term.columns.len());
+                copy_scaled(&kernel[term.functions], E::narrow(*value), line);
+                varying = later;
+            }
+        }
         if let Some(polynomial) = self.design.background() {
-            polynomial.evaluate(y, x, background);
-            copy_scaled(background, scale, rest);
+            polynomial.evaluate(y, x, terms);
+            copy_scaled(&terms[..rest.len()], scale, rest);
         }
     }
 }

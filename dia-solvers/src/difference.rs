@@ -1,15 +1,18 @@
 //! The difference image and what belongs to it.
 
-use dia_core::{DesignMatrix, Image, Kernel, Mask, MaskPlanes, Photon, Pixel, robust};
+use dia_core::{
+    Design, DesignMatrix, Image, Kernel, Loss, Mask, MaskPlanes, Photon, Pixel, robust,
+};
+use faer::Mat;
 use rayon::prelude::*;
 
 use crate::fit::{Estimate, Fit, FitOutcome};
-use crate::{Prepared, SubtractError};
+use crate::{Prepared, SubtractError, VariableSources};
 
 /// The result of a subtraction, on the target's full grid.
 #[derive(Clone, Debug)]
 pub struct Difference<T = f32> {
-    /// D = I − M in ADU; NaN where any plane of [`mask`](Self::mask) is set.
+    /// D = I − M in ADU; NaN where any plane of [`mask`](Self::mask) is set but those of pixels that only the fit left out, `VARIABLE` and `CLIPPED`.
     pub difference: Image<T>,
     /// σ² of D in ADU²: the target's noise on the model, and the reference's through the kernel where it is known; NaN as D.
     pub variance: Image<T>,
@@ -25,6 +28,20 @@ pub struct Difference<T = f32> {
     pub background: Vec<Estimate>,
     /// The sky that was subtracted from the reference, in ADU.
     pub reference_sky: f64,
+    /// The strength of the regularisation; see [`crate::Lambda`].
+    pub lambda: f64,
+    /// That for the deviations from the mean kernel, where it varies.
+    pub lambda_variation: Option<f64>,
+    /// The model that was fitted.
+    pub design: Design,
+    /// x: the coefficients of kernel and background, in the order of the [`Design`]'s columns.
+    pub parameters: Vec<f64>,
+    /// The covariance of x, if it was asked for.
+    pub covariance: Option<Mat<f64>>,
+    /// The variable sources that were left out of the fit, if they were looked for.
+    pub variables: Option<VariableSources>,
+    /// By what the target's variances were multiplied.
+    pub noise_scale: f64,
     /// How the fit ended.
     pub outcome: FitOutcome,
     /// How well the model describes the target.
@@ -34,8 +51,10 @@ pub struct Difference<T = f32> {
 /// Statistics of the normalised residuals z = D/σ over the pixels used.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ResidualStatistics {
-    /// Number of pixels used.
+    /// Number of pixels used in the fit.
     pub used: usize,
+    /// The effective fraction of outliers: what the mean weight ψ(z)/z is below that of Gaussian noise, relative to it.
+    pub outliers: f64,
     /// Mean fit bias: the mean of z.
     pub mfb: f64,
     /// Mean fit variance: the variance of z about its mean.
@@ -58,13 +77,17 @@ pub fn difference<A: DesignMatrix>(
     let design = prepared.design();
     let (height, width, valid) = (design.height(), design.width(), design.valid());
     let model_values = a.download(fit.model)?;
-    let fixed = a.download(fit.noise.fixed)?;
+    let mut fixed = a.download(fit.noise.fixed)?;
+    for (i, value, _) in &fit.excluded {
+        fixed[*i] = *value;
+    }
     let photon = match fit.noise.photon {
         Photon::Uniform(photon) => Photon::Uniform(photon),
         Photon::PerPixel(photon) => Photon::PerPixel(a.download(photon)?),
     };
     let reference = fit.noise.reference.map(|reference| a.download(reference)).transpose()?;
     let noise = dia_core::Noise { fixed, photon, reference };
+    let model_variance = fit.model_variance.map(|variance| a.download(variance)).transpose()?;
 
     let nan = <A::Pixel as num_traits::Float>::nan();
     let mut difference = Image::filled(height, width, nan);
@@ -86,45 +109,65 @@ pub fn difference<A: DesignMatrix>(
             if planes[x].is_empty() {
                 d[x] = target[x] - model_values[i];
                 sigma2[x] = noise.variance(i, model_values[i]);
+                if let Some(more) = &model_variance {
+                    sigma2[x] = sigma2[x] + more[i];
+                }
             }
         }
     });
-    let residuals = statistics(&difference, &variance, prepared.used_pixels(), design.ncols());
+    let mut mask = prepared.mask().clone();
+    for (i, _, why) in &fit.excluded {
+        mask.insert(valid.y + i / valid.width, valid.x + i % valid.width, *why);
+    }
+    let residuals = statistics(&difference, &variance, &mask, fit.loss, design.ncols());
     Ok(Difference {
         difference,
         variance,
         model,
-        mask: prepared.mask().clone(),
+        mask,
         kernel: fit.kernel,
         photometric_scale: fit.photometric_scale,
         background: fit.background,
         reference_sky: prepared.reference_sky(),
+        lambda: fit.lambda,
+        lambda_variation: fit.lambda_variation,
+        variables: fit.variables,
+        noise_scale: fit.noise_scale,
+        parameters: fit.parameters,
+        covariance: fit.covariance,
+        design: design.clone(),
         outcome: fit.outcome,
         residuals,
     })
 }
 
-/// Statistics of D/σ where both are known.
+/// Statistics of D/σ over the pixels of the fit.
 fn statistics<T: Pixel>(
     difference: &Image<T>,
     variance: &Image<T>,
-    used: usize,
+    mask: &Mask,
+    loss: Loss,
     unknowns: usize,
 ) -> ResidualStatistics {
-    let (d, sigma2) = (difference.pixels(), variance.pixels());
-    let z = |i: usize| d[i].widen() / sigma2[i].widen().sqrt();
+    let (d, sigma2, planes) = (difference.pixels(), variance.pixels(), mask.planes());
+    let z = |i: usize| {
+        let used = planes[i].is_empty();
+        if used { d[i].widen() / sigma2[i].widen().sqrt() } else { f64::NAN }
+    };
     let sum = |f: &(dyn Fn(f64) -> f64 + Sync)| {
         dia_core::sum::pairwise(d.len(), &|range| {
             range.map(z).filter(|z| !z.is_nan()).map(f).sum::<f64>()
         })
     };
+    let used = planes.iter().filter(|planes| planes.is_empty()).count();
     let count = used as f64;
     let mfb = sum(&|z| z) / count;
     let mfv = sum(&|z| (z - mfb).powi(2)) / (count - 1.0);
     let chi2_dof = sum(&|z| z * z) / (count - unknowns as f64);
+    let outliers = 1.0 - sum(&|z| loss.weight(z)) / (count * loss.mean_weight());
     // Of a very large image, a regular part tells the median well enough.
     let stride = (d.len() / 4_000_000).max(1) | 1;
     let part = (0..d.len()).step_by(stride).map(z);
     let robust_std = robust::median_and_scatter(part).map_or(f64::NAN, |(_, scatter)| scatter);
-    ResidualStatistics { used, mfb, mfv, robust_std, chi2_dof }
+    ResidualStatistics { used, outliers, mfb, mfv, robust_std, chi2_dof }
 }

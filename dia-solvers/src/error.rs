@@ -84,6 +84,13 @@ pub enum SubtractError {
         /// How many pixels have it.
         pixels: usize,
     },
+    /// The noise of the reference leaves nothing to determine the kernel by.
+    #[error(
+        "without the bias of the reference's noise the kernel is not determined: what regularisation and image give is less than what \
+         the correction takes; choose a larger lambda (or let it be chosen), a smaller half-width, or weigh the reference's noise \
+         without correcting its bias"
+    )]
+    Undetermined,
     /// The fit failed.
     #[error(transparent)]
     Solve(#[from] SolveError),

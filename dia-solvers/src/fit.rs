@@ -11,18 +11,23 @@ use std::fmt;
 use std::sync::Arc;
 
 use dia_core::{
-    DataVector, DesignMatrix, Image, Kernel, Loss, ModelError, Noise, OperatorError, Photon, Pixel,
-    Reweight,
+    DesignMatrix, Kernel, Loss, MaskPlanes, ModelError, Noise, OperatorError, Photon, Pixel,
 };
+use faer::Mat;
 
 use crate::cg::dot;
 use crate::descent::{DescentOptions, RobustProblem, descend};
+use crate::exclusion::{Exclusion, Rules};
+use crate::lambda::Search;
+use crate::penalty::{Penalty, Strength};
+use crate::problem::{
+    Factor, Inner, LARGEST_DENSE, LsqrMemory, Preconditioning, Problem, Sample, explain,
+};
 use crate::sample_fit::{Start, fit_sample};
-use crate::weighted::WeightedWorkspace;
+use crate::uncertainty::{Uncertainty, model_variance};
 use crate::{
-    CgOptions, CgWorkspace, Cholesky, DesignRows, GramPrecision, LsqrOptions, LsqrWorkspace,
-    NormalOperator, NormalWorkspace, Preconditioner, Prepared, RowSample, StopReason,
-    SubtractError, Weighted, cg, lsqr,
+    CgWorkspace, Clipping, NoiseScale, NormalWorkspace, Prepared, RowSample, StopReason,
+    SubtractError, VariableSourceOptions, VariableSources,
 };
 
 /// Which linear solver computes the corrections.
@@ -49,33 +54,113 @@ impl Solver {
     }
 }
 
+/// What is made of the reference's own noise; see [`FitOptions::reference_noise`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum ReferenceNoise {
+    /// K² ⊗ σ_R² is part of the variance, and the bias Σ_p w(p) σ_R²(p − u) that it leaves on the diagonal of the normal matrix is taken out: the
+    /// photometric scale and all fluxes are without bias.
+    #[default]
+    Correct,
+    /// K² ⊗ σ_R² is part of the variance.
+    Weight,
+    /// The reference counts as free of noise.
+    Ignore,
+}
+
+/// The strength of the regularisation, λ ν̄ ‖L K‖² in χ²: L is the Laplacian of the kernel's grid, ν̄ what the noise of the reference adds to a diagonal
+/// element of the normal matrix, in the mean.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub enum Lambda {
+    /// The λ with the smallest expected error of the model, by Stein's unbiased estimate (compare Becker et al. 2012, MNRAS 425, 1341).
+    #[default]
+    Auto,
+    /// A given λ ≥ 0.
+    Fixed(f64),
+}
+
 /// How a pair is fitted.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct FitOptions {
     /// What is minimised.
     pub loss: Loss,
+    /// The noise of the reference.
+    pub reference_noise: ReferenceNoise,
+    /// Regularisation of the kernel.
+    pub lambda: Lambda,
+    /// How variable sources are found, which are left out as wholes; `None` to keep them. None is found where the seeing can neither be measured nor
+    /// is given.
+    pub variable_sources: Option<VariableSourceOptions>,
+    /// Full width at half maximum of the target's stars in pixels, if it is known already.
+    pub target_fwhm: Option<f64>,
+    /// Rejection of single pixels; `None` for none.
+    pub clipping: Option<Clipping>,
+    /// Whether the noise model is believed.
+    pub noise_scale: NoiseScale,
     /// The linear solver.
     pub solver: Solver,
     /// Distance from the minimum at which the fit ends, in σ.
     pub tolerance: f64,
     /// Most reweightings.
     pub max_passes: usize,
-    /// Rows that the preconditioner samples, per unknown.
+    /// Rows that the preconditioner samples, per unknown of a constant kernel.
     pub sample_per_unknown: usize,
     /// Seed of that sample.
     pub seed: u64,
+    /// Whether the uncertainty of the model, Var (A x), is to be part of the difference's variance.
+    pub model_variance: bool,
+    /// Whether the covariance of all parameters is wanted, at the cost of two normal matrices.
+    pub covariance: bool,
 }
 
 impl Default for FitOptions {
-    /// Huber's loss, PCG, to within 0.01 σ.
+    /// Huber's loss, the reference's noise corrected, λ chosen, variable sources left out; PCG, to within 0.01 σ.
     fn default() -> Self {
         Self {
             loss: Loss::HUBER,
+            reference_noise: ReferenceNoise::Correct,
+            lambda: Lambda::Auto,
+            variable_sources: Some(VariableSourceOptions::default()),
+            target_fwhm: None,
+            clipping: None,
+            noise_scale: NoiseScale::Given,
             solver: Solver::Pcg,
             tolerance: 0.01,
-            max_passes: 50,
-            sample_per_unknown: 20,
+            max_passes: 100,
+            sample_per_unknown: 40,
             seed: 0,
+            model_variance: false,
+            covariance: false,
+        }
+    }
+}
+
+impl FitOptions {
+    /// The classical fit, for comparisons: no regularisation, the bias of the reference's noise not corrected, no source left out.
+    pub fn plain() -> Self {
+        Self {
+            reference_noise: ReferenceNoise::Weight,
+            lambda: Lambda::Fixed(0.0),
+            variable_sources: None,
+            ..Self::default()
+        }
+    }
+
+    /// Whether the fit needs the variance of the reference.
+    pub fn needs_reference_variance(&self) -> bool {
+        self.reference_noise != ReferenceNoise::Ignore || self.lambda != Lambda::Fixed(0.0)
+    }
+
+    fn validate(&self) -> Result<(), SubtractError> {
+        self.loss.validate()?;
+        let error = |name, value, range| Err(ModelError::Noise { name, value, range }.into());
+        if self.tolerance.is_nan() || self.tolerance <= 0.0 {
+            return error("tolerance", self.tolerance, "a positive number of σ");
+        }
+        match self.lambda {
+            Lambda::Fixed(value) if !(value >= 0.0 && value.is_finite()) => {
+                error("lambda", value, "zero or positive")
+            }
+            _ => Ok(()),
         }
     }
 }
@@ -103,6 +188,8 @@ pub struct FitOutcome {
     pub products: usize,
     /// Distance from the minimum in σ.
     pub optimality: f64,
+    /// What the preconditioner was made of in the end.
+    pub preconditioning: Preconditioning,
 }
 
 /// A value and its standard deviation.
@@ -110,7 +197,7 @@ pub struct FitOutcome {
 pub struct Estimate {
     /// The value.
     pub value: f64,
-    /// σ, by H⁻¹ at the final weights.
+    /// σ by the sandwich form of the final weights; see [`fit`].
     pub sigma: f64,
 }
 
@@ -124,8 +211,23 @@ pub struct Fit<A: DesignMatrix> {
     pub photometric_scale: Estimate,
     /// The background's coefficients in ADU, in the order of [`dia_core::Polynomial2d`].
     pub background: Vec<Estimate>,
+    /// The covariance of the parameters, if it was asked for.
+    pub covariance: Option<Mat<f64>>,
+    /// The strength of the regularisation; that of the mean kernel, where it varies.
+    pub lambda: f64,
+    /// The strength of the regularisation of the deviations from the mean kernel.
+    pub lambda_variation: Option<f64>,
+    /// The variable sources that were found, if they were looked for.
+    pub variables: Option<VariableSources>,
+    /// By what the target's variances were multiplied.
+    pub noise_scale: f64,
     /// How the fit ended.
     pub outcome: FitOutcome,
+    pub(crate) loss: Loss,
+    /// Valid pixels that were left out, with the fixed part of their variance.
+    pub(crate) excluded: Vec<(usize, A::Pixel, MaskPlanes)>,
+    /// Var (A x) in ADU², if it was asked for.
+    pub(crate) model_variance: Option<A::Data>,
     pub(crate) noise: Noise<A::Data>,
     pub(crate) model: A::Data,
 }
@@ -133,10 +235,14 @@ pub struct Fit<A: DesignMatrix> {
 /// Fits kernel and background of a prepared pair.
 ///
 /// `a` is the design matrix of `prepared.reference()`. `reference_variance`, where given, is the design matrix of
-/// `prepared.reference_variance()` for a delta basis of the same half-width on the full square and no background; it carries
-/// σ_R² into the model as K² ⊗ σ_R². `observe` is called once per pass.
+/// `prepared.reference_variance()` for [`Design::of_variance`](dia_core::Design::of_variance); it carries σ_R² into the model as K² ⊗ σ_R², gives the
+/// bias that its noise leaves, and λ its unit. `observe` is called once per pass.
 ///
 /// The data of `prepared` move to the operator, which is free on the CPU; what remains serves [`crate::difference`].
+///
+/// # Uncertainties
+/// σ of a linear functional c·x is the root of cᵀ J⁻¹ S J⁻¹ c (Huber 1967, Proc. 5th Berkeley Symp. 1, 221), J = Σ ψ′(z)/σ² a aᵀ + Q being the Hessian and
+/// S = Σ ψ(z)²/σ² a aᵀ the covariance of the gradient: where residuals are larger than the noise says, so is σ.
 ///
 /// # Errors
 /// [`SubtractError`] if the options make no sense, the normal matrix is singular, numbers overflow, or a product fails.
@@ -147,48 +253,73 @@ pub fn fit<A: DesignMatrix>(
     options: &FitOptions,
     observe: &mut dyn FnMut(Progress),
 ) -> Result<Fit<A>, SubtractError> {
-    let FitOptions { loss, solver, tolerance, max_passes, sample_per_unknown, seed } = *options;
-    loss.validate()?;
-    if tolerance.is_nan() || tolerance <= 0.0 {
-        let range = "a positive number of σ";
-        return Err(ModelError::Noise { name: "tolerance", value: tolerance, range }.into());
-    }
-    let n = a.ncols();
+    options.validate()?;
+    let FitOptions { loss, solver, tolerance, max_passes, sample_per_unknown, seed, .. } = *options;
+    let design = a.design();
+    let (n, constant) = (a.ncols(), design.constant());
+    let weighted = options.reference_noise != ReferenceNoise::Ignore;
     let mut variance =
-        reference_variance.map(|a| Ok::<_, OperatorError>((a, a.workspace()?))).transpose()?;
-    let mut reference = reference_variance.map(A::zeros).transpose()?;
-    let sample = RowSample::draw(prepared, sample_per_unknown * n, seed);
+        reference_variance.map(|v| Ok::<_, OperatorError>((v, v.workspace()?))).transpose()?;
+    let mut reference = match reference_variance {
+        Some(v) if weighted => Some(v.zeros()?),
+        _ => None,
+    };
+    let sample = RowSample::draw(prepared, sample_per_unknown * constant.ncols(), seed);
     let mut products = 0;
-    let Start { mut x, factor: mut p } = fit_sample(prepared, &sample, loss, &mut |kernel| {
-        let (Some((a, workspace)), Some(reference)) = (&mut variance, &mut reference) else {
+    // Losses with several minima start from the one that has a single one.
+    let safe = if loss.redescends() { Loss::HUBER } else { loss };
+    let Start { x: start, rows } = fit_sample(prepared, &sample, safe, &mut |kernel| {
+        let (Some((v, workspace)), Some(reference)) = (&mut variance, &mut reference) else {
             return Ok(None);
         };
         products += 1;
-        a.apply(kernel.squared().pixels(), reference, workspace)?;
+        let mut squares = vec![0.0; v.ncols()];
+        squares[..kernel.pixels().len()].copy_from_slice(kernel.squared().pixels());
+        v.apply(&squares, reference, workspace)?;
         let mut values = vec![0.0; sample.rows().len()];
-        a.gather(reference, sample.rows(), &mut values)?;
+        v.gather(reference, sample.rows(), &mut values)?;
         Ok(Some(values.into_iter().map(A::Pixel::narrow).collect()))
     })?;
+    let mut x = vec![0.0; n];
+    let (kernel, background) = start.split_at(constant.basis().len());
+    x[..kernel.len()].copy_from_slice(kernel);
+    x[design.kernel_ncols()..].copy_from_slice(background);
 
     let photon = match std::mem::replace(&mut prepared.photon, Photon::Uniform(0.0)) {
         Photon::Uniform(photon) => Photon::Uniform(photon),
         Photon::PerPixel(photon) => Photon::PerPixel(a.upload(photon)?),
     };
+    let varies = design.variation().len() > 1;
+    let correct = options.reference_noise == ReferenceNoise::Correct && variance.is_some();
+    let lambda = match options.lambda {
+        Lambda::Fixed(lambda) => lambda,
+        Lambda::Auto => 1.0,
+    };
     let fixed_weights =
-        loss == Loss::Gaussian && variance.is_none() && matches!(photon, Photon::Uniform(0.0));
+        loss == Loss::Gaussian && reference.is_none() && matches!(photon, Photon::Uniform(0.0));
     let mut problem = Problem {
         a,
         reference: Arc::clone(prepared.shared_reference()),
-        sample: (solver != Solver::Cholesky).then_some(&sample),
+        sample: Sample { draw: &sample, rows },
+        preconditioning: match solver {
+            Solver::Cholesky => Preconditioning::AllRows,
+            _ if varies => Preconditioning::Kronecker,
+            _ => Preconditioning::SampledRows,
+        },
+        can_fall_back: varies && solver != Solver::Cholesky && n <= LARGEST_DENSE,
         data: a.upload(std::mem::take(&mut prepared.data))?,
         noise: Noise { fixed: a.upload(std::mem::take(&mut prepared.fixed))?, photon, reference },
-        loss,
+        loss: safe,
         variance,
+        correct,
+        // Where the search starts, or the end of it.
+        strengths: [Strength { lambda, radius: 2.0 }; 2],
+        penalty: None,
         moved: f64::INFINITY,
         weights: a.zeros()?,
         memory: NormalWorkspace::new(a)?,
         inner: match solver {
-            Solver::Pcg if fixed_weights => Inner::Cg(Box::new(CgWorkspace::new(n))),
+            Solver::Pcg if fixed_weights || varies => Inner::Cg(Box::new(CgWorkspace::new(n))),
             Solver::Lsqr => Inner::Lsqr(Box::new(LsqrMemory::new(a)?)),
             Solver::Pcg | Solver::Cholesky => Inner::None,
         },
@@ -196,46 +327,83 @@ pub fn fit<A: DesignMatrix>(
         iterations: 0,
         products,
     };
-    if solver == Solver::Cholesky {
-        p = problem.factor(&x)?;
+    let rules = Rules {
+        variables: options.variable_sources,
+        clipping: options.clipping,
+        noise_scale: options.noise_scale,
+        fwhm: options.target_fwhm,
+    };
+    let mut exclusion = Exclusion::new(rules, prepared);
+    let explained = |error| explain(error, correct);
+    let mut searches =
+        (options.lambda == Lambda::Auto).then(|| [Search::new(seed), Search::new(seed)]);
+    if let Some(searches) = &mut searches {
+        problem.settle_strengths(&mut x, searches, 3).map_err(explained)?;
     }
-    let options = DescentOptions {
-        tolerance,
-        max_steps: max_passes,
-        rounding: <A::Pixel as num_traits::Float>::epsilon().widen(),
+    let mut p = problem.factor(&x).map_err(explained)?;
+    let mut report = |pass: usize, optimality| observe(Progress { pass, optimality });
+    let mut steps = 0;
+    let mut run = |problem: &mut Problem<'_, A>, p: &mut Factor, x: &mut [f64], tolerance| {
+        problem.tolerance = tolerance;
+        let options = DescentOptions {
+            tolerance,
+            max_steps: max_passes.saturating_sub(steps),
+            rounding: <A::Pixel as num_traits::Float>::epsilon().widen(),
+        };
+        let done = descend(problem, p, x, options, &mut |pass, optimality| {
+            report(steps + pass, optimality);
+        });
+        done.inspect(|done| steps += done.steps).map_err(explained)
     };
-    let descended = descend(&mut problem, &mut p, &mut x, options, &mut |pass, optimality| {
-        observe(Progress { pass, optimality });
-    })?;
-
-    // The noise and the weights at the solution, whatever was kept on the way; and when they have served, the model in their place, also where the target is masked.
-    problem.moved = f64::INFINITY;
-    problem.update_noise(&x)?;
-    problem.reweight(&x)?;
-    let Problem { data, noise, mut weights, mut memory, iterations, mut products, .. } = problem;
-    drop(data);
-    let h = NormalOperator { operator: a, weights: &weights };
-    let mut cg_workspace = CgWorkspace::new(n);
-    let mut sigma = |c: &[f64]| -> Result<f64, SubtractError> {
-        if solver == Solver::Cholesky {
-            let mut y = vec![0.0; n];
-            p.solve(c, &mut y);
-            return Ok(dot(c, &y).sqrt());
+    // Near enough for the residuals to be those of the noise: a tenth of what n unknowns cost.
+    let rough = (0.1 * (n as f64).sqrt()).max(tolerance);
+    if loss != safe {
+        let _ = run(&mut problem, &mut p, &mut x, rough)?;
+        problem.loss = loss;
+    }
+    while exclusion.pending() {
+        let _ = run(&mut problem, &mut p, &mut x, rough)?;
+        if !exclusion.update(&mut problem, prepared, &x)? {
+            break;
         }
-        let (variance, more) = functional_variance(&h, &p, c, &mut cg_workspace, &mut memory)?;
-        products += more;
-        Ok(variance.sqrt())
-    };
-    let design = a.design();
+        if let Some(searches) = &mut searches {
+            searches.iter_mut().for_each(Search::widen);
+            problem.settle_strengths(&mut x, searches, 2).map_err(explained)?;
+        }
+        p = problem.factor(&x).map_err(explained)?;
+    }
+    let descended = run(&mut problem, &mut p, &mut x, tolerance)?;
+
+    // The noise at the solution; and when the weights have served, the model in their place, also where the target is masked.
+    problem.update(&x)?;
+    let strengths = problem.penalty.as_ref().map(Penalty::strengths);
+    let [lambda, lambda_variation] = strengths.map_or([0.0; 2], |both| both.map(|s| s.lambda));
+    let mut uncertainty = Uncertainty::new(&mut problem, &x)?;
     let scale = design.photometric_scale_functional();
-    let photometric_scale = Estimate { value: dot(&scale, &x), sigma: sigma(&scale)? };
-    let first = design.basis().len();
+    let photometric_scale = Estimate {
+        value: dot(&scale, &x),
+        sigma: uncertainty.sigma(&mut problem, &p, &scale, 100)?,
+    };
+    let first = design.kernel_ncols();
     let mut background = Vec::with_capacity(n - first);
     for j in first..n {
         let mut c = vec![0.0; n];
         c[j] = 1.0;
-        background.push(Estimate { value: x[j], sigma: sigma(&c)? });
+        let sigma = uncertainty.sigma(&mut problem, &p, &c, 0)?;
+        background.push(Estimate { value: x[j], sigma });
     }
+    let covariance =
+        if options.covariance { Some(uncertainty.covariance(&problem)?) } else { None };
+    drop(uncertainty);
+    let model_variance = if options.model_variance {
+        let variance = photometric_scale.sigma.powi(2);
+        Some(model_variance(&mut problem, &p, (&scale, variance), seed)?)
+    } else {
+        None
+    };
+    let Problem {
+        noise, mut weights, mut memory, iterations, mut products, preconditioning, ..
+    } = problem;
     a.apply(&x, &mut weights, &mut memory.operator)?;
     products += 1;
     Ok(Fit {
@@ -244,180 +412,24 @@ pub fn fit<A: DesignMatrix>(
         parameters: x,
         photometric_scale,
         background,
+        covariance,
+        lambda,
+        lambda_variation: varies.then_some(lambda_variation),
+        variables: exclusion.variables,
+        noise_scale: exclusion.noise_scale,
+        loss,
+        excluded: exclusion.pixels,
+        model_variance,
         outcome: FitOutcome {
             stop: descended.stop,
-            passes: descended.steps,
-            iterations: descended.steps + iterations,
+            passes: steps,
+            iterations: steps + iterations,
             products,
             optimality: descended.optimality,
+            preconditioning,
         },
         noise,
     })
-}
-
-/// cᵀH⁻¹c, the variance of the linear functional c·x, and the products that it took.
-///
-/// After some steps of CG on H y = c with residual r, it is exactly cᵀy + rᵀH⁻¹r; with P in place of H in the small last term, few
-/// steps give it to a percent.
-fn functional_variance<A: DesignMatrix>(
-    h: &NormalOperator<'_, A>,
-    p: &Cholesky,
-    c: &[f64],
-    workspace: &mut CgWorkspace,
-    memory: &mut NormalWorkspace<A>,
-) -> Result<(f64, usize), SubtractError> {
-    let mut y = vec![0.0; c.len()];
-    let options = CgOptions { tolerance: 0.0, relative: 0.25, max_iterations: 50 };
-    let outcome = cg(h, p, c, &mut y, &options, workspace, memory)?;
-    Ok((dot(c, &y) + outcome.optimality.powi(2), outcome.products))
-}
-
-/// The fit of all pixels.
-struct Problem<'a, A: DesignMatrix> {
-    a: &'a A,
-    reference: Arc<Image<A::Pixel>>,
-    /// The rows whose Gram matrix is the preconditioner; all, where there is none.
-    sample: Option<&'a RowSample>,
-    data: A::Data,
-    noise: Noise<A::Data>,
-    loss: Loss,
-    /// Where K² ⊗ σ_R² comes from.
-    variance: Option<(&'a A, A::Workspace)>,
-    /// How far the parameters have moved since it was computed, in σ.
-    moved: f64,
-    /// Before the first reweighting it has not been touched, and takes no memory.
-    weights: A::Data,
-    memory: NormalWorkspace<A>,
-    inner: Inner<A>,
-    tolerance: f64,
-    /// Those of the inner solver.
-    iterations: usize,
-    products: usize,
-}
-
-/// What solves for a step, where that is not the preconditioner alone.
-enum Inner<A: DesignMatrix> {
-    None,
-    Cg(Box<CgWorkspace>),
-    Lsqr(Box<LsqrMemory<A>>),
-}
-
-/// √w; the residual I − M, and from it √w (I − M); and the workspace.
-struct LsqrMemory<A: DesignMatrix> {
-    sqrt_weights: A::Data,
-    whitened: A::Data,
-    workspace: LsqrWorkspace<A::Data, WeightedWorkspace<A>>,
-}
-
-impl<A: DesignMatrix> LsqrMemory<A> {
-    fn new(a: &A) -> Result<Self, OperatorError> {
-        let sqrt_weights = a.zeros()?;
-        let workspace = LsqrWorkspace::new(&Weighted { inner: a, sqrt_weights: &sqrt_weights })?;
-        Ok(Self { sqrt_weights, whitened: a.zeros()?, workspace })
-    }
-}
-
-impl<A: DesignMatrix> Problem<'_, A> {
-    /// The reference's part of the noise, for the kernel of `x`.
-    ///
-    /// It is kept while the parameters move by less than 100 tolerances in all. The noise of the reference is a small part of the weights and
-    /// K moves within its own uncertainty: an old variance shifts the minimum by less than a hundredth of that movement.
-    fn update_noise(&mut self, x: &[f64]) -> Result<(), OperatorError> {
-        if self.moved < 100.0 * self.tolerance {
-            return Ok(());
-        }
-        self.moved = 0.0;
-        if let (Some((a, workspace)), Some(reference)) =
-            (&mut self.variance, &mut self.noise.reference)
-        {
-            a.apply(self.a.design().kernel(x).squared().pixels(), reference, workspace)?;
-            self.products += 1;
-        }
-        Ok(())
-    }
-
-    /// The weights at `x`.
-    fn reweight(&mut self, x: &[f64]) -> Result<(), OperatorError> {
-        self.a.apply(x, &mut self.weights, &mut self.memory.operator)?;
-        self.products += 1;
-        self.data.reweight(&self.noise, self.loss, &mut self.weights)
-    }
-}
-
-impl<A: DesignMatrix> RobustProblem for Problem<'_, A> {
-    /// Of the sampled rows, or for the direct solver of all.
-    fn factor(&mut self, x: &[f64]) -> Result<Cholesky, SubtractError> {
-        self.update_noise(x)?;
-        self.reweight(x)?;
-        let rows = DesignRows::new(self.a.design(), self.reference.view());
-        let gather = |indices: &[usize]| -> Result<Vec<f64>, OperatorError> {
-            let mut weights = vec![0.0; indices.len()];
-            self.a.gather(&self.weights, indices, &mut weights)?;
-            Ok(weights)
-        };
-        if let Some(sample) = self.sample {
-            return Ok(sample.factor(&rows, &gather(sample.rows())?)?);
-        }
-        let weights = gather(&(0..self.a.nrows()).collect::<Vec<_>>())?;
-        Ok(Cholesky::new(&rows.normal_matrix(&weights, GramPrecision::Double))?)
-    }
-
-    fn gradient(&mut self, x: &[f64], g: &mut [f64]) -> Result<(), SubtractError> {
-        self.products += 2;
-        self.update_noise(x)?;
-        let Self { a, data, noise, loss, weights, memory, inner, .. } = self;
-        if matches!(inner, Inner::None) {
-            return Ok(a.robust_gradient(x, data, noise, *loss, g, &mut memory.operator)?);
-        }
-        // Inner solvers need weights, and LSQR the residuals.
-        a.apply(x, weights, &mut memory.operator)?;
-        memory.data.axpby(1.0, data, 0.0)?;
-        memory.data.axpby(-1.0, weights, 1.0)?;
-        data.reweight(noise, *loss, weights)?;
-        if let Inner::Lsqr(lsqr) = inner {
-            lsqr.whitened.axpby(1.0, &memory.data, 0.0)?;
-        }
-        memory.data.multiply(weights)?;
-        Ok(a.apply_adjoint(&memory.data, g, &mut memory.operator)?)
-    }
-
-    fn improve(
-        &mut self,
-        p: &Cholesky,
-        g: &[f64],
-        optimality: f64,
-        delta: &mut [f64],
-    ) -> Result<(), SubtractError> {
-        self.moved += optimality;
-        let outcome = match &mut self.inner {
-            Inner::None => return Ok(()),
-            Inner::Cg(workspace) => {
-                let options = CgOptions {
-                    tolerance: 0.3 * self.tolerance,
-                    relative: 0.0,
-                    max_iterations: 200,
-                };
-                let h = NormalOperator { operator: self.a, weights: &self.weights };
-                cg(&h, p, g, delta, &options, workspace, &mut self.memory)?
-            }
-            Inner::Lsqr(memory) => {
-                let LsqrMemory { sqrt_weights, whitened, workspace } = &mut **memory;
-                sqrt_weights.square_root_of(&self.weights)?;
-                whitened.multiply(sqrt_weights)?;
-                let operator = Weighted { inner: self.a, sqrt_weights: &*sqrt_weights };
-                // The weights of the next pass change what more accuracy would gain.
-                let options = LsqrOptions {
-                    tolerance: 0.3 * self.tolerance,
-                    relative: 0.1,
-                    ..Default::default()
-                };
-                lsqr(&operator, p, whitened, delta, &options, workspace)?
-            }
-        };
-        self.iterations += outcome.iterations;
-        self.products += outcome.products;
-        Ok(())
-    }
 }
 
 impl<A: DesignMatrix> fmt::Debug for Fit<A> {
@@ -425,6 +437,7 @@ impl<A: DesignMatrix> fmt::Debug for Fit<A> {
         f.debug_struct("Fit")
             .field("photometric_scale", &self.photometric_scale)
             .field("background", &self.background)
+            .field("lambda", &self.lambda)
             .field("outcome", &self.outcome)
             .finish_non_exhaustive()
     }

@@ -14,12 +14,15 @@
 //! | P ≈ H and its factors | [`Preconditioner`]: [`Identity`], [`Jacobi`], [`Cholesky`] of [`RowSample`], [`autocorrelation_gram`], or of all rows |
 //! | weights from noise and loss, around any of the solvers | [`fit()`] |
 //! | images in, difference out | [`subtract()`], or in steps [`Prepared`], [`fit()`], [`difference()`] |
+//! | sources that changed, which a fit must not see | [`variable_sources()`] |
 //! | faer's operators and ours | [`ToFaer`], [`FromFaer`] |
 //!
 //! Solvers know no back end and no file format; back ends know no solver. All solvers stop on the optimality
 //! √(gᵀP⁻¹g), the estimated distance from the minimum in σ.
 
 mod anderson;
+mod apertures;
+mod augmented;
 mod autocorrelation_gram;
 mod cg;
 mod cholesky;
@@ -27,20 +30,27 @@ mod descent;
 mod design_rows;
 mod difference;
 mod error;
+mod exclusion;
 mod faer_bridge;
 mod fit;
 mod gram;
+mod kronecker;
+mod lambda;
 mod leverage;
 mod lsqr;
 mod normal;
 mod outcome;
+mod penalty;
 mod preconditioner;
 mod prepare;
+mod problem;
 mod sample_fit;
 mod sampled_gram;
 mod sampled_rows;
 mod simd;
 mod subtract;
+mod uncertainty;
+mod variable_sources;
 mod weighted;
 
 pub use autocorrelation_gram::autocorrelation_gram;
@@ -49,17 +59,24 @@ pub use cholesky::Cholesky;
 pub use design_rows::{DesignRows, RowWorkspace};
 pub use difference::{Difference, ResidualStatistics, difference};
 pub use error::{SolveError, SubtractError};
+pub use exclusion::{Clipping, NoiseScale};
 pub use faer_bridge::{FromFaer, ToFaer};
-pub use fit::{Estimate, Fit, FitOptions, FitOutcome, Progress, Solver, fit};
+pub use fit::{
+    Estimate, Fit, FitOptions, FitOutcome, Lambda, Progress, ReferenceNoise, Solver, fit,
+};
 pub use gram::GramPrecision;
 pub use lsqr::{LsqrOptions, LsqrWorkspace, lsqr};
 pub use normal::{NormalOperator, NormalWorkspace, SymmetricOperator};
 pub use outcome::{Outcome, StopReason};
 pub use preconditioner::{Identity, Jacobi, Preconditioner};
 pub use prepare::{Exposure, Prepared};
+pub use problem::Preconditioning;
 pub use sampled_gram::RowSample;
 pub use sampled_rows::{SampledRows, SampledRowsWorkspace};
-pub use subtract::{subtract, variance_design};
+pub use subtract::subtract;
+pub use variable_sources::{
+    VariableSource, VariableSourceOptions, VariableSources, variable_sources,
+};
 pub use weighted::{Weighted, WeightedWorkspace};
 
 #[doc = include_str!("../README.md")]

@@ -80,6 +80,30 @@ impl<'a, T: Pixel> Prepared<'a, T> {
         design: Design,
         reference_noise: bool,
     ) -> Result<Self, SubtractError> {
+        Self::prepare(reference, target, design, reference_noise, None)
+    }
+
+    /// As [`new`](Self::new), with the sky of the reference in ADU given: 0 where it is subtracted already.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn with_reference_sky(
+        reference: &Exposure<'_, T>,
+        target: &Exposure<'a, T>,
+        design: Design,
+        reference_noise: bool,
+        sky: f64,
+    ) -> Result<Self, SubtractError> {
+        Self::prepare(reference, target, design, reference_noise, Some(sky))
+    }
+
+    fn prepare(
+        reference: &Exposure<'_, T>,
+        target: &Exposure<'a, T>,
+        design: Design,
+        reference_noise: bool,
+        reference_sky: Option<f64>,
+    ) -> Result<Self, SubtractError> {
         let shape = (design.height(), design.width());
         check_exposure(
             reference,
@@ -96,7 +120,7 @@ impl<'a, T: Pixel> Prepared<'a, T> {
 
         // A reference may be free of noise (a model, a very deep stack); a target pixel without noise would get infinite weight.
         let reference_mask = own_mask(reference, |variance| variance >= T::zero());
-        let reference_sky = sky(reference.image, &reference_mask);
+        let reference_sky = reference_sky.or_else(|| sky(reference.image, &reference_mask));
         let mut mask = own_mask(target, |variance| variance > T::zero());
         let touched = reference_mask.touched_by(design.basis().support());
         let valid = design.valid();
@@ -396,4 +420,26 @@ fn pixel_variance<T: Pixel>(noise: &NoiseModel<'_, T>, i: usize, value: f64) -> 
         NoiseModel::Variance(_) => 0.0,
     };
     fixed_variance(noise, i) + photon * value.max(0.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use dia_core::{CcdNoise, Design, Image, KernelBasis, NoiseModel};
+
+    use super::{Exposure, Prepared};
+
+    #[test]
+    fn a_given_sky_is_subtracted_instead_of_the_median() {
+        let image = Image::from_fn(20, 20, |y, x| (7 * y + 3 * x) as f64);
+        let noise =
+            NoiseModel::Ccd(CcdNoise { gain: 1.0, read_noise: 5.0, subtracted_sky: 0.0 }, None);
+        let exposure = Exposure { image: image.view(), mask: None, noise, saturation: None };
+        let design = || Design::new(20, 20, KernelBasis::delta(1), Some(0)).unwrap();
+        let median = Prepared::new(&exposure, &exposure, design(), false).unwrap();
+        // y and x are symmetric about 9.5.
+        assert_eq!((median.reference_sky(), median.reference().at(0, 0)), (95.0, -95.0));
+        let given =
+            Prepared::with_reference_sky(&exposure, &exposure, design(), false, 0.0).unwrap();
+        assert_eq!((given.reference_sky(), given.reference()), (0.0, image.view()));
+    }
 }

@@ -2,23 +2,24 @@
 //!
 //! A few thousand rows of the design matrix, drawn by [`RowSample`], determine the parameters to within some hundred σ of the whole
 //! image's, and their weights are nearly those at its solution. Two solves on them replace the first passes over all pixels.
+//! A kernel that varies starts from one that does not.
 
 use dia_core::{
-    DataVector, Kernel, LinearOperator, Loss, Noise, OperatorError, Photon, Pixel, Reweight,
+    DataVector, Kernel, LinearOperator, Loss, Noise, OperatorError, Photon, Pixel, PixelWeight,
+    Reweight,
 };
 
 use crate::cg::axpy;
+use crate::sampled_gram::of_least_precision;
 use crate::sampled_rows::SampledRowsWorkspace;
-use crate::{
-    Cholesky, DesignRows, Preconditioner, Prepared, RowSample, SampledRows, SubtractError,
-};
+use crate::{DesignRows, Preconditioner, Prepared, RowSample, SampledRows, SubtractError};
 
 /// Where the fit of all pixels starts.
-pub(crate) struct Start {
-    /// The parameters that fit the sample.
+pub(crate) struct Start<T> {
+    /// The parameters that fit the sample, for a kernel that does not vary.
     pub(crate) x: Vec<f64>,
-    /// The factor of the sample's Gram matrix with the weights at x.
-    pub(crate) factor: Cholesky,
+    /// The rows of the sample, of the design with that kernel.
+    pub(crate) rows: SampledRows<T>,
 }
 
 /// The fit of the sampled pixels alone, each with the inverse of its probability as weight.
@@ -44,8 +45,8 @@ pub(crate) fn fit_sample<T: Pixel>(
     sample: &RowSample,
     loss: Loss,
     reference_variance: &mut ReferenceVariance<'_, T>,
-) -> Result<Start, SubtractError> {
-    let design = prepared.design();
+) -> Result<Start<T>, SubtractError> {
+    let design = &prepared.design().constant();
     let rows = sample.gather(&DesignRows::new(design, prepared.reference()));
     let pick = |values: &[T]| -> Vec<T> { sample.rows().iter().map(|i| values[*i]).collect() };
     let noise = Noise {
@@ -76,22 +77,23 @@ pub(crate) fn fit_sample<T: Pixel>(
         .enumerate()
         .map(|(i, row)| if i % part == 0 { prepared.initial_weight(*row) } else { 0.0 })
         .collect();
-    let coarse = sample.factor_gathered(&rows, &weights)?;
+    let factor =
+        |weights: &[f64]| of_least_precision(|precision| sample.gram(&rows, weights, precision));
+    let coarse = factor(&weights)?;
     fit.residual.clone_from(&fit.data);
     fit.weights.iter_mut().zip(&weights).for_each(|(w, weight)| *w = T::narrow(*weight));
     let (mut g, mut x) = (vec![0.0; design.ncols()], vec![0.0; design.ncols()]);
     fit.weighted_sum(&mut g)?;
     coarse.solve(&g, &mut x);
 
-    // One step with the weights of the loss, which differ little from those at the minimum, and with their factor.
+    // One step with the weights of the loss, which differ little from those at the minimum.
     fit.noise.reference = reference_variance(&design.kernel(&x))?;
     fit.gradient(&x, &mut g)?;
     weights.iter_mut().zip(&fit.weights).for_each(|(w, weight)| *w = weight.widen());
-    let factor = sample.factor_gathered(&rows, &weights)?;
     let mut step = vec![0.0; design.ncols()];
-    factor.solve(&g, &mut step);
+    factor(&weights)?.solve(&g, &mut step);
     axpy(1.0, &step, &mut x);
-    Ok(Start { x, factor })
+    Ok(Start { x, rows })
 }
 
 /// One row in so many gives the first guess: its Gram matrix costs little, and it only has to give fair weights.
@@ -109,7 +111,7 @@ impl<T: Pixel> SampleFit<'_, T> {
     fn gradient(&mut self, x: &[f64], g: &mut [f64]) -> Result<(), SubtractError> {
         self.rows.apply(x, &mut self.residual, &mut self.workspace)?;
         self.weights.clone_from(&self.residual);
-        self.data.reweight(&self.noise, self.loss, &mut self.weights)?;
+        self.data.reweight(&self.noise, self.loss, PixelWeight::Robust, &mut self.weights)?;
         self.residual.axpby(1.0, &self.data, -1.0)?;
         Ok(self.weighted_sum(g)?)
     }

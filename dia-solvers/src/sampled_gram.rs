@@ -76,21 +76,28 @@ impl RowSample {
         rows: &DesignRows<'_, T>,
         weights: &[f64],
     ) -> Result<Cholesky, SolveError> {
-        let weights = self.over_probabilities(weights);
-        factor(|precision| rows.gram(weights.len(), precision, |i| (self.rows[i], weights[i])))
+        of_least_precision(|precision| self.gram_of_design(rows, weights, precision))
     }
 
-    /// As [`factor`](Self::factor), of rows that are written out: those of [`gather`](Self::gather).
-    ///
-    /// # Errors
-    /// As [`factor`](Self::factor).
-    pub fn factor_gathered<T: Pixel>(
+    /// P itself, of rows that are written out: those of [`gather`](Self::gather).
+    pub(crate) fn gram<T: Pixel>(
         &self,
         rows: &SampledRows<T>,
         weights: &[f64],
-    ) -> Result<Cholesky, SolveError> {
+        precision: GramPrecision,
+    ) -> Mat<f64> {
+        with_ridge(rows.gram(&self.over_probabilities(weights), precision))
+    }
+
+    /// P itself, of rows that are not.
+    pub(crate) fn gram_of_design<T: Pixel>(
+        &self,
+        rows: &DesignRows<'_, T>,
+        weights: &[f64],
+        precision: GramPrecision,
+    ) -> Mat<f64> {
         let weights = self.over_probabilities(weights);
-        factor(|precision| rows.gram(&weights, precision))
+        with_ridge(rows.gram(weights.len(), precision, |i| (self.rows[i], weights[i])))
     }
 
     /// The weights that make the sum over the sample an estimate of that over all rows.
@@ -100,24 +107,26 @@ impl RowSample {
     }
 }
 
-/// The factor of a Gram matrix: of that in single precision, and where a pivot may be its rounding, of that in double.
-fn factor(gram: impl Fn(GramPrecision) -> Mat<f64>) -> Result<Cholesky, SolveError> {
-    let with_ridge = |precision| {
-        let mut gram = gram(precision);
-        let n = gram.ncols();
-        let ridge = 1e-10 * (0..n).map(|i| gram[(i, i)]).sum::<f64>() / n as f64;
-        for i in 0..n {
-            // A column that is zero in the whole sample (a basis function that touches no star) gets a weak unit of its own.
-            gram[(i, i)] += ridge;
-        }
-        gram
-    };
-    match Cholesky::of_rounded(&with_ridge(GramPrecision::Single), SINGLE_ROUNDING) {
+/// The factor of a matrix: of that in single precision, and where a pivot may be its rounding, of that in double.
+pub(crate) fn of_least_precision(
+    matrix: impl Fn(GramPrecision) -> Mat<f64>,
+) -> Result<Cholesky, SolveError> {
+    match Cholesky::of_rounded(&matrix(GramPrecision::Single), SINGLE_ROUNDING) {
         Err(SolveError::NotPositiveDefinite { .. }) => {
-            Cholesky::new(&with_ridge(GramPrecision::Double))
+            Cholesky::new(&matrix(GramPrecision::Double))
         }
         factored => factored,
     }
+}
+
+/// A column that is zero in the whole sample (a basis function that touches no star) gets a weak unit of its own.
+fn with_ridge(mut gram: Mat<f64>) -> Mat<f64> {
+    let n = gram.ncols();
+    let ridge = 1e-10 * (0..n).map(|i| gram[(i, i)]).sum::<f64>() / n as f64;
+    for i in 0..n {
+        gram[(i, i)] += ridge;
+    }
+    gram
 }
 
 /// Pixels whose probabilities are added up at once: most have no sampled pixel among them.
@@ -201,7 +210,7 @@ fn systematic(probabilities: &[f64], start: f64, mut take: impl FnMut(usize, f64
 
 #[cfg(test)]
 mod tests {
-    use super::{GROUP, factor, systematic};
+    use super::{GROUP, of_least_precision, systematic, with_ridge};
     use crate::GramPrecision;
 
     #[test]
@@ -240,7 +249,8 @@ mod tests {
                 faer::Mat::from_fn(2, 2, |i, j| if i == j { 1.0 } else { c })
             };
             let mut b = [1.0, -1.0];
-            factor(gram).unwrap().solve_in_place(&mut b);
+            let factor = of_least_precision(|precision| with_ridge(gram(precision)));
+            factor.unwrap().solve_in_place(&mut b);
             // H⁻¹ (1, −1) = (1, −1) / (1 − c + ridge), the ridge being 1e-10; the pivot has a relative rounding of ε/2e-6.
             assert!((b[0] * (1e-6 + 1e-10) - 1.0).abs() < 1e-9, "{b:?}");
         }

@@ -1,13 +1,12 @@
 //! The whole subtraction in one call.
 
-use dia_core::{Design, DesignMatrix, ImageView, KernelBasis, OperatorError};
+use dia_core::{Design, DesignMatrix, ImageView, OperatorError};
 
 use crate::{Difference, Exposure, FitOptions, Prepared, Progress, SubtractError, difference, fit};
 
 /// Fits the kernel and background that turn `reference` into `target`, and subtracts.
 ///
-/// `operator` makes the design matrix of an image; this crate knows no back end. `reference_noise` says whether the
-/// reference's own variance goes into the weights and the variance of the difference. `observe` is called once per pass.
+/// `operator` makes the design matrix of an image; this crate knows no back end. `observe` is called once per pass.
 ///
 /// # Errors
 /// [`SubtractError`] names what is wrong with images, noise or kernel, or how the fit failed.
@@ -32,9 +31,9 @@ use crate::{Difference, Exposure, FitOptions, Prepared, Progress, SubtractError,
 ///     &exposure(reference.view()),
 ///     &exposure(target.view()),
 ///     design,
-///     true,
 ///     FftDesignMatrix::new,
-///     &FitOptions::default(),
+///     // The target shares the pattern in the reference's sky, which is no noise then.
+///     &FitOptions::plain(),
 ///     &mut |_| (),
 /// )?;
 /// assert!((difference.photometric_scale.value - 0.8).abs() < 1e-3);
@@ -46,26 +45,17 @@ pub fn subtract<A: DesignMatrix>(
     reference: &Exposure<'_, A::Pixel>,
     target: &Exposure<'_, A::Pixel>,
     design: Design,
-    reference_noise: bool,
     operator: impl Fn(ImageView<'_, A::Pixel>, Design) -> Result<A, OperatorError>,
     options: &FitOptions,
     observe: &mut dyn FnMut(Progress),
 ) -> Result<Difference<A::Pixel>, SubtractError> {
-    let mut prepared = Prepared::new(reference, target, design, reference_noise)?;
+    let mut prepared =
+        Prepared::new(reference, target, design, options.needs_reference_variance())?;
     let a = operator(prepared.reference(), prepared.design().clone())?;
     let variance = match prepared.reference_variance() {
-        Some(variance) => Some(operator(variance, variance_design(prepared.design())?)?),
+        Some(variance) => Some(operator(variance, prepared.design().of_variance())?),
         None => None,
     };
     let fit = fit(&mut prepared, &a, variance.as_ref(), options, observe)?;
     difference(&prepared, &a, fit)
-}
-
-/// The design that carries the reference's variance into the model: K² ⊗ σ_R² is linear in the pixels of K².
-///
-/// # Errors
-/// None that the design itself did not raise.
-pub fn variance_design(design: &Design) -> Result<Design, SubtractError> {
-    let basis = KernelBasis::delta(design.half_width());
-    Ok(Design::new(design.height(), design.width(), basis, None)?)
 }

@@ -4,7 +4,7 @@ mod field;
 
 use dia_core::{Image, LinearOperator, Loss};
 use dia_fft::FftDesignMatrix;
-use dia_solvers::{Difference, FitOptions, Solver, fit, variance_design};
+use dia_solvers::{Difference, FitOptions, Solver, fit};
 use field::{Planes, simulated, subtracted};
 
 const SOLVERS: [Solver; 3] = [Solver::Pcg, Solver::Lsqr, Solver::Cholesky];
@@ -22,7 +22,7 @@ fn solvers_agree_on_the_parameters_in_the_h_norm() {
                     FftDesignMatrix::new(prepared.reference(), prepared.design().clone()).unwrap();
                 let variance = FftDesignMatrix::new(
                     prepared.reference_variance().unwrap(),
-                    variance_design(prepared.design()).unwrap(),
+                    prepared.design().of_variance(),
                 )
                 .unwrap();
                 let options =

@@ -8,7 +8,7 @@ use std::time::Instant;
 use dia_benches::{Field, Yardstick};
 use dia_core::{Design, DesignMatrix, Image, KernelBasis, LinearOperator};
 use dia_fft::{FftDesignMatrix, Method, Plan};
-use dia_solvers::{FitOptions, Solver, fit, variance_design};
+use dia_solvers::{FitOptions, Solver, fit};
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
@@ -180,8 +180,7 @@ fn fits(sides: &[usize]) -> Result<()> {
                             FftDesignMatrix::new(image, design).map_err(|e| e.to_string())
                         };
                         let a = operator(prepared.reference(), prepared.design().clone())?;
-                        let design =
-                            variance_design(prepared.design()).map_err(|e| e.to_string())?;
+                        let design = prepared.design().of_variance();
                         let variance = prepared.reference_variance().expect("it was asked for");
                         let variance = operator(variance, design)?;
                         plan.push(start.elapsed());

@@ -67,5 +67,5 @@ pub(crate) fn subtracted<T: FftPixel>(
     let operator = |image: ImageView<'_, T>, design: Design| -> Result<_, OperatorError> {
         FftDesignMatrix::new(image, design)
     };
-    subtract(&reference, &target, design, true, operator, options, &mut |_| ()).unwrap()
+    subtract(&reference, &target, design, operator, options, &mut |_| ()).unwrap()
 }

@@ -1,0 +1,203 @@
+//! Simulated fields, how they are fitted, and how far from the truth that is.
+
+use std::time::Instant;
+
+use dia_core::simulate::{SimulatedPair, SimulationOptions, simulate};
+use dia_core::{
+    CcdNoise, Design, Image, KernelBasis, KernelShape, KernelSupport, Mask, NoiseModel,
+};
+use dia_fft::FftDesignMatrix;
+use dia_solvers::{Difference, Exposure, FitOptions, SubtractError, subtract};
+
+use crate::Result;
+
+/// The default night without anything that changes or is broken.
+pub(crate) fn quiet(side: usize) -> SimulationOptions {
+    SimulationOptions {
+        height: side,
+        width: side,
+        variables: 0,
+        transients: 0,
+        cosmic_rays: 0,
+        bad_columns: 0,
+        ..Default::default()
+    }
+}
+
+/// The basis of the kernel.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Basis {
+    /// That of `dia subtract`: a circle of 2.5 FWHM, free pixels within 1.25 FWHM, every third one beyond.
+    Mixed,
+    /// Every pixel of a square of this half-width.
+    Delta(usize),
+}
+
+/// The model and how it is fitted.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Model {
+    pub(crate) basis: Basis,
+    pub(crate) scale_degree: usize,
+    pub(crate) kernel_degree: usize,
+    pub(crate) background_degree: usize,
+    pub(crate) options: FitOptions,
+}
+
+impl Default for Model {
+    fn default() -> Self {
+        Self {
+            basis: Basis::Mixed,
+            scale_degree: 0,
+            kernel_degree: 0,
+            background_degree: 1,
+            options: FitOptions::default(),
+        }
+    }
+}
+
+impl Model {
+    pub(crate) fn design(&self, field: &SimulationOptions) -> Result<Design> {
+        let conserve_flux = self.scale_degree != self.kernel_degree;
+        let basis = match self.basis {
+            Basis::Mixed => {
+                let fwhm = field.reference_fwhm.max(field.target_fwhm);
+                let support = KernelSupport::new((2.5 * fwhm).ceil() as usize, KernelShape::Circle);
+                KernelBasis::mixed_resolution(support, 1.25 * fwhm, 3, conserve_flux)
+            }
+            Basis::Delta(h) if conserve_flux => {
+                KernelBasis::FluxConservingDelta(KernelSupport::new(h, KernelShape::Square))
+            }
+            Basis::Delta(h) => KernelBasis::delta(h),
+        };
+        let design = Design::new(field.height, field.width, basis, Some(self.background_degree))?;
+        Ok(design.with_variation(self.scale_degree, self.kernel_degree)?)
+    }
+}
+
+/// A simulated pair in single precision.
+pub(crate) struct Field {
+    pair: SimulatedPair,
+    reference: Image<f32>,
+    target: Image<f32>,
+}
+
+/// What a fit found, against the truth.
+#[derive(Debug)]
+pub(crate) struct Trial {
+    /// P / P_true, and its σ.
+    pub(crate) scale: f64,
+    pub(crate) sigma: f64,
+    /// ‖(M − M_true)/σ‖_rms over the usable pixels.
+    pub(crate) error: f64,
+    /// How much of the stars' light is found: the slope of M − B against M_true without sky, weighted by 1/σ².
+    pub(crate) slope: f64,
+    pub(crate) lambda: f64,
+    pub(crate) passes: usize,
+    pub(crate) products: usize,
+    pub(crate) seconds: f64,
+}
+
+impl Field {
+    pub(crate) fn new(options: &SimulationOptions) -> Result<Self> {
+        let pair = simulate(options)?;
+        let (reference, target) = (pair.reference.map(|v| v as f32), pair.target.map(|v| v as f32));
+        Ok(Self { pair, reference, target })
+    }
+
+    /// Fits and compares; an error also where the fit has not converged.
+    pub(crate) fn fit(&self, model: &Model) -> Result<Trial> {
+        let truth = &self.pair.truth.options;
+        let design = model.design(truth)?;
+        let options = FitOptions { target_fwhm: Some(truth.target_fwhm), ..model.options };
+        let (reference, target) = (&self.reference, &self.target);
+        let (masks, noise) = (
+            [&self.pair.reference_mask, &self.pair.target_mask],
+            [truth.reference_noise(), truth.target_noise()],
+        );
+        let start = Instant::now();
+        let difference = subtract(
+            &exposure(reference, masks[0], noise[0], truth.saturation),
+            &exposure(target, masks[1], noise[1], truth.saturation),
+            design,
+            FftDesignMatrix::new,
+            &options,
+            &mut |_| (),
+        )?;
+        let seconds = start.elapsed().as_secs_f64();
+        let outcome = difference.outcome;
+        if !outcome.stop.converged() {
+            return Err(format!("{} at {:.3} σ", outcome.stop, outcome.optimality).into());
+        }
+        Ok(Trial {
+            scale: difference.photometric_scale.value / truth.scale,
+            sigma: difference.photometric_scale.sigma / truth.scale,
+            error: self.model_error(&difference),
+            slope: self.slope(&difference),
+            lambda: difference.lambda,
+            passes: outcome.passes,
+            products: outcome.products,
+            seconds,
+        })
+    }
+
+    fn usable(difference: &Difference<f32>) -> impl Iterator<Item = usize> {
+        let pixels = difference.difference.pixels().iter().enumerate();
+        pixels.filter(|(_, d)| d.is_finite()).map(|(i, _)| i)
+    }
+
+    fn model_error(&self, difference: &Difference<f32>) -> f64 {
+        let (truth, variance) =
+            (self.pair.target_noiseless.pixels(), self.pair.target_variance.pixels());
+        let model = difference.model.pixels();
+        let squares = Self::usable(difference)
+            .map(|i| (f64::from(model[i]) - truth[i]).powi(2) / variance[i]);
+        let (sum, count) = squares.fold((0.0, 0.0), |(sum, count), z| (sum + z, count + 1.0));
+        (sum / count).sqrt()
+    }
+
+    fn slope(&self, difference: &Difference<f32>) -> f64 {
+        let options = &self.pair.truth.options;
+        let (truth, variance) =
+            (self.pair.target_noiseless.pixels(), self.pair.target_variance.pixels());
+        let points = Self::usable(difference).map(|i| {
+            let (row, column) = (i / options.width, i % options.width);
+            let background = difference.design.background_at(&difference.parameters, row, column);
+            let x = truth[i] - sky(options, row, column);
+            (variance[i].recip(), x, f64::from(difference.model.pixels()[i]) - background)
+        });
+        // Σ w, Σ w x, Σ w y, Σ w x², Σ w x y.
+        let [w, x, y, xx, xy] = points.fold([0.0; 5], |sums, (w, x, y)| {
+            let terms = [w, w * x, w * y, w * x * x, w * x * y];
+            std::array::from_fn(|k| sums[k] + terms[k])
+        });
+        (w * xy - x * y) / (w * xx - x * x)
+    }
+}
+
+fn exposure<'a>(
+    image: &'a Image<f32>,
+    mask: &'a Mask,
+    noise: CcdNoise,
+    saturation: Option<f64>,
+) -> Exposure<'a, f32> {
+    Exposure {
+        image: image.view(),
+        mask: Some(mask),
+        noise: NoiseModel::Ccd(noise, None),
+        saturation,
+    }
+}
+
+/// The target's sky.
+fn sky(options: &SimulationOptions, row: usize, column: usize) -> f64 {
+    let scaled = |x: usize, pixels: usize| 2.0 * x as f64 / (pixels - 1) as f64 - 1.0;
+    let (u, v) = (scaled(column, options.width), scaled(row, options.height));
+    options.target_sky
+        + 0.5 * (options.sky_gradient_x * u + options.sky_gradient_y * v)
+        + 0.5 * options.sky_curvature * (u * u + v * v)
+}
+
+/// Whether a fit failed because the reference's noise leaves nothing to determine the kernel.
+pub(crate) fn undetermined(error: &(dyn std::error::Error + Send + Sync + 'static)) -> bool {
+    matches!(error.downcast_ref(), Some(SubtractError::Undetermined))
+}

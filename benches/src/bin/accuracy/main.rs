@@ -1,0 +1,25 @@
+//! The tables of ACCURACY.md on simulated fields: `cargo run --release -p dia-benches --bin accuracy -- models|bias|coverage|spatial [SEEDS]`.
+
+mod bias;
+mod coverage;
+mod field;
+mod models;
+mod spatial;
+mod statistics;
+
+use std::error::Error;
+
+type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
+
+fn main() -> Result<()> {
+    let mut args = std::env::args().skip(1);
+    let table = args.next().unwrap_or_default();
+    let seeds: Option<u64> = args.next().map(|seeds| seeds.parse()).transpose()?;
+    match table.as_str() {
+        "models" => models::print(seeds.unwrap_or(5)),
+        "bias" => bias::print(seeds.unwrap_or(20)),
+        "coverage" => coverage::print(seeds.unwrap_or(500)),
+        "spatial" => spatial::print(seeds.unwrap_or(1)),
+        _ => Err("give the name of a table: models, bias, coverage or spatial".into()),
+    }
+}

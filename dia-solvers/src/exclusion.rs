@@ -1,0 +1,158 @@
+//! Pixels that a fit leaves out, found between its rounds: variable sources, and what is clipped; and the scale of the noise.
+
+use dia_core::robust::median_and_scatter;
+use dia_core::{
+    DataVector, DesignMatrix, Loss, MaskPlanes, Photon, Pixel, PixelWeight, Reweight, seeing,
+};
+use rayon::prelude::*;
+
+use crate::problem::Problem;
+use crate::{Prepared, SubtractError, VariableSourceOptions, VariableSources, variable_sources};
+
+/// Rejection of pixels by their residuals, the classical alternative to a robust loss.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Clipping {
+    /// k: pixels of |z| > k are rejected, in σ.
+    pub threshold: f64,
+    /// Number of fits, the first one with all pixels.
+    pub passes: usize,
+}
+
+impl Default for Clipping {
+    /// Three passes as in Bramich (2008, MNRAS 386, L77), at 5 σ.
+    fn default() -> Self {
+        Self { threshold: 5.0, passes: 3 }
+    }
+}
+
+/// Where the size of the target's noise comes from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum NoiseScale {
+    /// The noise model is believed.
+    #[default]
+    Given,
+    /// Its variances are multiplied by the square of the residuals' robust scatter (median absolute deviation): for an unknown gain.
+    Estimated,
+}
+
+/// What is looked for between the rounds of a fit.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Rules {
+    pub(crate) variables: Option<VariableSourceOptions>,
+    pub(crate) clipping: Option<Clipping>,
+    pub(crate) noise_scale: NoiseScale,
+    /// Seeing of the target in pixels, where it is known.
+    pub(crate) fwhm: Option<f64>,
+}
+
+/// Most rounds: a fit of good data settles after two.
+const MAX_ROUNDS: usize = 5;
+
+/// The pixels that are left out.
+pub(crate) struct Exclusion<T> {
+    rules: Rules,
+    rounds: usize,
+    fwhm: Option<f64>,
+    /// Valid pixels, with the fixed part of their variance, in ADU².
+    pub(crate) pixels: Vec<(usize, T, MaskPlanes)>,
+    pub(crate) variables: Option<VariableSources>,
+    /// The factor of the target's variances.
+    pub(crate) noise_scale: f64,
+}
+
+impl<T: Pixel> Exclusion<T> {
+    pub(crate) fn new(rules: Rules, prepared: &Prepared<'_, T>) -> Self {
+        let measured = || seeing::measure(prepared.target(), prepared.mask()).map(|s| s.fwhm);
+        let fwhm = rules.variables.and_then(|_| rules.fwhm.or_else(measured));
+        Self { rules, rounds: 0, fwhm, pixels: Vec::new(), variables: None, noise_scale: 1.0 }
+    }
+
+    /// Whether a look at the residuals can change anything.
+    pub(crate) fn pending(&self) -> bool {
+        let rounds = self.rules.clipping.map_or(MAX_ROUNDS, |clipping| clipping.passes);
+        let wanted = self.fwhm.is_some() || self.rules.clipping.is_some();
+        self.rounds + 1 < rounds && (wanted || self.rules.noise_scale == NoiseScale::Estimated)
+    }
+
+    /// Looks at the residuals of the parameters `x`. Says whether the problem has changed.
+    pub(crate) fn update<A: DesignMatrix<Pixel = T>>(
+        &mut self,
+        problem: &mut Problem<'_, A>,
+        prepared: &Prepared<'_, T>,
+        x: &[f64],
+    ) -> Result<bool, SubtractError> {
+        self.rounds += 1;
+        let a = problem.a;
+        let fixed = std::mem::replace(&mut problem.noise.fixed, a.zeros()?);
+        let mut fixed = a.download(fixed)?;
+        let before: Vec<(usize, MaskPlanes)> = self
+            .pixels
+            .drain(..)
+            .map(|(i, value, why)| {
+                fixed[i] = value;
+                (i, why)
+            })
+            .collect();
+        problem.noise.fixed = a.upload(fixed.clone())?;
+
+        let mut model = a.zeros()?;
+        a.apply(x, &mut model, &mut problem.memory.operator)?;
+        problem.products += 1;
+        let mut inverse = a.zeros()?;
+        inverse.axpby(1.0, &model, 0.0)?;
+        let kind = PixelWeight::Robust;
+        problem.data.reweight(&problem.noise, Loss::Gaussian, kind, &mut inverse)?;
+        let (model, variance) = (a.download(model)?, a.download(inverse)?);
+        let variance: Vec<T> = variance.into_par_iter().map(T::recip).collect();
+        let (design, valid) = (a.design(), a.design().valid());
+        let pixel = |i: usize| (valid.y + i / valid.width, valid.x + i % valid.width);
+        let residual: Vec<T> = model
+            .par_iter()
+            .enumerate()
+            .map(|(i, m)| {
+                let (y, x) = pixel(i);
+                prepared.target().at(y, x) - *m
+            })
+            .collect();
+
+        if let (Some(options), Some(fwhm)) = (&self.rules.variables, self.fwhm) {
+            let stars = |(i, m): (usize, &T)| {
+                let (row, column) = pixel(i);
+                *m - T::narrow(design.background_at(x, row, column))
+            };
+            let flux: Vec<T> = model.par_iter().enumerate().map(stars).collect();
+            let found = variable_sources(&residual, &variance, &flux, valid.width, fwhm, options);
+            let masked = found.masked.iter().enumerate().filter(|(_, masked)| **masked);
+            self.pixels.extend(masked.map(|(i, _)| (i, fixed[i], MaskPlanes::VARIABLE)));
+            self.variables = Some(found);
+        }
+        let z = |i: usize| residual[i].widen() / variance[i].widen().sqrt();
+        if let Some(Clipping { threshold, .. }) = self.rules.clipping {
+            let clipped =
+                (0..model.len()).filter(|i| fixed[*i].is_finite() && z(*i).abs() > threshold);
+            self.pixels.extend(clipped.map(|i| (i, fixed[i], MaskPlanes::CLIPPED)));
+        }
+        let mut rescaled = false;
+        if self.rules.noise_scale == NoiseScale::Estimated {
+            let used = (0..model.len()).filter(|i| fixed[*i].is_finite()).map(z);
+            if let Some((_, scatter)) = median_and_scatter(used).filter(|(_, s)| *s > 0.0) {
+                let factor = scatter * scatter;
+                rescaled = (factor - 1.0).abs() > 1e-3;
+                self.noise_scale *= factor;
+                let scale = |v: &mut T| *v = T::narrow(v.widen() * factor);
+                fixed.iter_mut().for_each(scale);
+                self.pixels.iter_mut().for_each(|(_, value, _)| scale(value));
+                match &mut problem.noise.photon {
+                    Photon::Uniform(photon) => *photon *= factor,
+                    Photon::PerPixel(photon) => photon.scale(factor)?,
+                }
+            }
+        }
+        for (i, ..) in &self.pixels {
+            fixed[*i] = T::infinity();
+        }
+        problem.noise.fixed = a.upload(fixed)?;
+        let now = self.pixels.iter().map(|(i, _, why)| (*i, *why));
+        Ok(rescaled || !now.eq(before))
+    }
+}

@@ -1,0 +1,173 @@
+//! How much regularisation: the λ that leaves the smallest expected error in the model.
+//!
+//! For the kernel x_λ = (H + Q_λ)⁻¹ b, the expected squared error of the model, Σ w (M − M_true)², is without bias estimated by
+//!
+//! > Σ w (I − M)² − N + 2 df(λ), df(λ) = tr (H + Q_λ)⁻¹ H
+//!
+//! (Stein 1981, Ann. Stat. 9, 1135; the unbiased risk of Becker et al. 2012, MNRAS 425, 1341), whatever Q_λ is and whether or not a kernel can
+//! describe the target. With the minimum x̂ of the unpenalised sum, the sum grows by (x_λ − x̂)ᵀH(x_λ − x̂): all that is needed are x̂
+//! and H, and for that choice the H of the sampled rows is good enough.
+//!
+//! The deviations of a kernel that varies from its mean are several such kernels with one H, one Q_λ and one λ; their risks add up.
+
+use faer::Accum;
+use faer::linalg::matmul::matmul;
+use faer::{Mat, Par};
+use rand::{Rng, SeedableRng};
+use rand_xoshiro::Xoshiro256PlusPlus;
+
+use crate::cg::{axpy, dot};
+use crate::penalty::Strength;
+use crate::{Cholesky, SolveError};
+
+/// Random vectors whose quadratic forms estimate the trace (Hutchinson 1990, Commun. Stat. Simul. 19, 433): that of a few hundred unknowns to
+/// two percent. They are the same for all λ, so that the differences between risks are far better known.
+const PROBES: usize = 24;
+
+/// The search for the strength of least risk, which goes on where it stopped as more becomes known.
+#[derive(Clone, Debug)]
+pub(crate) struct Search {
+    /// log₁₀ of λ times the mean of g, and log₂ of the core's radius in pixels.
+    best: (f64, f64),
+    /// Step of log₁₀ λ.
+    step: f64,
+    seed: u64,
+}
+
+impl Search {
+    /// From where deep references have their best, and a core of 2 pixels.
+    pub(crate) fn new(seed: u64) -> Self {
+        Self { best: (3.0, 1.0), step: 1.0, seed }
+    }
+
+    /// Searches with large steps again, because something has changed.
+    pub(crate) fn widen(&mut self) {
+        self.step = 1.0;
+    }
+
+    /// The strength of least risk near the last one, to a factor of 10^step in λ and 2 in r; the next search is finer.
+    ///
+    /// λ is the least for which H + Q is positive definite, if the risk grows from there. `h` is H with both triangles, over the kernel and the
+    /// background; `parts` gives the two parts of Q over the kernel for a radius, `mean` that of g; `minima` are the x̂ of one kernel or several.
+    ///
+    /// # Errors
+    /// [`SolveError::NonFinite`] if H holds NaN.
+    pub(crate) fn least_risk(
+        &mut self,
+        h: &Mat<f64>,
+        parts: impl Fn(f64) -> [Mat<f64>; 2],
+        mean: impl Fn(f64) -> f64,
+        minima: &[Vec<f64>],
+    ) -> Result<Strength, SolveError> {
+        let risk = Risk::new(h, minima, self.seed);
+        let mut known: Vec<((f64, f64), f64)> = Vec::new();
+        let mut of_radius: Vec<(f64, [Mat<f64>; 2])> = Vec::new();
+        let mut at = |place: (f64, f64)| -> Result<f64, SolveError> {
+            if let Some((_, risk)) = known.iter().find(|(other, _)| *other == place) {
+                return Ok(*risk);
+            }
+            if of_radius.iter().all(|(radius, _)| *radius != place.1) {
+                let radius = 2.0_f64.powf(place.1);
+                let [mut rough, noise] = parts(radius);
+                rough *= faer::Scale(mean(radius).recip());
+                of_radius.push((place.1, [rough, noise]));
+            }
+            let parts = of_radius.iter().find(|(radius, _)| *radius == place.1);
+            let value =
+                parts.map_or(Ok(f64::INFINITY), |(_, p)| risk.of(p, 10.0_f64.powf(place.0)))?;
+            known.push((place, value));
+            Ok(value)
+        };
+        let mut least = at(self.best)?;
+        loop {
+            let (log, radius) = self.best;
+            let mut moved = false;
+            for place in [
+                (log + self.step, radius),
+                (log - self.step, radius),
+                (log, radius - 1.0),
+                (log, radius + 1.0),
+            ] {
+                if !(-3.0..=8.0).contains(&place.0) || !(0.0..=4.0).contains(&place.1) {
+                    continue;
+                }
+                let value = at(place)?;
+                // Where nothing is positive definite yet, more regularisation is the way.
+                if value < least || (least.is_infinite() && place.0 > log) {
+                    (self.best, least, moved) = (place, value, true);
+                    break;
+                }
+            }
+            if !moved {
+                break;
+            }
+        }
+        self.step = (0.5 * self.step).max(FINEST);
+        let radius = 2.0_f64.powf(self.best.1);
+        Ok(Strength { lambda: 10.0_f64.powf(self.best.0) / mean(radius), radius })
+    }
+}
+
+/// Finest step of log₁₀ λ: the risk is so flat that half of it does not matter.
+const FINEST: f64 = 0.25;
+
+/// The risk of one kernel or several, but for a constant.
+struct Risk<'a> {
+    h: &'a Mat<f64>,
+    minima: &'a [Vec<f64>],
+    /// H x̂ of each.
+    right: Vec<Vec<f64>>,
+    /// Random vectors v, and H v.
+    probes: Mat<f64>,
+    images: Mat<f64>,
+}
+
+impl<'a> Risk<'a> {
+    fn new(h: &'a Mat<f64>, minima: &'a [Vec<f64>], seed: u64) -> Self {
+        let n = h.ncols();
+        let mut random = Xoshiro256PlusPlus::seed_from_u64(seed);
+        let sign = |_, _| if random.random::<bool>() { 1.0 } else { -1.0 };
+        let probes = Mat::from_fn(n, PROBES, sign);
+        let mut images = Mat::zeros(n, PROBES);
+        matmul(&mut images, Accum::Replace, h, &probes, 1.0, Par::Seq);
+        let right = minima.iter().map(|minimum| product(h, minimum)).collect();
+        Self { h, minima, right, probes, images }
+    }
+
+    /// That of λ, infinite where H + Q is not positive definite.
+    fn of(&self, [rough, noise]: &[Mat<f64>; 2], lambda: f64) -> Result<f64, SolveError> {
+        let q = rough * faer::Scale(lambda) + noise;
+        let factor = match Cholesky::new(&penalised(self.h, &q)) {
+            Ok(factor) => factor,
+            Err(SolveError::NotPositiveDefinite { .. }) => return Ok(f64::INFINITY),
+            Err(error) => return Err(error),
+        };
+        let excess = self.right.iter().zip(self.minima).map(|(right, minimum)| {
+            let mut x = right.clone();
+            factor.solve_in_place(&mut x);
+            axpy(-1.0, minimum, &mut x);
+            dot(&x, &product(self.h, &x))
+        });
+        let mut z = self.images.clone();
+        factor.solve_columns(&mut z);
+        let traces = (0..PROBES).map(|k| dot(z.col_as_slice(k), self.probes.col_as_slice(k)));
+        let trace = traces.sum::<f64>() / PROBES as f64;
+        Ok(excess.sum::<f64>() + 2.0 * self.minima.len() as f64 * trace)
+    }
+}
+
+/// H + Q, Q over the first columns.
+pub(crate) fn penalised(h: &Mat<f64>, q: &Mat<f64>) -> Mat<f64> {
+    let mut sum = h.clone();
+    for j in 0..q.ncols() {
+        for i in 0..q.nrows() {
+            sum[(i, j)] += q[(i, j)];
+        }
+    }
+    sum
+}
+
+/// H x.
+fn product(h: &Mat<f64>, x: &[f64]) -> Vec<f64> {
+    (0..h.ncols()).map(|j| dot(h.col_as_slice(j), x)).collect()
+}

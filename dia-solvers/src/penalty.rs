@@ -1,0 +1,404 @@
+//! What is added to the normal matrix: the regularisation of the kernel, less the bias that the reference's noise leaves.
+//!
+//! The reference is R = R₀ + noise, so that the expectation of AᵀWA is A₀ᵀWA₀ plus a diagonal ν(u) = Σ_p w(p) σ_R²(p − u): a ridge that nobody asked
+//! for, which shrinks the kernel and all fluxes with it (errors in variables; Fuller 1987, *Measurement Error Models*). It is Vᵀw with the
+//! operator V that carries σ_R² into the model, one small correlation, and is subtracted. For a kernel that varies, the blocks are
+//! ν_st(u) = Σ_p w(p) T_s(p) T_t(p) σ_R²(p − u), which Vᵀw holds as well, because T_s T_t is a sum of the polynomials of V.
+//!
+//! The regularisation is λ ν̄ Σ_u g(u) (L K)(u)², the roughness of the kernel (compare Becker et al. 2012, MNRAS 425, 1341). L is the
+//! Laplacian of the kernel's grid, in which pixels beyond the support do not take part. Kernels are peaked in the middle and smooth far out, hence
+//! g = (1 + |u|²/r²)³: the core is nearly free, and the wings, most of the pixels, cost few degrees of freedom. So a
+//! wide kernel, which loses no flux at its edge, costs hardly more noise than a narrow one. ν̄, the mean of ν, makes λ a pure number.
+//!
+//! A kernel that varies is little more than its mean over the stars, and what it differs by is weaker and as noisy: that has a λ and an r of its own. With
+//! C_st the mean of T_s T_t, half over the energy of the stars and half over the pixels, and C = L_C L_Cᵀ, the kernels K′_r = Σ_t (L_C)_tr K_t belong
+//! to polynomials that are orthonormal in this mean. K′_0 is the mean kernel, the others are deviations. Without the stars' half, polynomials would
+//! not be orthogonal where the kernel is measured; without that of the pixels, a kernel far from all stars would be free, but for −ν:
+//!
+//! > Q = L_C diag(Q₀, Q₁, …, Q₁) L_Cᵀ − ν, Q_i = λ_i ν̄ Lᵀ diag(g_i) L.
+//!
+//! For a deviation, ν is in the mean ν₁ = Σ_{r>0} (L_C⁻¹ ν L_C⁻ᵀ)_rr / (number of deviations).
+
+use dia_core::{Design, Kernel, KernelSupport};
+use faer::Mat;
+
+use crate::augmented::PenaltyRows;
+use crate::cg::{axpy, dot};
+use crate::{Cholesky, Preconditioner, SolveError};
+
+/// Q over the terms of the kernel's variation.
+#[derive(Clone, Debug)]
+pub(crate) struct Penalty {
+    design: Design,
+    /// ν_st(u) over the (2h + 1)² pixels, for s ≤ t.
+    noise: Vec<Vec<f64>>,
+    /// ν̄, the mean of ν_00 over the kernel.
+    mean: f64,
+    /// ν of the mean kernel, ν₀₀, and ν₁.
+    noises: [Vec<f64>; 2],
+    /// L_C over the terms or more.
+    terms: Cholesky,
+    /// Whether the noise's bias is taken out.
+    correct: bool,
+    /// What the sample's H is taken to hold of ν; see [`spread`].
+    sampled: f64,
+    strengths: Strengths,
+    /// g(u) of both.
+    tapers: [Vec<f64>; 2],
+}
+
+/// That of the mean kernel, and that of the deviations from it.
+pub(crate) type Strengths = [Strength; 2];
+
+/// How rough a kernel may be.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Strength {
+    /// λ.
+    pub(crate) lambda: f64,
+    /// r in pixels, the radius of the core.
+    pub(crate) radius: f64,
+}
+
+impl Penalty {
+    /// From Vᵀw, `moments`, see [`Design::of_variance`]; and the factor of C over the terms or more.
+    pub(crate) fn new(
+        design: &Design,
+        moments: &[f64],
+        terms: Cholesky,
+        correct: bool,
+        strengths: Strengths,
+    ) -> Self {
+        let pixels = design.basis().support().side().pow(2);
+        let count = design.variation().len();
+        let mut noise = Vec::with_capacity(count * (count + 1) / 2);
+        for t in 0..count {
+            for s in 0..=t {
+                let mut sum = vec![0.0; pixels];
+                for (term, factor) in design.variation().product(s, t) {
+                    axpy(factor, &moments[term * pixels..(term + 1) * pixels], &mut sum);
+                }
+                noise.push(sum);
+            }
+        }
+        let mean = noise[0].iter().sum::<f64>() / pixels as f64;
+        let mut noises = [noise[0].clone(), vec![0.0; pixels]];
+        let inverse = inverse_columns(&terms, count);
+        for (t, a) in inverse.iter().enumerate() {
+            for (s, b) in inverse.iter().enumerate() {
+                let (low, high) = (s.min(t), s.max(t));
+                let share = dot(&a[1..], &b[1..]) / (count - 1).max(1) as f64;
+                axpy(share, &noise[high * (high + 1) / 2 + low], &mut noises[1]);
+            }
+        }
+        let tapers = tapers(design, strengths);
+        Self {
+            design: design.clone(),
+            noise,
+            mean,
+            noises,
+            terms,
+            correct,
+            sampled: 1.0,
+            strengths,
+            tapers,
+        }
+    }
+
+    /// L_C.
+    pub(crate) fn terms(&self) -> &Cholesky {
+        &self.terms
+    }
+
+    /// λ and r.
+    pub(crate) fn strengths(&self) -> Strengths {
+        self.strengths
+    }
+
+    pub(crate) fn set_strengths(&mut self, strengths: Strengths) {
+        self.tapers = tapers(&self.design, strengths);
+        self.strengths = strengths;
+    }
+
+    /// The same for the H of sampled rows.
+    pub(crate) fn with_sample(mut self, sampled: usize, rows: usize) -> Self {
+        let n = self.design.basis().len();
+        self.sampled = spread(n, sampled) / spread(n, rows);
+        self
+    }
+
+    /// ν_st.
+    fn noise(&self, s: usize, t: usize) -> &[f64] {
+        let (s, t) = (s.min(t), s.max(t));
+        &self.noise[t * (t + 1) / 2 + s]
+    }
+
+    /// g ← g + a Q x.
+    pub(crate) fn add_product(&self, a: f64, x: &[f64], g: &mut [f64]) {
+        let kernels = self.design.kernels(x);
+        let (terms, pixels) = (kernels.len(), kernels[0].pixels().len());
+        let l = self.terms.factor();
+        let mut product = vec![0.0; terms * pixels];
+        for r in 0..terms {
+            let Strength { lambda, .. } = self.strengths[r.min(1)];
+            let mut mixed = vec![0.0; pixels];
+            for (t, kernel) in kernels.iter().enumerate().skip(r) {
+                axpy(l[(t, r)], kernel.pixels(), &mut mixed);
+            }
+            let rough = self.rough(&mixed, &self.tapers[r.min(1)]);
+            for (t, sum) in product.chunks_exact_mut(pixels).enumerate().skip(r) {
+                axpy(lambda * self.mean * l[(t, r)], &rough, sum);
+            }
+        }
+        if self.correct {
+            for (t, sum) in product.chunks_exact_mut(pixels).enumerate() {
+                for (s, kernel) in kernels.iter().enumerate() {
+                    let terms = self.noise(s, t).iter().zip(kernel.pixels());
+                    sum.iter_mut().zip(terms).for_each(|(sum, (noise, k))| *sum -= noise * k);
+                }
+            }
+        }
+        let mut projected = vec![0.0; g.len()];
+        self.design.project(&product, &mut projected);
+        axpy(a, &projected, g);
+    }
+
+    /// The two parts of Q over the functions of the basis, for the mean kernel (`row` 0) or a deviation: ν̄ EᵀLᵀ diag(g) L E for a given radius, which λ
+    /// multiplies, and −Eᵀ diag ν E, or zero.
+    pub(crate) fn parts(&self, row: usize, radius: f64) -> [Mat<f64>; 2] {
+        let taper = taper(self.design.basis().support(), radius);
+        let rough = self.of_basis(|k| {
+            let mut rough = self.rough(k, &taper);
+            for r in &mut rough {
+                *r *= self.mean;
+            }
+            rough
+        });
+        let noise = if self.correct {
+            self.of_basis(|k| self.noisy(row, k, -self.sampled))
+        } else {
+            Mat::zeros(rough.nrows(), rough.ncols())
+        };
+        [rough, noise]
+    }
+
+    /// λ ν̄ EᵀLᵀ diag(g) L E − Eᵀ diag ν E of the mean kernel, and of a deviation.
+    pub(crate) fn matrices(&self) -> [Mat<f64>; 2] {
+        [0, 1].map(|row| {
+            let Strength { lambda, radius } = self.strengths[row];
+            let [rough, noise] = self.parts(row, radius);
+            rough * faer::Scale(lambda) + noise
+        })
+    }
+
+    /// a ν k.
+    fn noisy(&self, row: usize, k: &[f64], a: f64) -> Vec<f64> {
+        k.iter().zip(&self.noises[row]).map(|(k, noise)| a * k * noise).collect()
+    }
+
+    /// Eᵀ B E for a map B of kernels.
+    fn of_basis(&self, map: impl Fn(&[f64]) -> Vec<f64>) -> Mat<f64> {
+        let basis = self.design.basis();
+        let mut kernel = Kernel::zero(self.design.half_width());
+        let mut unit = vec![0.0; basis.len()];
+        let mut matrix = Mat::zeros(unit.len(), unit.len());
+        for j in 0..unit.len() {
+            unit[j] = 1.0;
+            basis.expand(&unit, &mut kernel);
+            unit[j] = 0.0;
+            basis.project(&map(kernel.pixels()), matrix.col_as_slice_mut(j));
+        }
+        matrix
+    }
+
+    /// H ← H + Q, in both triangles.
+    pub(crate) fn add_to(&self, h: &mut Mat<f64>) {
+        let mut unit = vec![0.0; h.ncols()];
+        for j in 0..self.design.kernel_ncols() {
+            unit[j] = 1.0;
+            self.add_product(1.0, &unit, h.col_as_slice_mut(j));
+            unit[j] = 0.0;
+        }
+    }
+
+    /// Rows for a least-squares solver, S with SᵀS = L_C diag(B₀, B₁, …, B₁) L_Cᵀ, B_i = Q_i + diag ν_i: definite, and as large as Q.
+    pub(crate) fn rows(&self) -> Result<PenaltyRows, SolveError> {
+        let factor = |row: usize| {
+            let Strength { lambda, radius } = self.strengths[row];
+            let [rough, _] = self.parts(row, radius);
+            let noise = self.of_basis(|k| self.noisy(row, k, 1.0));
+            Cholesky::new(&(rough * faer::Scale(lambda) + noise))
+        };
+        let terms = self.terms.leading(self.design.variation().len());
+        // Without deviations, their noise is zero.
+        let deviations = if terms.dim() > 1 { factor(1)? } else { factor(0)? };
+        Ok(PenaltyRows::new(&self.design, terms.factor().to_owned(), [factor(0)?, deviations]))
+    }
+
+    /// Lᵀ diag(g) L k.
+    fn rough(&self, k: &[f64], taper: &[f64]) -> Vec<f64> {
+        let mut rough = self.laplacian(k);
+        rough.iter_mut().zip(taper).for_each(|(r, g)| *r *= g);
+        self.laplacian(&rough)
+    }
+
+    /// L k, at the pixels of the support.
+    fn laplacian(&self, k: &[f64]) -> Vec<f64> {
+        let support = self.design.basis().support();
+        let h = support.half_width() as isize;
+        let side = support.side();
+        let mut out = vec![0.0; k.len()];
+        let inside = |dy: isize, dx: isize| dy.abs() <= h && dx.abs() <= support.row_reach(dy);
+        for ((dy, dx), place) in support.offsets().zip(support.places()) {
+            let neighbours = [
+                (dy - 1, dx, place.wrapping_sub(side)),
+                (dy, dx - 1, place.wrapping_sub(1)),
+                (dy, dx + 1, place + 1),
+                (dy + 1, dx, place + side),
+            ];
+            let around = neighbours.iter().filter(|(dy, dx, _)| inside(*dy, *dx));
+            out[place] = around.map(|(_, _, other)| k[place] - k[*other]).sum();
+        }
+        out
+    }
+}
+
+/// The smallest eigenvalue of the Gram matrix of m rows of n values of white noise, in units of the mean (Marchenko & Pastur 1967, Math. USSR Sb. 1, 457).
+///
+/// Of a sample of the rows, it is smaller than of all: the whole ν subtracted from the sample's H would leave no positive matrix where that of all
+/// rows is one.
+fn spread(n: usize, m: usize) -> f64 {
+    (1.0 - (n as f64 / m as f64).sqrt()).max(0.0).powi(2)
+}
+
+/// The columns of L⁻¹ for the first `n` rows of the matrix.
+fn inverse_columns(l: &Cholesky, n: usize) -> Vec<Vec<f64>> {
+    let l = l.leading(n);
+    let column = |j: usize| {
+        let mut unit = vec![0.0; n];
+        unit[j] = 1.0;
+        l.solve_lower(&mut unit);
+        unit
+    };
+    (0..n).map(column).collect()
+}
+
+fn tapers(design: &Design, strengths: Strengths) -> [Vec<f64>; 2] {
+    strengths.map(|strength| taper(design.basis().support(), strength.radius))
+}
+
+/// g(u) over the square.
+fn taper(support: &KernelSupport, radius: f64) -> Vec<f64> {
+    let mut g = vec![0.0; support.side().pow(2)];
+    for ((dy, dx), place) in support.offsets().zip(support.places()) {
+        g[place] = (1.0 + (dy * dy + dx * dx) as f64 / (radius * radius)).powi(STEEPNESS);
+    }
+    g
+}
+
+/// The mean of g over the support.
+pub(crate) fn mean_taper(support: &KernelSupport, radius: f64) -> f64 {
+    taper(support, radius).iter().sum::<f64>() / support.len() as f64
+}
+
+/// The power of g. Of 0, 1, 2, 3, 4, this one and the next gave the smallest errors of the model on simulated fields.
+const STEEPNESS: i32 = 3;
+
+#[cfg(test)]
+mod tests {
+    use dia_core::{Design, KernelBasis, KernelShape, KernelSupport};
+    use faer::Mat;
+
+    use super::{Penalty, Strength, taper};
+    use crate::Cholesky;
+
+    /// Q by explicit sums, for all pixels of a kernel of (2h + 1)² = 9 pixels and 3 terms.
+    fn defined(penalty: &Penalty, design: &Design, kernels: &[Vec<f64>]) -> Vec<f64> {
+        let l = penalty.terms.factor();
+        let neighbours =
+            |u: usize, v: usize| (u / 3).abs_diff(v / 3) + (u % 3).abs_diff(v % 3) == 1;
+        let laplacian = |u: usize, v: usize| {
+            let around = (0..9).filter(|w| neighbours(u, *w)).count() as f64;
+            if u == v { around } else { -f64::from(u8::from(neighbours(u, v))) }
+        };
+        let mut product = Vec::new();
+        for (t, u) in (0..3).flat_map(|t| (0..9).map(move |u| (t, u))) {
+            let mut sum = 0.0;
+            for (s, v) in (0..3).flat_map(|s| (0..9).map(move |v| (s, v))) {
+                let mut q = 0.0;
+                for r in 0..=s.min(t) {
+                    let Strength { lambda, radius } = penalty.strengths[r.min(1)];
+                    let g = taper(design.basis().support(), radius);
+                    let rough = (0..9).map(|w| laplacian(u, w) * g[w] * laplacian(w, v));
+                    q += l[(s, r)] * l[(t, r)] * lambda * penalty.mean * rough.sum::<f64>();
+                }
+                let noise = if u == v { penalty.noise(s, t)[u] } else { 0.0 };
+                sum += (q - noise) * kernels[s][v];
+            }
+            product.push(sum);
+        }
+        product
+    }
+
+    fn penalty(design: &Design) -> Penalty {
+        let c = Mat::from_fn(3, 3, |i, j| if i == j { 1.0 } else { 0.2 + 0.1 * (i * j) as f64 });
+        let moments: Vec<f64> =
+            (0..6 * 9).map(f64::from).map(|k| if k < 9.0 { 20.0 + k } else { k.sin() }).collect();
+        let strengths =
+            [Strength { lambda: 0.3, radius: 2.0 }, Strength { lambda: 4.0, radius: 1.0 }];
+        Penalty::new(design, &moments, Cholesky::new(&c).unwrap(), true, strengths)
+    }
+
+    #[test]
+    fn the_product_is_that_of_the_definition() {
+        let design = Design::new(20, 30, KernelBasis::delta(1), Some(1)).unwrap();
+        let design = design.with_variation(1, 1).unwrap();
+        let penalty = penalty(&design);
+        let x: Vec<f64> = (0..design.ncols()).map(|k| (k as f64 * 1.3).cos()).collect();
+        let kernels: Vec<Vec<f64>> =
+            design.kernels(&x).iter().map(|k| k.pixels().to_vec()).collect();
+        let mut expected = vec![0.0; x.len()];
+        design.project(&defined(&penalty, &design, &kernels), &mut expected);
+        let mut product = vec![1.0; x.len()];
+        penalty.add_product(2.0, &x, &mut product);
+        for (product, expected) in product.iter().zip(&expected) {
+            // 27 terms below 10⁵.
+            assert!((product - 1.0 - 2.0 * expected).abs() < 1e-8, "{product} {expected}");
+        }
+    }
+
+    #[test]
+    fn the_product_is_symmetric_and_its_rows_have_the_matrices_of_mean_and_deviations() {
+        let support = KernelSupport::new(1, KernelShape::Square);
+        let design = Design::new(20, 30, KernelBasis::FluxConservingDelta(support), Some(1));
+        let design = design.unwrap().with_variation(0, 1).unwrap();
+        let penalty = penalty(&design);
+        let n = design.ncols();
+        let mut q = Mat::<f64>::zeros(n, n);
+        penalty.add_to(&mut q);
+        for (i, j) in (0..n).flat_map(|i| (0..i).map(move |j| (i, j))) {
+            assert!((q[(i, j)] - q[(j, i)]).abs() < 1e-9, "{i} {j}");
+        }
+        // The mean kernel's block: Q₀ − ν₀, for the first group of columns.
+        let [mean, _] = penalty.matrices();
+        let [rough, noise] = penalty.parts(1, penalty.strengths[1].radius);
+        for (i, j) in (0..9).flat_map(|i| (0..9).map(move |j| (i, j))) {
+            assert!((q[(i, j)] - mean[(i, j)]).abs() < 1e-9);
+            // ν₁ is the mean over the deviations of what L_C⁻¹ ν L_C⁻ᵀ has on its diagonal: so is the noise's part of Q.
+            if i > 0 && j > 0 {
+                let full = |s: usize, t: usize| {
+                    let place =
+                        |t: usize, k: usize| if t == 0 { k } else { 9 + (t - 1) * 8 + k - 1 };
+                    q[(place(s, i), place(t, j))]
+                };
+                let inverse = super::inverse_columns(&penalty.terms, 3);
+                let row = |r: usize| -> f64 {
+                    let terms = (0..3).flat_map(|s| (0..3).map(move |t| (s, t)));
+                    terms.map(|(s, t)| inverse[s][r] * inverse[t][r] * full(s, t)).sum()
+                };
+                let deviation = 0.5 * (row(1) + row(2));
+                let expected = penalty.strengths[1].lambda * rough[(i, j)] + noise[(i, j)];
+                assert!((deviation - expected).abs() < 1e-8, "{deviation} {expected}");
+            }
+        }
+    }
+}

@@ -1,0 +1,564 @@
+//! The fit of all pixels, as the descent sees it: gradient, factor, and what an inner solver makes of a step.
+
+use std::sync::Arc;
+
+use dia_core::{
+    DataVector, Design, DesignMatrix, Image, KernelTerm, Loss, Noise, OperatorError, PixelWeight,
+    Polynomial2d, Reweight,
+};
+use faer::{Mat, MatRef};
+
+use crate::augmented::{Augmented, PenaltyRows, WithRows};
+use crate::cg::{axpy, dot};
+use crate::descent::RobustProblem;
+use crate::kronecker::Kronecker;
+use crate::lambda::{Search, penalised};
+use crate::penalty::{Penalty, Strengths, mean_taper};
+use crate::sampled_gram::of_least_precision;
+use crate::weighted::WeightedWorkspace;
+use crate::{
+    CgOptions, CgWorkspace, Cholesky, DesignRows, GramPrecision, LsqrOptions, LsqrWorkspace,
+    NormalOperator, NormalWorkspace, Outcome, Preconditioner, RowSample, SampledRows, SolveError,
+    StopReason, SubtractError, SymmetricOperator, Weighted, cg, lsqr,
+};
+
+/// The objective Σ ρ(z) + ½ xᵀQ x over all pixels, and how it is solved.
+pub(crate) struct Problem<'a, A: DesignMatrix> {
+    pub(crate) a: &'a A,
+    pub(crate) reference: Arc<Image<A::Pixel>>,
+    /// The rows whose Gram matrix is the preconditioner.
+    pub(crate) sample: Sample<'a, A::Pixel>,
+    /// What P is made of.
+    pub(crate) preconditioning: Preconditioning,
+    /// Whether a bad preconditioner may still be replaced.
+    pub(crate) can_fall_back: bool,
+    pub(crate) data: A::Data,
+    pub(crate) noise: Noise<A::Data>,
+    pub(crate) loss: Loss,
+    /// V, which carries σ_R² into the model.
+    pub(crate) variance: Option<(&'a A, A::Workspace)>,
+    /// Whether the bias of σ_R² is taken out.
+    pub(crate) correct: bool,
+    pub(crate) strengths: Strengths,
+    /// Q, where there is one.
+    pub(crate) penalty: Option<Penalty>,
+    /// How far the parameters have moved since noise and penalty were computed, in σ.
+    pub(crate) moved: f64,
+    /// Before the first reweighting it has not been touched, and takes no memory.
+    pub(crate) weights: A::Data,
+    pub(crate) memory: NormalWorkspace<A>,
+    pub(crate) inner: Inner<A>,
+    pub(crate) tolerance: f64,
+    /// Those of the inner solver.
+    pub(crate) iterations: usize,
+    pub(crate) products: usize,
+}
+
+/// Sampled rows of the design with a constant kernel.
+pub(crate) struct Sample<'a, T> {
+    pub(crate) draw: &'a RowSample,
+    pub(crate) rows: SampledRows<T>,
+}
+
+/// What solves for a step, where that is not the preconditioner alone.
+pub(crate) enum Inner<A: DesignMatrix> {
+    None,
+    Cg(Box<CgWorkspace>),
+    Lsqr(Box<LsqrMemory<A>>),
+}
+
+/// √w; the residual I − M, and from it √w (I − M); and the workspace.
+pub(crate) struct LsqrMemory<A: DesignMatrix> {
+    sqrt_weights: A::Data,
+    whitened: WithRows<A::Data>,
+    rows: Option<PenaltyRows>,
+    workspace: Option<LsqrWorkspace<WithRows<A::Data>, WeightedWorkspace<A>>>,
+}
+
+impl<A: DesignMatrix> LsqrMemory<A> {
+    pub(crate) fn new(a: &A) -> Result<Self, OperatorError> {
+        let whitened = WithRows { data: a.zeros()?, rows: Vec::new() };
+        Ok(Self { sqrt_weights: a.zeros()?, whitened, rows: None, workspace: None })
+    }
+}
+
+/// What the preconditioner P is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Preconditioning {
+    /// The normal matrix itself, of all rows.
+    AllRows,
+    /// Of sampled rows.
+    SampledRows,
+    /// Of sampled rows as if the kernel did not vary, and the polynomials of its variation: a Kronecker product.
+    Kronecker,
+}
+
+impl Preconditioning {
+    /// A short name for reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::AllRows => "all_rows",
+            Self::SampledRows => "sampled_rows",
+            Self::Kronecker => "kronecker",
+        }
+    }
+}
+
+/// P, one of two kinds.
+pub(crate) enum Factor {
+    /// Of a constant kernel.
+    Dense(Cholesky),
+    /// Of one that varies.
+    Kronecker(Box<Kronecker>),
+}
+
+impl Preconditioner for Factor {
+    fn dim(&self) -> usize {
+        match self {
+            Self::Dense(p) => p.dim(),
+            Self::Kronecker(p) => p.dim(),
+        }
+    }
+
+    fn solve_lower(&self, x: &mut [f64]) {
+        match self {
+            Self::Dense(p) => p.solve_lower(x),
+            Self::Kronecker(p) => p.solve_lower(x),
+        }
+    }
+
+    fn solve_upper(&self, x: &mut [f64]) {
+        match self {
+            Self::Dense(p) => p.solve_upper(x),
+            Self::Kronecker(p) => p.solve_upper(x),
+        }
+    }
+}
+
+/// H + Q.
+pub(crate) struct Penalised<'a, A: DesignMatrix> {
+    pub(crate) normal: NormalOperator<'a, A>,
+    pub(crate) penalty: Option<&'a Penalty>,
+}
+
+impl<A: DesignMatrix> SymmetricOperator for Penalised<'_, A> {
+    type Workspace = NormalWorkspace<A>;
+
+    fn dim(&self) -> usize {
+        self.normal.dim()
+    }
+
+    fn workspace(&self) -> Result<NormalWorkspace<A>, OperatorError> {
+        self.normal.workspace()
+    }
+
+    fn apply(
+        &self,
+        x: &[f64],
+        y: &mut [f64],
+        workspace: &mut NormalWorkspace<A>,
+    ) -> Result<(), OperatorError> {
+        self.normal.apply(x, y, workspace)?;
+        if let Some(penalty) = self.penalty {
+            penalty.add_product(1.0, x, y);
+        }
+        Ok(())
+    }
+}
+
+impl<A: DesignMatrix> Problem<'_, A> {
+    /// Renews noise and penalty once the parameters have moved by 100 tolerances in all. The reference's part is a small one, and
+    /// K moves within its own uncertainty: an old variance shifts the minimum by less than a hundredth of that movement.
+    pub(crate) fn update(&mut self, x: &[f64]) -> Result<(), SubtractError> {
+        if self.moved < 100.0 * self.tolerance {
+            return Ok(());
+        }
+        self.renew(x)
+    }
+
+    /// K² ⊗ σ_R² and Q, for the kernel of `x` and the weights there.
+    pub(crate) fn renew(&mut self, x: &[f64]) -> Result<(), SubtractError> {
+        self.moved = 0.0;
+        let design = self.a.design();
+        if let (Some((v, workspace)), Some(reference)) =
+            (&mut self.variance, &mut self.noise.reference)
+        {
+            v.apply(&design.variance_parameters(x), reference, workspace)?;
+            self.products += 1;
+        }
+        if !self.correct && self.strengths.iter().all(|strength| strength.lambda == 0.0) {
+            return Ok(());
+        }
+        self.reweight(x, PixelWeight::Robust)?;
+        if let Some((v, workspace)) = &mut self.variance {
+            let mut moments = vec![0.0; v.ncols()];
+            v.apply_adjoint(&self.weights, &mut moments, workspace)?;
+            self.products += 1;
+            let c = self.sample.moments(design)?;
+            let penalty = Penalty::new(design, &moments, c, self.correct, self.strengths);
+            let sampled = self.sample.draw.rows().len();
+            self.penalty = Some(penalty.with_sample(sampled, self.a.nrows()));
+        }
+        Ok(())
+    }
+
+    /// The weights at `x`.
+    pub(crate) fn reweight(&mut self, x: &[f64], kind: PixelWeight) -> Result<(), OperatorError> {
+        self.a.apply(x, &mut self.weights, &mut self.memory.operator)?;
+        self.products += 1;
+        self.data.reweight(&self.noise, self.loss, kind, &mut self.weights)
+    }
+
+    /// The weights of some rows at `x`.
+    fn gather(&self, rows: &[usize]) -> Result<Vec<f64>, OperatorError> {
+        let mut weights = vec![0.0; rows.len()];
+        self.a.gather(&self.weights, rows, &mut weights)?;
+        Ok(weights)
+    }
+
+    /// The factor of P = H + Q, H of the sampled rows or for the direct solver of all, with the weights in memory.
+    pub(crate) fn factor_weights(&self) -> Result<Factor, SubtractError> {
+        let design = self.a.design();
+        if self.preconditioning == Preconditioning::AllRows {
+            let rows = DesignRows::new(design, self.reference.view());
+            let weights = self.gather(&(0..self.a.nrows()).collect::<Vec<_>>())?;
+            let mut h = rows.normal_matrix(&weights, GramPrecision::Double);
+            if let Some(penalty) = &self.penalty {
+                penalty.add_to(&mut h);
+            }
+            return Ok(Factor::Dense(Cholesky::new(&h)?));
+        }
+        let weights = self.gather(self.sample.draw.rows())?;
+        if self.preconditioning == Preconditioning::SampledRows && design.variation().len() > 1 {
+            let rows = DesignRows::new(design, self.reference.view());
+            let p = of_least_precision(|precision| {
+                let mut h = self.sample.draw.gram_of_design(&rows, &weights, precision);
+                if let Some(penalty) = &self.penalty {
+                    penalty.add_to(&mut h);
+                }
+                h
+            });
+            return Ok(Factor::Dense(p?));
+        }
+        self.sample.factor(design, &weights, self.penalty.as_ref())
+    }
+
+    /// Whether P ≈ C ⊗ H is bad and there is a better one, which is then in its place: that of the sampled rows of the whole design.
+    fn fall_back(&mut self, p: &mut Factor, outcome: Outcome) -> Result<bool, SubtractError> {
+        if outcome.stop != StopReason::Iterations || !self.can_fall_back {
+            return Ok(false);
+        }
+        self.can_fall_back = false;
+        self.preconditioning = Preconditioning::SampledRows;
+        match self.factor_weights() {
+            Ok(factor) => *p = factor,
+            // Too few rows for so many columns.
+            Err(SubtractError::Solve(SolveError::NotPositiveDefinite { .. })) => {
+                self.preconditioning = Preconditioning::Kronecker;
+                return Ok(false);
+            }
+            Err(error) => return Err(error),
+        }
+        Ok(true)
+    }
+
+    /// Steps towards the minimum, each with the strengths of least risk for what is known there.
+    ///
+    /// With H and C of the sample, X and the gradient G without Q as matrices of terms × functions, and C = L_C L_Cᵀ, the minimum for the mean kernel
+    /// and for the deviations from it are the rows of L_Cᵀ X + L_C⁻¹ G H⁻¹. A step leads from the sample's minimum, or that before pixels were left
+    /// out, to where they are known well enough for λ.
+    pub(crate) fn settle_strengths(
+        &mut self,
+        x: &mut [f64],
+        searches: &mut [Search; 2],
+        steps: usize,
+    ) -> Result<(), SubtractError> {
+        self.renew(x)?;
+        let Some(mut penalty) = self.penalty.take() else { return Ok(()) };
+        let weights = self.gather(self.sample.draw.rows())?;
+        let design = self.a.design();
+        let c = penalty.terms().clone();
+        let h = self.sample.grams(design, &weights, &c);
+        let inverse = h.iter().map(Cholesky::new).collect::<Result<Vec<_>, _>>()?;
+        let (mut g, mut step) = (vec![0.0; x.len()], vec![0.0; x.len()]);
+        for _ in 0..steps {
+            self.gradient_without_penalty(x, &mut g)?;
+            let mut minima = rows_of_terms(design, &g);
+            solve_rows(c.factor(), &mut minima);
+            let rows = rows_of_terms(design, x);
+            for (r, minimum) in minima.iter_mut().enumerate() {
+                inverse[r.min(1)].solve_in_place(minimum);
+                for (t, row) in rows.iter().enumerate().skip(r) {
+                    axpy(c.factor()[(t, r)], row, minimum);
+                }
+            }
+            let support = design.basis().support();
+            let (mean, deviations) = minima.split_at(1);
+            for (i, (h, minima)) in h.iter().zip([mean, deviations]).enumerate() {
+                self.strengths[i] = searches[i].least_risk(
+                    h,
+                    |radius| penalty.parts(i, radius),
+                    |radius| mean_taper(support, radius),
+                    minima,
+                )?;
+            }
+            penalty.set_strengths(self.strengths);
+            penalty.add_product(-1.0, x, &mut g);
+            factor_of(design, &c, &h, Some(&penalty))?.solve(&g, &mut step);
+            self.moved += dot(&g, &step).max(0.0).sqrt();
+            axpy(1.0, &step, x);
+        }
+        self.penalty = Some(penalty);
+        Ok(())
+    }
+
+    fn gradient_without_penalty(&mut self, x: &[f64], g: &mut [f64]) -> Result<(), SubtractError> {
+        self.products += 2;
+        let Self { a, data, noise, loss, weights, memory, inner, .. } = self;
+        if matches!(inner, Inner::None) {
+            return Ok(a.robust_gradient(x, data, noise, *loss, g, &mut memory.operator)?);
+        }
+        // Inner solvers need weights, and LSQR the residuals.
+        a.apply(x, weights, &mut memory.operator)?;
+        memory.data.axpby(1.0, data, 0.0)?;
+        memory.data.axpby(-1.0, weights, 1.0)?;
+        data.reweight(noise, *loss, PixelWeight::Robust, weights)?;
+        if let Inner::Lsqr(lsqr) = inner {
+            lsqr.whitened.data.axpby(1.0, &memory.data, 0.0)?;
+        }
+        memory.data.multiply(weights)?;
+        Ok(a.apply_adjoint(&memory.data, g, &mut memory.operator)?)
+    }
+}
+
+impl<T: dia_core::Pixel> Sample<'_, T> {
+    /// H of the sample with both triangles, weights in ADU⁻².
+    pub(crate) fn gram(&self, weights: &[f64], precision: GramPrecision) -> Mat<f64> {
+        let mut h = self.draw.gram(&self.rows, weights, precision);
+        for j in 0..h.ncols() {
+            for i in 0..j {
+                h[(i, j)] = h[(j, i)];
+            }
+        }
+        h
+    }
+
+    /// The factor of P = H + Q.
+    pub(crate) fn factor(
+        &self,
+        design: &Design,
+        weights: &[f64],
+        penalty: Option<&Penalty>,
+    ) -> Result<Factor, SubtractError> {
+        if design.variation().len() > 1 {
+            let c = match penalty {
+                Some(penalty) => penalty.terms().clone(),
+                None => self.moments(design)?,
+            };
+            return factor_of(design, &c, &self.grams(design, weights, &c), penalty);
+        }
+        let q = penalty.map(Penalty::matrices);
+        let p = of_least_precision(|precision| {
+            let h = self.gram(weights, precision);
+            q.iter().fold(h, |h, [q, _]| penalised(&h, q))
+        });
+        Ok(Factor::Dense(p?))
+    }
+
+    /// H over the columns of one term; for a kernel that varies H₀ and H₁, see [`Kronecker`].
+    fn grams(&self, design: &Design, weights: &[f64], c: &Cholesky) -> Vec<Mat<f64>> {
+        let terms = design.variation().len();
+        let gram =
+            |weights: &[f64]| of_one_term(design, &self.gram(weights, GramPrecision::Double));
+        let mut grams = vec![gram(weights)];
+        if terms > 1 {
+            let (l, valid) = (c.leading(terms), design.valid());
+            let mut values = vec![0.0; terms];
+            let rows = self.draw.rows().iter().zip(weights);
+            let of_deviations = rows.map(|(row, weight)| {
+                let (y, x) = (row / valid.width, row % valid.width);
+                design.variation().evaluate(valid.y + y, valid.x + x, &mut values);
+                l.solve_lower(&mut values);
+                weight * dot(&values[1..], &values[1..]) / (terms - 1) as f64
+            });
+            grams.push(gram(&of_deviations.collect::<Vec<f64>>()));
+        }
+        grams
+    }
+
+    /// The factor of C, the mean of T_s T_t over the sample, for all polynomials that occur.
+    ///
+    /// The draw makes it half the mean over the stars' energy and half that over the pixels: so it tells nearly how much a row says about the kernel, but
+    /// no part of the image has no share.
+    fn moments(&self, design: &Design) -> Result<Cholesky, SolveError> {
+        let degree = match design.variation().degree() {
+            0 => 0,
+            degree => degree.max(design.background().map_or(0, Polynomial2d::degree)),
+        };
+        let polynomial = Polynomial2d::new(degree, design.height(), design.width());
+        let (valid, rows) = (design.valid(), self.draw.rows());
+        let mut values = vec![0.0; polynomial.len()];
+        let mut c = Mat::<f64>::zeros(values.len(), values.len());
+        for row in rows {
+            let (y, x) = (row / valid.width, row % valid.width);
+            polynomial.evaluate(valid.y + y, valid.x + x, &mut values);
+            for (j, b) in values.iter().enumerate() {
+                for (i, a) in values.iter().enumerate() {
+                    c[(i, j)] += a * b / rows.len() as f64;
+                }
+            }
+        }
+        Cholesky::new(&c)
+    }
+}
+
+/// The part of a matrix that belongs to one term: the functions of the basis and the constant background, if there is one; of a kernel that does not
+/// vary, all.
+fn of_one_term(design: &Design, h: &Mat<f64>) -> Mat<f64> {
+    let n = columns_of_one_term(design);
+    h.submatrix(0, 0, n, n).to_owned()
+}
+
+fn columns_of_one_term(design: &Design) -> usize {
+    let background = design.background().map_or(0, Polynomial2d::len);
+    let constant = design.variation().len() == 1;
+    design.basis().len() + if constant { background } else { background.min(1) }
+}
+
+/// x as rows, one for each term of the kernel's variation, over the functions of the basis and its part of the background; zero where there is
+/// no such column.
+fn rows_of_terms(design: &Design, x: &[f64]) -> Vec<Vec<f64>> {
+    let (n, background) = (design.basis().len(), design.split(x).1);
+    let row = |(t, term): (usize, KernelTerm)| {
+        let mut row = vec![0.0; columns_of_one_term(design)];
+        row[term.functions].copy_from_slice(&x[term.columns]);
+        row[n..].iter_mut().zip(background.iter().skip(t)).for_each(|(row, b)| *row = *b);
+        row
+    };
+    design.kernel_terms().enumerate().map(row).collect()
+}
+
+/// The factor of P = H + Q from C and H of the sample.
+fn factor_of(
+    design: &Design,
+    c: &Cholesky,
+    h: &[Mat<f64>],
+    penalty: Option<&Penalty>,
+) -> Result<Factor, SubtractError> {
+    let q = penalty.map(Penalty::matrices);
+    let p = |i: usize| q.as_ref().map_or_else(|| h[i].clone(), |q| penalised(&h[i], &q[i]));
+    if design.variation().len() == 1 {
+        return Ok(Factor::Dense(Cholesky::new(&p(0))?));
+    }
+    Ok(Factor::Kronecker(Box::new(Kronecker::new(design, c, &[p(0), p(1)])?)))
+}
+
+/// X ← L⁻¹ X.
+fn solve_rows(l: MatRef<'_, f64>, x: &mut [Vec<f64>]) {
+    for r in 0..x.len() {
+        let (above, rest) = x.split_at_mut(r);
+        for (s, above) in above.iter().enumerate() {
+            axpy(-l[(r, s)], above, &mut rest[0]);
+        }
+        rest[0].iter_mut().for_each(|v| *v /= l[(r, r)]);
+    }
+}
+
+impl<A: DesignMatrix> RobustProblem for Problem<'_, A> {
+    type Factor = Factor;
+
+    /// Of the sampled rows, or for the direct solver of all.
+    fn factor(&mut self, x: &[f64]) -> Result<Factor, SubtractError> {
+        self.update(x)?;
+        self.reweight(x, PixelWeight::Robust)?;
+        self.factor_weights()
+    }
+
+    fn gradient(&mut self, x: &[f64], g: &mut [f64]) -> Result<(), SubtractError> {
+        self.update(x)?;
+        self.gradient_without_penalty(x, g)?;
+        if let Some(penalty) = &self.penalty {
+            penalty.add_product(-1.0, x, g);
+        }
+        Ok(())
+    }
+
+    fn improve(
+        &mut self,
+        p: &mut Factor,
+        x: &[f64],
+        g: &[f64],
+        optimality: f64,
+        delta: &mut [f64],
+    ) -> Result<(), SubtractError> {
+        self.moved += optimality;
+        let max_iterations = if self.can_fall_back { PATIENCE } else { MAX_INNER };
+        let outcome = match &mut self.inner {
+            Inner::None => return Ok(()),
+            Inner::Cg(workspace) => {
+                // Where weights change with every pass, more accuracy would gain nothing.
+                let fixed = self.loss == Loss::Gaussian && self.penalty.is_none();
+                let options = CgOptions {
+                    tolerance: 0.3 * self.tolerance,
+                    relative: if fixed { 0.0 } else { 0.1 },
+                    max_iterations,
+                };
+                let normal = NormalOperator { operator: self.a, weights: &self.weights };
+                let h = Penalised { normal, penalty: self.penalty.as_ref() };
+                cg(&h, p, g, delta, &options, workspace, &mut self.memory)?
+            }
+            Inner::Lsqr(memory) => {
+                let LsqrMemory { sqrt_weights, whitened, rows, workspace } = &mut **memory;
+                sqrt_weights.square_root_of(&self.weights)?;
+                whitened.data.multiply(sqrt_weights)?;
+                *rows = self.penalty.as_ref().map(Penalty::rows).transpose()?;
+                whitened.rows.clear();
+                if let (Some(rows), Some(penalty)) = (&*rows, &self.penalty) {
+                    let mut q = vec![0.0; x.len()];
+                    penalty.add_product(-1.0, x, &mut q);
+                    whitened.rows = rows.right_hand_side(&q);
+                }
+                let inner = Weighted { inner: self.a, sqrt_weights: &*sqrt_weights };
+                let operator = Augmented { inner, rows: rows.as_ref() };
+                // The weights of the next pass change what more accuracy would gain.
+                let options = LsqrOptions {
+                    tolerance: 0.3 * self.tolerance,
+                    relative: 0.1,
+                    max_iterations,
+                    ..Default::default()
+                };
+                let workspace = match workspace {
+                    Some(workspace) => workspace,
+                    None => workspace.insert(LsqrWorkspace::new(&operator)?),
+                };
+                lsqr(&operator, p, whitened, delta, &options, workspace)?
+            }
+        };
+        self.iterations += outcome.iterations;
+        self.products += outcome.products;
+        if self.fall_back(p, outcome)? {
+            p.solve(g, delta);
+            return self.improve(p, x, g, optimality, delta);
+        }
+        Ok(())
+    }
+}
+
+/// Most iterations of an inner solver for one step.
+const MAX_INNER: usize = 60;
+
+/// Most iterations for one step before a better preconditioner is made: P ≈ C ⊗ H of a field with stars everywhere takes three to five.
+const PATIENCE: usize = 25;
+
+/// Most columns for which sampled rows of a kernel that varies are factored: the cube of that is the cost, in flop.
+pub(crate) const LARGEST_DENSE: usize = 4000;
+
+/// A Hessian without a factor: what the correction takes away is more than the image and the regularisation give.
+pub(crate) fn explain(error: SubtractError, correct: bool) -> SubtractError {
+    match error {
+        SubtractError::Solve(SolveError::NotPositiveDefinite { .. }) if correct => {
+            SubtractError::Undetermined
+        }
+        error => error,
+    }
+}
