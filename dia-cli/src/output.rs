@@ -169,6 +169,9 @@ fn primary_header<T: Real>(described: &Described<'_, T>) -> Header {
     set("DIALOSS", report.loss.as_str().into(), "loss function");
     set("DIARNOIS", report.reference_noise.as_str().into(), "noise of the reference");
     set("DIALAMB", report.regularisation.lambda.into(), "regularisation of the kernel");
+    if let Some(lambda) = report.regularisation.lambda_variation {
+        set("DIALAMBV", lambda.into(), "that of the deviations from the mean kernel");
+    }
     set("DIALAUTO", report.regularisation.chosen.into(), "whether it was chosen by the data");
     set("DIANSCL", report.noise_scale.into(), "factor of the target's variances");
     if let Some(variables) = &report.variables {

@@ -102,7 +102,9 @@ pub(crate) struct KernelReport {
 #[derive(Debug, Serialize)]
 pub(crate) struct Regularisation {
     pub(crate) lambda: f64,
-    /// Whether it was chosen by the data.
+    /// Of the deviations from the mean kernel, where it varies.
+    pub(crate) lambda_variation: Option<f64>,
+    /// Whether they were chosen by the data.
     pub(crate) chosen: bool,
 }
 

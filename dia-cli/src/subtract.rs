@@ -443,6 +443,7 @@ fn narrow<T: Real>(difference: &Difference<T>) -> Difference<f32> {
         background: difference.background.clone(),
         reference_sky: difference.reference_sky,
         lambda: difference.lambda,
+        lambda_variation: difference.lambda_variation,
         design: difference.design.clone(),
         parameters: difference.parameters.clone(),
         covariance: difference.covariance.clone(),
