@@ -5,13 +5,14 @@
     reason = "documentation comments are the help text: FILE[EXT] is no link"
 )]
 
+use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
 use bytesize::ByteSize;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use dia_solvers::Lambda;
+use dia_solvers::{Criterion, Lambda};
 
 use crate::fits::FitsSpec;
 
@@ -73,8 +74,14 @@ pub(crate) struct SubtractArgs {
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Model and fit")]
 pub(crate) struct ModelArgs {
-    /// Half-width of the kernel in pixels, or `auto`: two and a half times the wider seeing FWHM of the two images
-    #[arg(long, value_name = "N|auto", default_value = "auto", allow_negative_numbers = true)]
+    /// Half-width of the kernel in pixels; `auto`: two and a half times the wider seeing FWHM of the two images; or the one up to that which an information
+    /// criterion finds best for free pixels (aic, bic, or tic, which does not rely on the noise model)
+    #[arg(
+        long,
+        value_name = "N|auto|aic|bic|tic",
+        default_value = "auto",
+        allow_negative_numbers = true
+    )]
     pub(crate) half_width: HalfWidth,
 
     /// Outline of the kernel's free pixels
@@ -240,6 +247,9 @@ pub(crate) struct SimulationArgs {
     /// Slope of the cumulative flux law, N(> F) ∝ F^−slope
     #[arg(long)]
     pub(crate) flux_slope: Option<f64>,
+    /// Flux of the brightest possible star in ADU of the target
+    #[arg(long, value_name = "ADU")]
+    pub(crate) flux_max: Option<f64>,
     /// Shape of the stars
     #[arg(long, value_enum)]
     pub(crate) psf: Option<PsfArg>,
@@ -267,6 +277,15 @@ pub(crate) struct SimulationArgs {
     /// Change of the target's sky across the field in y, in ADU
     #[arg(long, value_name = "ADU", allow_negative_numbers = true)]
     pub(crate) sky_gradient_y: Option<f64>,
+    /// Quadratic rise of the target's sky from the middle to the corners, in ADU
+    #[arg(long, value_name = "ADU", allow_negative_numbers = true)]
+    pub(crate) sky_curvature: Option<f64>,
+    /// Relative change of the target's seeing from the middle to the right edge
+    #[arg(long, value_name = "FRACTION", allow_negative_numbers = true)]
+    pub(crate) psf_gradient_x: Option<f64>,
+    /// Relative change of the target's seeing from the middle to the last row
+    #[arg(long, value_name = "FRACTION", allow_negative_numbers = true)]
+    pub(crate) psf_gradient_y: Option<f64>,
     /// Gain in e⁻/ADU
     #[arg(long)]
     pub(crate) gain: Option<f64>,
@@ -318,19 +337,35 @@ pub(crate) struct InfoArgs {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum HalfWidth {
     Auto,
+    Best(Criterion),
     Pixels(usize),
+}
+
+impl fmt::Display for HalfWidth {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Auto => "auto",
+            Self::Best(Criterion::Aic) => "aic",
+            Self::Best(Criterion::Bic) => "bic",
+            Self::Best(Criterion::Tic) => "tic",
+            Self::Pixels(_) => "given",
+        })
+    }
 }
 
 impl FromStr for HalfWidth {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        if text == "auto" {
-            return Ok(Self::Auto);
-        }
-        text.parse()
-            .map(Self::Pixels)
-            .map_err(|_| "expected a whole number of pixels or `auto`".into())
+        Ok(match text {
+            "auto" => Self::Auto,
+            "aic" => Self::Best(Criterion::Aic),
+            "bic" => Self::Best(Criterion::Bic),
+            "tic" => Self::Best(Criterion::Tic),
+            number => Self::Pixels(number.parse().map_err(|_| {
+                "expected a whole number of pixels, `auto`, `aic`, `bic` or `tic`".to_owned()
+            })?),
+        })
     }
 }
 

@@ -6,6 +6,7 @@
 mod align;
 mod args;
 mod bench;
+mod best_half_width;
 mod demo;
 mod devices;
 mod figure;

@@ -157,6 +157,7 @@ fn primary_header<T: Real>(described: &Described<'_, T>) -> Header {
         set("DIATFWHM", seeing.target_fwhm.into(), "[pix] seeing of the target");
     }
     set("DIAHW", count(report.half_width), "[pix] half-width of the kernel");
+    set("DIAHWBY", report.half_width_by.as_str().into(), "how the half-width was chosen");
     set("DIABASIS", report.kernel.basis.as_str().into(), "kernel basis");
     set("DIASHAPE", report.kernel.shape.as_str().into(), "outline of the kernel");
     set("DIANCOEF", count(report.kernel.coefficients), "number of kernel coefficients");

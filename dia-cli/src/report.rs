@@ -25,6 +25,8 @@ pub(crate) struct Report {
     pub(crate) offset: OffsetReport,
     pub(crate) seeing: Option<Seeing>,
     pub(crate) half_width: usize,
+    /// `given`, `auto`, or the criterion that chose it.
+    pub(crate) half_width_by: String,
     pub(crate) kernel: KernelReport,
     pub(crate) loss: String,
     pub(crate) reference_noise: String,

@@ -53,6 +53,7 @@ pub(crate) fn options(args: &SimulationArgs) -> SimulationOptions {
     let given = |slot: &mut f64, value: Option<f64>| *slot = value.unwrap_or(*slot);
     given(&mut options.density, args.density);
     given(&mut options.flux_slope, args.flux_slope);
+    given(&mut options.flux_max, args.flux_max);
     given(&mut options.reference_fwhm, args.reference_fwhm);
     given(&mut options.target_fwhm, args.target_fwhm);
     given(&mut options.shift_x, args.dx);
@@ -61,6 +62,9 @@ pub(crate) fn options(args: &SimulationArgs) -> SimulationOptions {
     given(&mut options.target_sky, args.sky);
     given(&mut options.sky_gradient_x, args.sky_gradient_x);
     given(&mut options.sky_gradient_y, args.sky_gradient_y);
+    given(&mut options.sky_curvature, args.sky_curvature);
+    given(&mut options.psf_gradient_x, args.psf_gradient_x);
+    given(&mut options.psf_gradient_y, args.psf_gradient_y);
     given(&mut options.gain, args.gain);
     given(&mut options.read_noise, args.read_noise);
     given(&mut options.reference_depth, args.reference_depth);

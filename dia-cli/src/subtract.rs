@@ -21,6 +21,7 @@ use crate::args::{
     BasisArg, HalfWidth, KernelShapeArg, LossArg, ModelArgs, NoiseArgs, NoiseScaleArg, Precision,
     ReferenceNoiseArg, RunArgs, SolverArg, SubtractArgs, Switch, name_of,
 };
+use crate::best_half_width;
 use crate::figure::{self, Marker};
 use crate::fits::FitsSpec;
 use crate::input::{Input, Options, Real, Role};
@@ -131,11 +132,25 @@ impl Job<'_> {
             .zip(target_fwhm)
             .map(|(reference_fwhm, target_fwhm)| Seeing { reference_fwhm, target_fwhm });
         let unmeasured = if reference_fwhm.is_none() { &reference.taken } else { &target.taken };
-        let half_width = self.half_width(&target, seeing, &unmeasured.image)?;
+        let mut half_width = self.half_width(&target, seeing, &unmeasured.image)?;
         let (height, width) = target.image.view().shape();
         let subtracting =
             || format!("cannot subtract {} from {}", reference.taken.image, target.taken.image);
         let degree = usize::from(self.model.background_degree);
+        let options = self.fit_options(seeing);
+        let (reference_exposure, target_exposure) = (reference.exposure(), target.exposure());
+        if let HalfWidth::Best(criterion) = self.model.half_width {
+            half_width = best_half_width::find(
+                &reference_exposure,
+                &target_exposure,
+                self.support(half_width),
+                degree,
+                criterion,
+                &options,
+            )
+            .with_context(subtracting)
+            .context("the best half-width cannot be found; give --half-width N")?;
+        }
         let core = match self.model.basis {
             BasisArg::Mixed => {
                 Some(CORE_FWHM * seeing.map_or(half_width as f64 / AUTO_FWHM, |s| s.widest()))
@@ -148,9 +163,7 @@ impl Job<'_> {
                 design.with_variation(scale.into(), kernel.into())
             })
             .with_context(subtracting)?;
-        let options = self.fit_options(seeing);
         let needs_variance = options.needs_reference_variance();
-        let (reference_exposure, target_exposure) = (reference.exposure(), target.exposure());
         let mut prepared =
             Prepared::new(&reference_exposure, &target_exposure, design, needs_variance)
                 .with_context(subtracting)?;
@@ -205,6 +218,7 @@ impl Job<'_> {
             offset: OffsetReport { dx: shift.dx, dy: shift.dy },
             seeing,
             half_width,
+            half_width_by: self.model.half_width.to_string(),
             kernel: KernelReport {
                 basis: name_of(&self.model.basis),
                 shape: name_of(&self.model.kernel_shape),
@@ -333,7 +347,7 @@ impl Job<'_> {
                 );
                 Ok(half_width)
             }
-            HalfWidth::Auto => {
+            HalfWidth::Auto | HalfWidth::Best(_) => {
                 let seeing = seeing.with_context(|| {
                     format!(
                         "the seeing of {unmeasured} cannot be measured: too few usable stars; give --half-width N, about \
@@ -366,12 +380,16 @@ impl Job<'_> {
         })
     }
 
-    fn basis(&self, half_width: usize, core: Option<f64>) -> KernelBasis {
+    fn support(&self, half_width: usize) -> KernelSupport {
         let shape = match self.model.kernel_shape {
             KernelShapeArg::Square => KernelShape::Square,
             KernelShapeArg::Circle => KernelShape::Circle,
         };
-        let support = KernelSupport::new(half_width, shape);
+        KernelSupport::new(half_width, shape)
+    }
+
+    fn basis(&self, half_width: usize, core: Option<f64>) -> KernelBasis {
+        let support = self.support(half_width);
         // Scale and shape of different degrees need a basis in which one function carries all flux.
         let conserve_flux = self.model.scale_degree != self.model.kernel_degree;
         match self.model.basis {
@@ -381,9 +399,11 @@ impl Job<'_> {
             }
             BasisArg::Delta if conserve_flux => KernelBasis::FluxConservingDelta(support),
             BasisArg::Delta => KernelBasis::Delta(support),
-            BasisArg::Gauss => {
-                KernelBasis::gaussian_polynomials(half_width, shape, &GaussianTerm::HOTPANTS)
-            }
+            BasisArg::Gauss => KernelBasis::gaussian_polynomials(
+                half_width,
+                support.shape(),
+                &GaussianTerm::HOTPANTS,
+            ),
         }
     }
 

@@ -91,6 +91,12 @@ pub enum SubtractError {
          without correcting its bias"
     )]
     Undetermined,
+    /// Nothing to compare radii of.
+    #[error(
+        "kernels of different radii are compared by a fit of free pixels (the delta basis) that does not vary over the image, without \
+         regularisation (lambda 0) and without correction for the reference's noise"
+    )]
+    NotNested,
     /// The fit failed.
     #[error(transparent)]
     Solve(#[from] SolveError),

@@ -19,6 +19,7 @@ use crate::cg::dot;
 use crate::descent::{DescentOptions, RobustProblem, descend};
 use crate::exclusion::{Exclusion, Rules};
 use crate::lambda::Search;
+use crate::nested_kernels::nested_kernels;
 use crate::penalty::{Penalty, Strength};
 use crate::problem::{
     Factor, Inner, LARGEST_DENSE, LsqrMemory, Preconditioning, Problem, Sample, explain,
@@ -26,8 +27,8 @@ use crate::problem::{
 use crate::sample_fit::{Start, fit_sample};
 use crate::uncertainty::{Uncertainty, model_variance};
 use crate::{
-    CgWorkspace, Clipping, NoiseScale, NormalWorkspace, Prepared, RowSample, StopReason,
-    SubtractError, VariableSourceOptions, VariableSources,
+    CgWorkspace, Clipping, NestedKernel, NoiseScale, NormalWorkspace, Prepared, RowSample,
+    StopReason, SubtractError, VariableSourceOptions, VariableSources,
 };
 
 /// Which linear solver computes the corrections.
@@ -110,6 +111,8 @@ pub struct FitOptions {
     pub model_variance: bool,
     /// Whether the covariance of all parameters is wanted, at the cost of two normal matrices.
     pub covariance: bool,
+    /// Whether this kernel, of free pixels and not regularised, is to be compared with narrower ones.
+    pub nested_kernels: bool,
 }
 
 impl Default for FitOptions {
@@ -130,6 +133,7 @@ impl Default for FitOptions {
             seed: 0,
             model_variance: false,
             covariance: false,
+            nested_kernels: false,
         }
     }
 }
@@ -213,6 +217,8 @@ pub struct Fit<A: DesignMatrix> {
     pub background: Vec<Estimate>,
     /// The covariance of the parameters, if it was asked for.
     pub covariance: Option<Mat<f64>>,
+    /// All half-widths up to that of the kernel, if they were to be compared.
+    pub nested_kernels: Option<Vec<NestedKernel>>,
     /// The strength of the regularisation; that of the mean kernel, where it varies.
     pub lambda: f64,
     /// The strength of the regularisation of the deviations from the mean kernel.
@@ -378,6 +384,11 @@ pub fn fit<A: DesignMatrix>(
     problem.update(&x)?;
     let strengths = problem.penalty.as_ref().map(Penalty::strengths);
     let [lambda, lambda_variation] = strengths.map_or([0.0; 2], |both| both.map(|s| s.lambda));
+    let nested = if options.nested_kernels {
+        Some(nested_kernels(&mut problem, &x, prepared.used_pixels() - exclusion.pixels.len())?)
+    } else {
+        None
+    };
     let mut uncertainty = Uncertainty::new(&mut problem, &x)?;
     let scale = design.photometric_scale_functional();
     let photometric_scale = Estimate {
@@ -413,6 +424,7 @@ pub fn fit<A: DesignMatrix>(
         photometric_scale,
         background,
         covariance,
+        nested_kernels: nested,
         lambda,
         lambda_variation: varies.then_some(lambda_variation),
         variables: exclusion.variables,

@@ -14,6 +14,7 @@
 //! | P ≈ H and its factors | [`Preconditioner`]: [`Identity`], [`Jacobi`], [`Cholesky`] of [`RowSample`], [`autocorrelation_gram`], or of all rows |
 //! | weights from noise and loss, around any of the solvers | [`fit()`] |
 //! | images in, difference out | [`subtract()`], or in steps [`Prepared`], [`fit()`], [`difference()`] |
+//! | how wide the kernel should be | [`NestedKernel`], [`Criterion`] |
 //! | sources that changed, which a fit must not see | [`variable_sources()`] |
 //! | faer's operators and ours | [`ToFaer`], [`FromFaer`] |
 //!
@@ -38,6 +39,7 @@ mod kronecker;
 mod lambda;
 mod leverage;
 mod lsqr;
+mod nested_kernels;
 mod normal;
 mod outcome;
 mod penalty;
@@ -66,6 +68,7 @@ pub use fit::{
 };
 pub use gram::GramPrecision;
 pub use lsqr::{LsqrOptions, LsqrWorkspace, lsqr};
+pub use nested_kernels::{Criterion, NestedKernel, best_half_width};
 pub use normal::{NormalOperator, NormalWorkspace, SymmetricOperator};
 pub use outcome::{Outcome, StopReason};
 pub use preconditioner::{Identity, Jacobi, Preconditioner};

@@ -210,7 +210,7 @@ impl<A: DesignMatrix> Problem<'_, A> {
     }
 
     /// The weights of some rows at `x`.
-    fn gather(&self, rows: &[usize]) -> Result<Vec<f64>, OperatorError> {
+    pub(crate) fn gather(&self, rows: &[usize]) -> Result<Vec<f64>, OperatorError> {
         let mut weights = vec![0.0; rows.len()];
         self.a.gather(&self.weights, rows, &mut weights)?;
         Ok(weights)

@@ -3,8 +3,12 @@
 mod field;
 
 use dia_core::simulate::{Psf, SimulatedPair, SimulationOptions, simulate};
-use dia_core::{Loss, MaskPlanes};
-use dia_solvers::{Clipping, Difference, FitOptions, Lambda, NoiseScale, ReferenceNoise, Solver};
+use dia_core::{Design, KernelBasis, KernelShape, KernelSupport, Loss, MaskPlanes};
+use dia_fft::FftDesignMatrix;
+use dia_solvers::{
+    Clipping, Criterion, Difference, Exposure, FitOptions, Lambda, NoiseScale, Prepared,
+    ReferenceNoise, Solver, best_half_width, difference, fit,
+};
 use field::{Planes, subtracted};
 
 /// A field of Gaussian stars, whose kernel lies within 6 pixels, without events.
@@ -217,4 +221,58 @@ fn the_variance_of_the_model_joins_that_of_the_difference() {
     // Σ_p Var(A x)_p/σ_p² = tr H (H + Q)⁻¹: the effective degrees of freedom, fewer than the 172 unknowns; 64 draws know it to 18 % and better.
     eprintln!("{more}");
     assert!(more > 10.0 && more < 172.0);
+}
+
+#[test]
+fn one_fit_tells_the_loss_of_all_narrower_kernels() {
+    let pair = simulate(&quiet(160, 13)).unwrap();
+    let plain = FitOptions { loss: Loss::Gaussian, tolerance: 1e-3, ..FitOptions::plain() };
+    let (reference, target) = (pair.reference.view(), pair.target.view());
+    // Variances that no kernel changes, for χ² to be the same quantity in all fits.
+    let variance = &pair.target_variance;
+    let noise = dia_core::NoiseModel::Variance(variance.view());
+    let fitted = |half_width: usize, nested: bool| {
+        let exposure = |image, mask| Exposure { image, mask: Some(mask), noise, saturation: None };
+        let support = KernelSupport::new(half_width, KernelShape::Circle);
+        let design = Design::new(160, 160, KernelBasis::Delta(support), Some(1)).unwrap();
+        // All kernels are fitted to the valid pixels of the widest.
+        let mut mask = pair.target_mask.clone();
+        for (y, x) in (0..160).flat_map(|y| (0..160).map(move |x| (y, x))) {
+            if !(7..153).contains(&y) || !(7..153).contains(&x) {
+                mask.insert(y, x, MaskPlanes::BAD);
+            }
+        }
+        let options =
+            FitOptions { nested_kernels: nested, reference_noise: ReferenceNoise::Ignore, ..plain };
+        let (reference, target) =
+            (exposure(reference, &pair.reference_mask), exposure(target, &mask));
+        let mut prepared = Prepared::new(&reference, &target, design, false).unwrap();
+        let a = FftDesignMatrix::new(prepared.reference(), prepared.design().clone()).unwrap();
+        let fit = fit(&mut prepared, &a, None, &options, &mut |_| ()).unwrap();
+        let nested = fit.nested_kernels.clone();
+        let residuals = difference(&prepared, &a, fit).unwrap().residuals;
+        (residuals, nested)
+    };
+    let (widest, nested) = fitted(7, true);
+    let nested = nested.unwrap();
+    let chi2 = |r: &dia_solvers::ResidualStatistics, unknowns: usize| {
+        r.chi2_dof * (r.used as f64 - unknowns as f64)
+    };
+    let least = chi2(&widest, nested[7].unknowns);
+    for h in 3..7 {
+        let (narrower, _) = fitted(h, false);
+        let excess = chi2(&narrower, nested[h].unknowns) - least;
+        eprintln!("{h}: {excess:.1} {:?}", nested[h]);
+        // The sample knows the quadratic form to √(2/40) for 40 rows per unknown, in the worst direction twice that.
+        assert!((nested[h].excess / excess - 1.0).abs() < 0.45, "{h}");
+        // With the true noise, every unknown counts as one. A narrow kernel is determined by some hundred pixels of the brightest stars, whose z² have
+        // a mean known to √(2/100), and twice that is rare.
+        assert!((nested[h].effective / nested[h].unknowns as f64 - 1.0).abs() < 0.28);
+    }
+    // The kernel has σ² = (4² − 3²)/5.55 px²: 1.1 px. Beyond 4 px nothing of it is left above the noise.
+    for criterion in [Criterion::Aic, Criterion::Tic, Criterion::Bic] {
+        let best = best_half_width(&nested, criterion).unwrap();
+        eprintln!("{criterion:?} {best}");
+        assert!((2..=5).contains(&best), "{criterion:?} {best}");
+    }
 }
