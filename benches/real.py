@@ -38,8 +38,7 @@ def row(target, setting, report, bright):
     p, variables, seeing = report["photometric_scale"], report["variables"], report["seeing"]
     return [os.path.basename(target).split(".")[0][-4:], *setting, f"({o['dx']}, {o['dy']})", f"{seeing['target_fwhm']:.2f}" if seeing else "–", report["half_width"],
             k["coefficients"], f"{p['value']:.4f} ± {p['sigma']:.4f}", f"{r['mfb']:+.3f}", f"{r['mfv']:.3f}", f"{r['robust_std']:.3f}", f"{bright:.2f}",
-            f"{100*variables['fraction']:.1f}" if variables else "–", f"{report['regularisation']['lambda']:.2g}", report["solver"]["products"],
-            f"{report['timings_s']['total']:.2f}"]
+            f"{100*variables['fraction']:.1f}" if variables else "–", f"{report['regularisation']['lambda']:.2g}", report["solver"]["products"]]
 
 def main():
     table, arguments = sys.argv[1], sys.argv[2:]
@@ -47,7 +46,7 @@ def main():
     (reference, *targets), options = arguments[:cut], arguments[cut+1:]
     settings = SETTINGS if table == "settings" else [[]]
     names = ["basis", "background", "kernel degree", "scale degree"] if table == "settings" else []
-    head = ["target", *names, "offset", "FWHM", "half-width", "unknowns", "P", "mean", "MFV", "robust std", "bright", "masked / %", "λ", "products", "time / s"]
+    head = ["target", *names, "offset", "FWHM", "half-width", "unknowns", "P", "mean", "MFV", "robust std", "bright", "masked / %", "λ", "products"]
     print("| " + " | ".join(head) + " |\n" + "|---"*len(head) + "|", flush=True)
     inside = []
     for target, setting in itertools.product(targets, settings):

@@ -64,6 +64,13 @@ impl Cholesky {
         solve_upper_triangular_in_place(self.factor.transpose(), x.as_mut(), Par::Seq);
     }
 
+    /// L⁻¹ L′ for the factor L′ of another matrix H′; the sum of its squares is tr H⁻¹H′.
+    pub(crate) fn whitened(&self, other: &Self) -> Mat<f64> {
+        let mut whitened = other.factor.clone();
+        solve_lower_triangular_in_place(self.factor.as_ref(), whitened.as_mut(), Par::Seq);
+        whitened
+    }
+
     /// H⁻¹ b, in place.
     pub fn solve_in_place(&self, b: &mut [f64]) {
         self.solve_lower(b);

@@ -116,29 +116,32 @@ pub struct FitOptions {
 }
 
 impl Default for FitOptions {
-    /// Huber's loss, the reference's noise corrected, λ chosen, variable sources left out; PCG, to within 0.01 σ.
+    /// [`DEFAULT`](Self::DEFAULT).
     fn default() -> Self {
-        Self {
-            loss: Loss::HUBER,
-            reference_noise: ReferenceNoise::Correct,
-            lambda: Lambda::Auto,
-            variable_sources: Some(VariableSourceOptions::default()),
-            target_fwhm: None,
-            clipping: None,
-            noise_scale: NoiseScale::Given,
-            solver: Solver::Pcg,
-            tolerance: 0.01,
-            max_passes: 100,
-            sample_per_unknown: 40,
-            seed: 0,
-            model_variance: false,
-            covariance: false,
-            nested_kernels: false,
-        }
+        Self::DEFAULT
     }
 }
 
 impl FitOptions {
+    /// Huber's loss, the reference's noise corrected, λ chosen, variable sources left out; PCG, to within 0.01 σ.
+    pub const DEFAULT: Self = Self {
+        loss: Loss::HUBER,
+        reference_noise: ReferenceNoise::Correct,
+        lambda: Lambda::Auto,
+        variable_sources: Some(VariableSourceOptions::DEFAULT),
+        target_fwhm: None,
+        clipping: None,
+        noise_scale: NoiseScale::Given,
+        solver: Solver::Pcg,
+        tolerance: 0.01,
+        max_passes: 100,
+        sample_per_unknown: 40,
+        seed: 0,
+        model_variance: false,
+        covariance: false,
+        nested_kernels: false,
+    };
+
     /// The classical fit, for comparisons: no regularisation, the bias of the reference's noise not corrected, no source left out.
     pub fn plain() -> Self {
         Self {
@@ -248,7 +251,8 @@ pub struct Fit<A: DesignMatrix> {
 ///
 /// # Uncertainties
 /// σ of a linear functional c·x is the root of cᵀ J⁻¹ S J⁻¹ c (Huber 1967, Proc. 5th Berkeley Symp. 1, 221), J = Σ ψ′(z)/σ² a aᵀ + Q being the Hessian and
-/// S = Σ ψ(z)²/σ² a aᵀ the covariance of the gradient: where residuals are larger than the noise says, so is σ.
+/// S = Σ ψ(z)²/σ² a aᵀ the covariance of the gradient: where residuals are larger than the noise says, so is σ. Where the reference's noise is known, S has its
+/// correlation from pixel to pixel as well; the covariance of all parameters, and Var (A x), have not.
 ///
 /// # Errors
 /// [`SubtractError`] if the options make no sense, the normal matrix is singular, numbers overflow, or a product fails.
@@ -341,8 +345,7 @@ pub fn fit<A: DesignMatrix>(
     };
     let mut exclusion = Exclusion::new(rules, prepared);
     let explained = |error| explain(error, correct);
-    let mut searches =
-        (options.lambda == Lambda::Auto).then(|| [Search::new(seed), Search::new(seed)]);
+    let mut searches = (options.lambda == Lambda::Auto).then(|| [Search::new(), Search::new()]);
     if let Some(searches) = &mut searches {
         problem.settle_strengths(&mut x, searches, 3).map_err(explained)?;
     }
@@ -389,7 +392,8 @@ pub fn fit<A: DesignMatrix>(
     } else {
         None
     };
-    let mut uncertainty = Uncertainty::new(&mut problem, &x)?;
+    let reference_variance = prepared.shared_reference_variance().map(AsRef::as_ref);
+    let mut uncertainty = Uncertainty::new(&mut problem, reference_variance, &x)?;
     let scale = design.photometric_scale_functional();
     let photometric_scale = Estimate {
         value: dot(&scale, &x),

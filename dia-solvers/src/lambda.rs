@@ -10,19 +10,11 @@
 //!
 //! The deviations of a kernel that varies from its mean are several such kernels with one H, one Q_λ and one λ; their risks add up.
 
-use faer::Accum;
-use faer::linalg::matmul::matmul;
-use faer::{Mat, Par};
-use rand::{Rng, SeedableRng};
-use rand_xoshiro::Xoshiro256PlusPlus;
+use faer::Mat;
 
 use crate::cg::{axpy, dot};
 use crate::penalty::Strength;
 use crate::{Cholesky, SolveError};
-
-/// Random vectors whose quadratic forms estimate the trace (Hutchinson 1990, Commun. Stat. Simul. 19, 433): that of a few hundred unknowns to
-/// two percent. They are the same for all λ, so that the differences between risks are far better known.
-const PROBES: usize = 24;
 
 /// The search for the strength of least risk, which goes on where it stopped as more becomes known.
 #[derive(Clone, Debug)]
@@ -31,13 +23,12 @@ pub(crate) struct Search {
     best: (f64, f64),
     /// Step of log₁₀ λ.
     step: f64,
-    seed: u64,
 }
 
 impl Search {
     /// From where deep references have their best, and a core of 2 pixels.
-    pub(crate) fn new(seed: u64) -> Self {
-        Self { best: (3.0, 1.0), step: 1.0, seed }
+    pub(crate) fn new() -> Self {
+        Self { best: (3.0, 1.0), step: 1.0 }
     }
 
     /// Searches with large steps again, because something has changed.
@@ -48,18 +39,19 @@ impl Search {
     /// The strength of least risk near the last one, to a factor of 10^step in λ and 2 in r; the next search is finer.
     ///
     /// λ is the least for which H + Q is positive definite, if the risk grows from there. `h` is H with both triangles, over the kernel and the
-    /// background; `parts` gives the two parts of Q over the kernel for a radius, `mean` that of g; `minima` are the x̂ of one kernel or several.
+    /// background, and `factor` its factor; `parts` gives the two parts of Q over the kernel for a radius, `mean` that of g; `minima` are the x̂ of one kernel or several.
     ///
     /// # Errors
     /// [`SolveError::NonFinite`] if H holds NaN.
     pub(crate) fn least_risk(
         &mut self,
         h: &Mat<f64>,
+        factor: &Cholesky,
         parts: impl Fn(f64) -> [Mat<f64>; 2],
         mean: impl Fn(f64) -> f64,
         minima: &[Vec<f64>],
     ) -> Result<Strength, SolveError> {
-        let risk = Risk::new(h, minima, self.seed);
+        let risk = Risk::new(h, factor, minima);
         let mut known: Vec<((f64, f64), f64)> = Vec::new();
         let mut of_radius: Vec<(f64, [Mat<f64>; 2])> = Vec::new();
         let mut at = |place: (f64, f64)| -> Result<f64, SolveError> {
@@ -117,21 +109,14 @@ struct Risk<'a> {
     minima: &'a [Vec<f64>],
     /// H x̂ of each.
     right: Vec<Vec<f64>>,
-    /// Random vectors v, and H v.
-    probes: Mat<f64>,
-    images: Mat<f64>,
+    /// L_H, H = L_H L_Hᵀ.
+    factor: &'a Cholesky,
 }
 
 impl<'a> Risk<'a> {
-    fn new(h: &'a Mat<f64>, minima: &'a [Vec<f64>], seed: u64) -> Self {
-        let n = h.ncols();
-        let mut random = Xoshiro256PlusPlus::seed_from_u64(seed);
-        let sign = |_, _| if random.random::<bool>() { 1.0 } else { -1.0 };
-        let probes = Mat::from_fn(n, PROBES, sign);
-        let mut images = Mat::zeros(n, PROBES);
-        matmul(&mut images, Accum::Replace, h, &probes, 1.0, Par::Seq);
+    fn new(h: &'a Mat<f64>, factor: &'a Cholesky, minima: &'a [Vec<f64>]) -> Self {
         let right = minima.iter().map(|minimum| product(h, minimum)).collect();
-        Self { h, minima, right, probes, images }
+        Self { h, minima, right, factor }
     }
 
     /// That of λ, infinite where H + Q is not positive definite.
@@ -148,10 +133,7 @@ impl<'a> Risk<'a> {
             axpy(-1.0, minimum, &mut x);
             dot(&x, &product(self.h, &x))
         });
-        let mut z = self.images.clone();
-        factor.solve_columns(&mut z);
-        let traces = (0..PROBES).map(|k| dot(z.col_as_slice(k), self.probes.col_as_slice(k)));
-        let trace = traces.sum::<f64>() / PROBES as f64;
+        let trace = factor.whitened(self.factor).squared_norm_l2();
         Ok(excess.sum::<f64>() + 2.0 * self.minima.len() as f64 * trace)
     }
 }

@@ -27,6 +27,7 @@ mod augmented;
 mod autocorrelation_gram;
 mod cg;
 mod cholesky;
+mod correlated_noise;
 mod descent;
 mod design_rows;
 mod difference;

@@ -279,7 +279,7 @@ impl<A: DesignMatrix> Problem<'_, A> {
         let design = self.a.design();
         let c = penalty.terms().clone();
         let h = self.sample.grams(design, &weights, &c);
-        let inverse = h.iter().map(Cholesky::new).collect::<Result<Vec<_>, _>>()?;
+        let factors = h.iter().map(Cholesky::new).collect::<Result<Vec<_>, _>>()?;
         let (mut g, mut step) = (vec![0.0; x.len()], vec![0.0; x.len()]);
         for _ in 0..steps {
             self.gradient_without_penalty(x, &mut g)?;
@@ -287,7 +287,7 @@ impl<A: DesignMatrix> Problem<'_, A> {
             solve_rows(c.factor(), &mut minima);
             let rows = rows_of_terms(design, x);
             for (r, minimum) in minima.iter_mut().enumerate() {
-                inverse[r.min(1)].solve_in_place(minimum);
+                factors[r.min(1)].solve_in_place(minimum);
                 for (t, row) in rows.iter().enumerate().skip(r) {
                     axpy(c.factor()[(t, r)], row, minimum);
                 }
@@ -297,6 +297,7 @@ impl<A: DesignMatrix> Problem<'_, A> {
             for (i, (h, minima)) in h.iter().zip([mean, deviations]).enumerate() {
                 self.strengths[i] = searches[i].least_risk(
                     h,
+                    &factors[i],
                     |radius| penalty.parts(i, radius),
                     |radius| mean_taper(support, radius),
                     minima,

@@ -1,6 +1,6 @@
 //! The variance of linear functionals of the parameters, in the sandwich form.
 
-use dia_core::{DataVector, DesignMatrix, OperatorError, PixelWeight, Reweight};
+use dia_core::{DataVector, DesignMatrix, Image, OperatorError, PixelWeight, Reweight};
 use faer::linalg::matmul::matmul;
 use faer::{Accum, Mat, Par};
 
@@ -9,21 +9,27 @@ use rand_distr::StandardNormal;
 use rand_xoshiro::Xoshiro256PlusPlus;
 
 use crate::cg::dot;
+use crate::correlated_noise::CorrelatedNoise;
 use crate::problem::{Factor, Penalised, Problem};
 use crate::{
     CgOptions, CgWorkspace, Cholesky, DesignRows, GramPrecision, NormalOperator, Preconditioner,
     SubtractError, cg,
 };
 
-/// J = Aᵀ (ψ′/σ²) A + Q and S = Aᵀ (ψ²/σ²) A at the minimum.
+/// J = Aᵀ (ψ′/σ²) A + Q and S = Aᵀ (ψ²/σ²) A at the minimum, with what the reference's noise adds to S.
 pub(crate) struct Uncertainty<A: DesignMatrix> {
     curvature: A::Data,
     score: A::Data,
+    correlated: Option<CorrelatedNoise>,
     workspace: CgWorkspace,
 }
 
 impl<A: DesignMatrix> Uncertainty<A> {
-    pub(crate) fn new(problem: &mut Problem<'_, A>, x: &[f64]) -> Result<Self, SubtractError> {
+    pub(crate) fn new(
+        problem: &mut Problem<'_, A>,
+        reference_variance: Option<&Image<A::Pixel>>,
+        x: &[f64],
+    ) -> Result<Self, SubtractError> {
         let mut score = problem.a.zeros()?;
         problem.a.apply(x, &mut score, &mut problem.memory.operator)?;
         problem.products += 1;
@@ -32,7 +38,10 @@ impl<A: DesignMatrix> Uncertainty<A> {
         let Problem { data, noise, loss, .. } = problem;
         data.reweight(noise, *loss, PixelWeight::Curvature, &mut curvature)?;
         data.reweight(noise, *loss, PixelWeight::Score, &mut score)?;
-        Ok(Self { curvature, score, workspace: CgWorkspace::new(x.len()) })
+        let correlated = reference_variance
+            .filter(|_| problem.noise.reference.is_some())
+            .map(|variance| CorrelatedNoise::new(problem, variance, x));
+        Ok(Self { curvature, score, correlated, workspace: CgWorkspace::new(x.len()) })
     }
 
     /// The standard deviation of c·x; NaN where the Hessian is not positive definite.
@@ -48,7 +57,7 @@ impl<A: DesignMatrix> Uncertainty<A> {
         c: &[f64],
         iterations: usize,
     ) -> Result<f64, SubtractError> {
-        let Problem { a, penalty, memory, products, .. } = problem;
+        let Problem { a, penalty, noise, memory, products, .. } = problem;
         let mut y = vec![0.0; c.len()];
         if iterations == 0 {
             p.solve(c, &mut y);
@@ -64,17 +73,26 @@ impl<A: DesignMatrix> Uncertainty<A> {
         a.apply(&y, &mut squares, &mut memory.operator)?;
         *products += 1;
         memory.data.axpby(1.0, &squares, 0.0)?;
+        memory.data.multiply(&self.curvature)?;
+        let excess = match (&self.correlated, &noise.reference) {
+            (Some(correlated), Some(reference)) => {
+                correlated.excess(*a, &memory.data, reference)?
+            }
+            _ => 0.0,
+        };
+        memory.data.axpby(1.0, &squares, 0.0)?;
         squares.multiply(&memory.data)?;
         let mut q = vec![0.0; y.len()];
         if let Some(penalty) = penalty {
             penalty.add_product(1.0, &y, &mut q);
         }
         let curvature = self.curvature.dot(&squares)? + dot(&y, &q);
-        let sigma = dot(c, &y).abs() * self.score.dot(&squares)?.sqrt() / curvature;
+        let score = self.score.dot(&squares)?;
+        let sigma = dot(c, &y).abs() * (score + excess).max(score).sqrt() / curvature;
         Ok(if curvature > 0.0 { sigma } else { f64::NAN })
     }
 
-    /// J⁻¹ S J⁻¹, by both matrices.
+    /// J⁻¹ S J⁻¹, by both matrices; for independent pixels.
     pub(crate) fn covariance(&self, problem: &Problem<'_, A>) -> Result<Mat<f64>, SubtractError> {
         let rows = DesignRows::new(problem.a.design(), problem.reference.view());
         let all: Vec<usize> = (0..problem.a.nrows()).collect();

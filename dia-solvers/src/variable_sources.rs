@@ -54,9 +54,14 @@ pub struct VariableSourceOptions {
     pub max_fraction: f64,
 }
 
+impl VariableSourceOptions {
+    /// 6 σ, and at most a tenth of the pixels.
+    pub const DEFAULT: Self = Self { threshold: 6.0, max_fraction: 0.1 };
+}
+
 impl Default for VariableSourceOptions {
     fn default() -> Self {
-        Self { threshold: 6.0, max_fraction: 0.1 }
+        Self::DEFAULT
     }
 }
 

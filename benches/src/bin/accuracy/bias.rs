@@ -45,7 +45,7 @@ pub(crate) fn print(seeds: u64) -> Result<()> {
             let name = format!("{reference_fwhm} → {target_fwhm} | {shape} | {reference_depth}");
             for (mode, reference_noise, lambda) in MODES {
                 let options = FitOptions { reference_noise, lambda, ..Default::default() };
-                let model = Model { options, ..Default::default() };
+                let model = Model { options, ..Model::CONSTANT };
                 let trials: Vec<_> = fields.par_iter().map(|field| field.fit(&model)).collect();
                 row(&name, mode, &trials);
             }

@@ -1,7 +1,7 @@
 //! Whether the photometric scale lies within its σ as often as it should.
 
 use dia_core::simulate::{Psf, SimulationOptions};
-use dia_solvers::{FitOptions, Lambda, ReferenceNoise};
+use dia_solvers::FitOptions;
 use rayon::prelude::*;
 
 use crate::Result;
@@ -22,18 +22,18 @@ pub(crate) fn print(seeds: u64) -> Result<()> {
             SimulationOptions { cosmic_rays: 5, variables: 2, ..base },
         ),
     ];
-    let plain = FitOptions {
-        reference_noise: ReferenceNoise::Weight,
-        lambda: Lambda::Fixed(0.0),
-        ..Default::default()
-    };
-    let fits = [("defaults", FitOptions::default()), ("weight, λ = 0", plain)];
+    let plain = FitOptions { variable_sources: Some(Default::default()), ..FitOptions::plain() };
+    let fits = [
+        ("defaults of `dia subtract`", Model::default()),
+        ("constant kernel", Model::CONSTANT),
+        ("the same, λ = 0, bias not corrected", Model { options: plain, ..Model::CONSTANT }),
+    ];
     for (name, field) in fields {
         let trials: Vec<_> = (1..=seeds)
             .into_par_iter()
             .map(|seed| {
                 let field = Field::new(&SimulationOptions { seed, ..field })?;
-                Ok(fits.map(|(_, options)| field.fit(&Model { options, ..Default::default() })))
+                Ok(fits.map(|(_, model)| field.fit(&model)))
             })
             .collect::<Result<_>>()?;
         for (k, (fit, _)) in fits.iter().enumerate() {

@@ -1,13 +1,14 @@
 //! Simulated fields, how they are fitted, and how far from the truth that is.
 
-use std::time::Instant;
-
 use dia_core::simulate::{SimulatedPair, SimulationOptions, simulate};
 use dia_core::{
     CcdNoise, Design, Image, KernelBasis, KernelShape, KernelSupport, Mask, NoiseModel,
 };
 use dia_fft::FftDesignMatrix;
-use dia_solvers::{Difference, Exposure, FitOptions, SubtractError, subtract};
+use dia_solvers::{
+    Criterion, Difference, Exposure, FitOptions, Preconditioning, Prepared, SubtractError,
+    best_half_width, fit, subtract,
+};
 
 use crate::Result;
 
@@ -29,6 +30,8 @@ pub(crate) fn quiet(side: usize) -> SimulationOptions {
 pub(crate) enum Basis {
     /// That of `dia subtract`: a circle of 2.5 FWHM, free pixels within 1.25 FWHM, every third one beyond.
     Mixed,
+    /// The same on the circle that a criterion finds best, up to that one.
+    Best(Criterion),
     /// Every pixel of a square of this half-width.
     Delta(usize),
 }
@@ -44,24 +47,31 @@ pub(crate) struct Model {
 }
 
 impl Default for Model {
+    /// That of `dia subtract`.
     fn default() -> Self {
-        Self {
-            basis: Basis::Mixed,
-            scale_degree: 0,
-            kernel_degree: 0,
-            background_degree: 1,
-            options: FitOptions::default(),
-        }
+        Self { kernel_degree: 2, background_degree: 2, ..Self::CONSTANT }
     }
 }
 
 impl Model {
-    pub(crate) fn design(&self, field: &SimulationOptions) -> Result<Design> {
+    /// A kernel that does not vary.
+    pub(crate) const CONSTANT: Self = Self {
+        basis: Basis::Mixed,
+        scale_degree: 0,
+        kernel_degree: 0,
+        background_degree: 1,
+        options: FitOptions::DEFAULT,
+    };
+
+    /// The design, and the half-width of the best kernel where one was asked for.
+    pub(crate) fn design(&self, field: &SimulationOptions, best: Option<usize>) -> Result<Design> {
         let conserve_flux = self.scale_degree != self.kernel_degree;
+        let fwhm = field.reference_fwhm.max(field.target_fwhm);
+        let widest = widest(field);
         let basis = match self.basis {
-            Basis::Mixed => {
-                let fwhm = field.reference_fwhm.max(field.target_fwhm);
-                let support = KernelSupport::new((2.5 * fwhm).ceil() as usize, KernelShape::Circle);
+            Basis::Mixed | Basis::Best(_) => {
+                let h = best.unwrap_or(widest.half_width());
+                let support = KernelSupport::new(h, KernelShape::Circle);
                 KernelBasis::mixed_resolution(support, 1.25 * fwhm, 3, conserve_flux)
             }
             Basis::Delta(h) if conserve_flux => {
@@ -72,6 +82,12 @@ impl Model {
         let design = Design::new(field.height, field.width, basis, Some(self.background_degree))?;
         Ok(design.with_variation(self.scale_degree, self.kernel_degree)?)
     }
+}
+
+/// The support of half-width `auto`.
+fn widest(field: &SimulationOptions) -> KernelSupport {
+    let fwhm = field.reference_fwhm.max(field.target_fwhm);
+    KernelSupport::new((2.5 * fwhm).ceil() as usize, KernelShape::Circle)
 }
 
 /// A simulated pair in single precision.
@@ -94,7 +110,7 @@ pub(crate) struct Trial {
     pub(crate) lambda: f64,
     pub(crate) passes: usize,
     pub(crate) products: usize,
-    pub(crate) seconds: f64,
+    pub(crate) preconditioning: Preconditioning,
 }
 
 impl Field {
@@ -107,23 +123,15 @@ impl Field {
     /// Fits and compares; an error also where the fit has not converged.
     pub(crate) fn fit(&self, model: &Model) -> Result<Trial> {
         let truth = &self.pair.truth.options;
-        let design = model.design(truth)?;
+        let best = match model.basis {
+            Basis::Best(criterion) => Some(self.best_half_width(criterion)?),
+            Basis::Mixed | Basis::Delta(_) => None,
+        };
+        let design = model.design(truth, best)?;
         let options = FitOptions { target_fwhm: Some(truth.target_fwhm), ..model.options };
-        let (reference, target) = (&self.reference, &self.target);
-        let (masks, noise) = (
-            [&self.pair.reference_mask, &self.pair.target_mask],
-            [truth.reference_noise(), truth.target_noise()],
-        );
-        let start = Instant::now();
-        let difference = subtract(
-            &exposure(reference, masks[0], noise[0], truth.saturation),
-            &exposure(target, masks[1], noise[1], truth.saturation),
-            design,
-            FftDesignMatrix::new,
-            &options,
-            &mut |_| (),
-        )?;
-        let seconds = start.elapsed().as_secs_f64();
+        let (reference, target) = self.exposures();
+        let operator = FftDesignMatrix::new;
+        let difference = subtract(&reference, &target, design, operator, &options, &mut |_| ())?;
         let outcome = difference.outcome;
         if !outcome.stop.converged() {
             return Err(format!("{} at {:.3} σ", outcome.stop, outcome.optimality).into());
@@ -136,8 +144,33 @@ impl Field {
             lambda: difference.lambda,
             passes: outcome.passes,
             products: outcome.products,
-            seconds,
+            preconditioning: outcome.preconditioning,
         })
+    }
+
+    fn exposures(&self) -> (Exposure<'_, f32>, Exposure<'_, f32>) {
+        let (pair, truth) = (&self.pair, &self.pair.truth.options);
+        let exposure = |image, mask, noise| exposure(image, mask, noise, truth.saturation);
+        (
+            exposure(&self.reference, &pair.reference_mask, truth.reference_noise()),
+            exposure(&self.target, &pair.target_mask, truth.target_noise()),
+        )
+    }
+
+    /// By one fit of free pixels on the widest support.
+    fn best_half_width(&self, criterion: Criterion) -> Result<usize> {
+        let truth = &self.pair.truth.options;
+        let basis = KernelBasis::Delta(widest(truth));
+        let design = Design::new(truth.height, truth.width, basis, Some(1))?;
+        let options = FitOptions { nested_kernels: true, ..FitOptions::plain() };
+        let (reference, target) = self.exposures();
+        let mut prepared = Prepared::new(&reference, &target, design, true)?;
+        let a = FftDesignMatrix::new(prepared.reference(), prepared.design().clone())?;
+        let variance = prepared.reference_variance().ok_or("no variance of the reference")?;
+        let v = FftDesignMatrix::new(variance, prepared.design().of_variance())?;
+        let fit = fit(&mut prepared, &a, Some(&v), &options, &mut |_| ())?;
+        let kernels = fit.nested_kernels.as_deref().unwrap_or_default();
+        Ok(best_half_width(kernels, criterion).ok_or("no kernels to choose from")?)
     }
 
     fn usable(difference: &Difference<f32>) -> impl Iterator<Item = usize> {

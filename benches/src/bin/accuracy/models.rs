@@ -2,7 +2,7 @@
 
 use dia_core::Loss;
 use dia_core::simulate::{Psf, SimulationOptions};
-use dia_solvers::{Clipping, FitOptions, Lambda, ReferenceNoise};
+use dia_solvers::{Clipping, Criterion, FitOptions};
 
 use crate::Result;
 use crate::field::{Basis, Field, Model, Trial, quiet};
@@ -53,42 +53,46 @@ fn fields() -> Vec<(&'static str, SimulationOptions, bool)> {
     ]
 }
 
-fn models() -> Vec<(&'static str, Model)> {
-    let model = |options| Model { options, ..Default::default() };
-    let classical = FitOptions {
-        reference_noise: ReferenceNoise::Weight,
-        lambda: Lambda::Fixed(0.0),
-        variable_sources: None,
-        ..Default::default()
-    };
+/// Names, models, and the degrees of the kernel's variation on a field on which it varies.
+fn models() -> Vec<(&'static str, Model, &'static [usize])> {
+    let classical = FitOptions::plain();
     let clipped =
         FitOptions { loss: Loss::Gaussian, clipping: Some(Clipping::default()), ..classical };
-    let delta = |options| Model { basis: Basis::Delta(9), ..model(options) };
-    let defaults = FitOptions::default();
+    let kept = FitOptions { variable_sources: None, ..Default::default() };
+    let tukey = FitOptions { loss: Loss::TUKEY, ..Default::default() };
+    let delta = |options| Model { basis: Basis::Delta(9), options, ..Model::CONSTANT };
+    let best = |criterion| Model { basis: Basis::Best(criterion), ..Model::CONSTANT };
     vec![
-        ("defaults", model(defaults)),
-        ("Tukey's loss", model(FitOptions { loss: Loss::TUKEY, ..defaults })),
-        ("variables not masked", model(FitOptions { variable_sources: None, ..defaults })),
-        ("delta 19², Huber, λ = 0, no correction, nothing masked", delta(classical)),
-        ("the same, clipped at 5 σ", delta(clipped)),
+        ("defaults of `dia subtract`", Model::default(), &[2]),
+        ("constant kernel", Model::CONSTANT, &[0, 1]),
+        ("constant kernel, half-width by AIC", best(Criterion::Aic), &[]),
+        ("constant kernel, half-width by BIC", best(Criterion::Bic), &[]),
+        ("constant kernel, half-width by TIC", best(Criterion::Tic), &[]),
+        ("constant kernel, Tukey's loss", Model { options: tukey, ..Model::CONSTANT }, &[]),
+        ("constant kernel, variables not masked", Model { options: kept, ..Model::CONSTANT }, &[]),
+        ("delta 19², Huber, λ = 0, no correction, nothing masked", delta(classical), &[1, 2]),
+        ("the same, clipped at 5 σ", delta(clipped), &[1, 2]),
     ]
 }
 
 pub(crate) fn print(seeds: u64) -> Result<()> {
     println!(
-        "| field | fit | model error | (P − P_true)/P_true / % | σ_P / % | λ | products | time / s |\n|---|---|---|---|---|---|---|---|"
+        "| field | fit | model error | (P − P_true)/P_true / % | σ_P / % | λ | products |\n|---|---|---|---|---|---|---|"
     );
     for (name, field, varies) in fields() {
         let fields = (1..=seeds)
             .map(|seed| Field::new(&SimulationOptions { seed, ..field }))
             .collect::<Result<Vec<_>>>()?;
-        for (fit, model) in models() {
-            for kernel_degree in if varies { 1..=2 } else { 0..=0 } {
-                let background_degree = if varies { 2 } else { 1 };
-                let model = Model { kernel_degree, background_degree, ..model };
-                let fit =
-                    if varies { format!("{fit}, degree {kernel_degree}") } else { fit.into() };
-                row(name, &fit, &fields.iter().map(|f| f.fit(&model)).collect::<Vec<_>>());
+        let fit = |fit: &str, model: &Model| {
+            row(name, fit, &fields.iter().map(|f| f.fit(model)).collect::<Vec<_>>());
+        };
+        for (name, model, degrees) in models() {
+            if !varies {
+                fit(name, &model);
+            }
+            for kernel_degree in degrees.iter().copied().filter(|_| varies) {
+                let model = Model { kernel_degree, background_degree: 2, ..model };
+                fit(&format!("{name}, degree {kernel_degree}"), &model);
             }
         }
     }
@@ -100,12 +104,11 @@ fn row(field: &str, fit: &str, trials: &[Result<Trial>]) {
     let failed = trials.iter().filter_map(|trial| trial.as_ref().err());
     let failed: String = failed.map(|error| format!("; {error}")).collect();
     println!(
-        "| {field} | {fit}{failed} | {:.4} | {:+.3} | {:.3} | {:.2e} | {:.0} | {:.2} |",
+        "| {field} | {fit}{failed} | {:.4} | {:+.3} | {:.3} | {:.2e} | {:.0} |",
         sample(&|t| t.error),
         sample(&|t| 100.0 * (t.scale - 1.0)),
         sample(&|t| 100.0 * t.sigma).mean,
         sample(&|t| t.lambda).mean,
         sample(&|t| t.products as f64).mean,
-        sample(&|t| t.seconds).mean,
     );
 }

@@ -1,0 +1,101 @@
+//! The noise of the reference in the model is correlated: what that adds to the variance of a functional.
+//!
+//! The noise n of the reference reaches the residuals as K ⊗ n, of the variance K² ⊗ σ_R² in each pixel; but neighbours share it. A functional that weighs
+//! the residuals by f(p) has the variance
+//!
+//! > Σ_q σ_R²(q) c(q)², c(q) = Σ_u K(u) f(q + u),
+//!
+//! which for a smooth f exceeds Σ_p f² (K² ⊗ σ_R²) by (ΣK)²/ΣK², ten and more: a reference only ten times deeper than the target matters for the
+//! photometric scale, which is smooth over a star, and for the background, though not for the noise of a pixel.
+//!
+//! The sum over q is taken over a part of the sampled rows, each with the inverse of its probability. Pixels of the reference outside the valid region,
+//! a border as wide as the kernel, are left out.
+
+use dia_core::{DataVector, DesignMatrix, Image, OperatorError, Pixel};
+
+use crate::problem::Problem;
+
+/// Number of pixels q of the reference: the sum is known to some percent of itself, and is a small part of the variance.
+const SAMPLE: usize = 2000;
+
+/// The pixels q, with what they weigh and where their noise goes.
+pub(crate) struct CorrelatedNoise {
+    pixels: Vec<SampledPixel>,
+    /// The rows q + u of all pixels, one pixel after the other.
+    rows: Vec<usize>,
+    /// K(u) there.
+    kernel: Vec<f64>,
+}
+
+struct SampledPixel {
+    /// σ_R²(q) over the probability of q.
+    variance: f64,
+    /// Number of its rows.
+    rows: usize,
+}
+
+impl CorrelatedNoise {
+    /// For the kernel of the parameters `x`.
+    pub(crate) fn new<A: DesignMatrix>(
+        problem: &Problem<'_, A>,
+        reference_variance: &Image<A::Pixel>,
+        x: &[f64],
+    ) -> Self {
+        let design = problem.a.design();
+        let (valid, h, side) =
+            (design.valid(), design.half_width(), design.basis().support().side());
+        let kernels = design.kernels(x);
+        let mut terms = vec![0.0; kernels.len()];
+        let draw = problem.sample.draw;
+        let every = draw.rows().len().div_ceil(SAMPLE);
+        let mut noise = Self { pixels: Vec::new(), rows: Vec::new(), kernel: Vec::new() };
+        for (row, probability) in draw.rows().iter().zip(draw.probabilities()).step_by(every) {
+            let (y, x) = (row / valid.width, row % valid.width);
+            let before = noise.rows.len();
+            // At q + u, by the offsets of u from (−h, −h).
+            for dy in 0..side {
+                let Some(py) = (y + dy).checked_sub(h).filter(|py| *py < valid.height) else {
+                    continue;
+                };
+                for dx in 0..side {
+                    let Some(px) = (x + dx).checked_sub(h).filter(|px| *px < valid.width) else {
+                        continue;
+                    };
+                    design.variation().evaluate(valid.y + py, valid.x + px, &mut terms);
+                    let of_term = kernels.iter().map(|kernel| kernel.pixels()[dy * side + dx]);
+                    let k: f64 = of_term.zip(&terms).map(|(k, t)| k * t).sum();
+                    if k != 0.0 {
+                        noise.rows.push(py * valid.width + px);
+                        noise.kernel.push(k);
+                    }
+                }
+            }
+            let variance = reference_variance.view().at(valid.y + y, valid.x + x).widen();
+            noise.pixels.push(SampledPixel {
+                variance: variance * every as f64 / probability,
+                rows: noise.rows.len() - before,
+            });
+        }
+        noise
+    }
+
+    /// Σ_q σ_R²(q) c(q)² − Σ_p f(p)² (K² ⊗ σ_R²)(p), what f has beyond independent pixels; `reference` is K² ⊗ σ_R².
+    pub(crate) fn excess<A: DesignMatrix>(
+        &self,
+        a: &A,
+        f: &A::Data,
+        reference: &A::Data,
+    ) -> Result<f64, OperatorError> {
+        let mut values = vec![0.0; self.rows.len()];
+        a.gather(f, &self.rows, &mut values)?;
+        let mut weighted = values.iter().zip(&self.kernel).map(|(f, k)| f * k);
+        let of_pixel = |pixel: &SampledPixel| {
+            pixel.variance * weighted.by_ref().take(pixel.rows).sum::<f64>().powi(2)
+        };
+        let correlated: f64 = self.pixels.iter().map(of_pixel).sum();
+        let mut squares = a.zeros()?;
+        squares.axpby(1.0, f, 0.0)?;
+        squares.multiply(f)?;
+        Ok(correlated - squares.dot(reference)?)
+    }
+}
