@@ -12,6 +12,7 @@ use std::str::FromStr;
 use bytesize::ByteSize;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use dia_core::MAX_VARIATION;
 use dia_solvers::{Criterion, Lambda};
 
 use crate::fits::FitsSpec;
@@ -93,15 +94,14 @@ pub(crate) struct ModelArgs {
     #[arg(long, value_enum, default_value_t = BasisArg::Mixed)]
     pub(crate) basis: BasisArg,
 
-    /// Degree of the polynomial by which the kernel's shape varies over the image; what the data do not ask for, the regularisation takes out. 0, a constant
-    /// kernel, is two to three times as fast
-    #[arg(long, value_name = "D", default_value_t = 2,
-        value_parser = clap::value_parser!(u8).range(0..=dia_core::MAX_VARIATION as i64))]
-    pub(crate) kernel_degree: u8,
+    /// Degree of the polynomial by which the kernel's shape varies over the image, up to 4; `auto`: 2, or 1 or 0 on images of few pixels. What the data do not
+    /// ask for, the regularisation takes out. 0, a constant kernel, is two to three times as fast
+    #[arg(long, value_name = "D|auto", default_value = "auto", allow_negative_numbers = true)]
+    pub(crate) kernel_degree: KernelDegree,
 
     /// Degree of the polynomial by which the photometric scale varies over the image
     #[arg(long, value_name = "D", default_value_t = 0,
-        value_parser = clap::value_parser!(u8).range(0..=dia_core::MAX_VARIATION as i64))]
+        value_parser = clap::value_parser!(u8).range(0..=MAX_VARIATION as i64))]
     pub(crate) scale_degree: u8,
 
     /// Total degree of the differential background's polynomial
@@ -367,6 +367,25 @@ impl FromStr for HalfWidth {
                 "expected a whole number of pixels, `auto`, `aic`, `bic` or `tic`".to_owned()
             })?),
         })
+    }
+}
+
+/// `--kernel-degree`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum KernelDegree {
+    Auto,
+    Given(usize),
+}
+
+impl FromStr for KernelDegree {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.parse() {
+            Ok(degree) if degree <= MAX_VARIATION => Ok(Self::Given(degree)),
+            _ if text == "auto" => Ok(Self::Auto),
+            _ => Err(format!("expected `auto` or a degree from 0 to {MAX_VARIATION}")),
+        }
     }
 }
 

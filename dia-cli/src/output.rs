@@ -180,6 +180,7 @@ fn primary_header<T: Real>(described: &Described<'_, T>) -> Header {
         set("DIAFVAR", variables.fraction.into(), "fraction of the pixels in their footprints");
     }
     set("DIASOLV", report.solver.name.into(), "linear solver");
+    set("DIAPCOND", report.solver.preconditioner.into(), "what its preconditioner was made of");
     set("DIASTOP", report.solver.stop.into(), "why the fit ended");
     set("DIAPASS", count(report.solver.passes), "reweightings");
     set("DIAITER", count(report.solver.iterations), "iterations of the linear solver");

@@ -167,6 +167,8 @@ pub(crate) struct Centroid {
 #[derive(Debug, Serialize)]
 pub(crate) struct SolverReport {
     pub(crate) name: &'static str,
+    /// What its preconditioner was made of in the end.
+    pub(crate) preconditioner: &'static str,
     pub(crate) stop: &'static str,
     pub(crate) passes: usize,
     pub(crate) iterations: usize,

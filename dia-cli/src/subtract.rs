@@ -18,8 +18,8 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::align::align;
 use crate::args::{
-    BasisArg, HalfWidth, KernelShapeArg, LossArg, ModelArgs, NoiseArgs, NoiseScaleArg, Precision,
-    ReferenceNoiseArg, RunArgs, SolverArg, SubtractArgs, Switch, name_of,
+    BasisArg, HalfWidth, KernelDegree, KernelShapeArg, LossArg, ModelArgs, NoiseArgs,
+    NoiseScaleArg, Precision, ReferenceNoiseArg, RunArgs, SolverArg, SubtractArgs, Switch, name_of,
 };
 use crate::best_half_width;
 use crate::figure::{self, Marker};
@@ -38,6 +38,13 @@ const LARGEST_AUTO: usize = 25;
 /// Half-width that `auto` chooses, in FWHM of the wider seeing: on simulated fields with the wings of seeing, 2 lost flux at the kernel's edge and 3 gained
 /// little more.
 const AUTO_FWHM: f64 = 2.5;
+
+/// Degree of the kernel's variation that `auto` chooses: on simulated fields with a constant kernel, it cost 0 to 3 % of the model's error, and 0.039 instead of
+/// 0.28 σ were left where the seeing changed by 12 % from the middle to the edges.
+const AUTO_DEGREE: usize = 2;
+
+/// Where there are fewer, a smaller degree is chosen.
+const PIXELS_PER_UNKNOWN: usize = 30;
 
 /// Spacing of the interpolated pixels of the basis `mixed`.
 const SPACING: usize = 3;
@@ -157,12 +164,18 @@ impl Job<'_> {
             }
             BasisArg::Delta | BasisArg::Gauss => None,
         };
-        let design = Design::new(height, width, self.basis(half_width, core), Some(degree))
-            .and_then(|design| {
-                let [scale, kernel] = [self.model.scale_degree, self.model.kernel_degree];
-                design.with_variation(scale.into(), kernel.into())
-            })
-            .with_context(subtracting)?;
+        let scale_degree = usize::from(self.model.scale_degree);
+        let designed = |kernel_degree: usize| {
+            let basis = self.basis(half_width, core, scale_degree != kernel_degree);
+            Design::new(height, width, basis, Some(degree))
+                .and_then(|design| design.with_variation(scale_degree, kernel_degree))
+                .with_context(subtracting)
+        };
+        let design = match self.model.kernel_degree {
+            KernelDegree::Given(kernel_degree) => designed(kernel_degree)?,
+            KernelDegree::Auto => automatic_degree(designed)?,
+        };
+        let kernel_degree = design.kernel_degree();
         let needs_variance = options.needs_reference_variance();
         let mut prepared =
             Prepared::new(&reference_exposure, &target_exposure, design, needs_variance)
@@ -224,7 +237,7 @@ impl Job<'_> {
                 shape: name_of(&self.model.kernel_shape),
                 coefficients: prepared.design().kernel_ncols(),
                 core,
-                degree: self.model.kernel_degree.into(),
+                degree: kernel_degree,
                 scale_degree: self.model.scale_degree.into(),
                 scale_coefficients: prepared
                     .design()
@@ -248,6 +261,7 @@ impl Job<'_> {
             variables: difference.variables.as_ref().map(|v| Variables::of(v, half_width)),
             solver: SolverReport {
                 name: options.solver.name(),
+                preconditioner: difference.outcome.preconditioning.name(),
                 stop: difference.outcome.stop.name(),
                 passes: difference.outcome.passes,
                 iterations: difference.outcome.iterations,
@@ -388,10 +402,9 @@ impl Job<'_> {
         KernelSupport::new(half_width, shape)
     }
 
-    fn basis(&self, half_width: usize, core: Option<f64>) -> KernelBasis {
+    /// Scale and shape of different degrees need a basis in which one function carries all flux.
+    fn basis(&self, half_width: usize, core: Option<f64>, conserve_flux: bool) -> KernelBasis {
         let support = self.support(half_width);
-        // Scale and shape of different degrees need a basis in which one function carries all flux.
-        let conserve_flux = self.model.scale_degree != self.model.kernel_degree;
         match self.model.basis {
             BasisArg::Mixed => {
                 let core = core.unwrap_or(half_width as f64);
@@ -441,6 +454,17 @@ impl Job<'_> {
             ..FitOptions::default()
         }
     }
+}
+
+/// The design of the highest degree up to [`AUTO_DEGREE`] that leaves enough pixels per unknown.
+fn automatic_degree(designed: impl Fn(usize) -> Result<Design>) -> Result<Design> {
+    for degree in (1..=AUTO_DEGREE).rev() {
+        let design = designed(degree)?;
+        if design.nrows() >= PIXELS_PER_UNKNOWN * design.ncols() {
+            return Ok(design);
+        }
+    }
+    designed(0)
 }
 
 /// The seeing in pixels, if it can be measured.
@@ -511,7 +535,7 @@ fn summary(report: &Report) -> String {
         "photometric scale {:.5} ± {:.5}{sky}, offset dx {} dy {}, half-width {}\n\
          λ {:.3}; {variables}\n\
          residuals: mean {:+.4}, variance {:.4}, robust std {:.4}, χ²/dof {:.4}; {} pixels used, {} masked\n\
-         {} {}: {} passes, {} iterations, {} products, {:.4} σ from the minimum; {:.3} s in all, fit {:.3} s, {} threads\n\
+         {} ({}), {}: {} passes, {} iterations, {} products, {:.4} σ from the minimum; {:.3} s in all, fit {:.3} s, {} threads\n\
          wrote {}",
         scale.value,
         scale.sigma,
@@ -526,6 +550,7 @@ fn summary(report: &Report) -> String {
         pixels.used,
         pixels.masked,
         solver.name,
+        solver.preconditioner,
         solver.stop,
         solver.passes,
         solver.iterations,

@@ -63,9 +63,9 @@ fn wrong_usage_ends_with_code_2() {
         (&["--saturation", "0"], &["--saturation", "must be positive"]),
         (&["--tolerance", "0"], &["--tolerance", "expected a positive number"]),
         (&["--tolerance", "-0.1"], &["--tolerance", "expected a positive number"]),
-        (&["--half-width", "nine"], &["--half-width", "whole number of pixels or `auto`"]),
-        (&["--half-width", "-3"], &["--half-width", "whole number of pixels or `auto`"]),
-        (&["--half-width", "2.5"], &["--half-width", "whole number of pixels or `auto`"]),
+        (&["--half-width", "nine"], &["--half-width", "whole number of pixels, `auto`, `aic`"]),
+        (&["--half-width", "-3"], &["--half-width", "whole number of pixels, `auto`, `aic`"]),
+        (&["--half-width", "2.5"], &["--half-width", "whole number of pixels, `auto`, `aic`"]),
         (&["--threads", "0"], &["--threads", "1..="]),
         (&["--background-degree", "99"], &["--background-degree", "99"]),
         (&["--solver", "magic"], &["--solver", "pcg", "lsqr", "cholesky"]),
@@ -265,8 +265,8 @@ fn kernels_too_large_for_the_image() {
         let words = [half_width, "target.fits", "96 × 96", "smaller --half-width"];
         subtract_refused(&folder, &["--half-width", half_width], &words);
     }
-    // 46 × 46 valid pixels, 51² + 3 unknowns.
-    let words = ["target.fits", "2604 unknowns", "smaller half-width"];
+    // 46 × 46 valid pixels, 51² + 6 unknowns.
+    let words = ["target.fits", "2607 unknowns", "smaller half-width"];
     let options = ["--half-width", "25", "--basis", "delta", "--kernel-shape", "square"];
     subtract_refused(&folder, &options, &words);
 }

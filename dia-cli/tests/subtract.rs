@@ -135,16 +135,23 @@ fn the_difference_of_a_pair_with_defects() {
         ("MASK", (256, 256)),
         ("MODEL", (256, 256)),
         ("KERNEL", (side, side)),
+        // The kernel varies with degree 2.
+        ("KERNEL_1", (side, side)),
+        ("KERNEL_2", (side, side)),
+        ("KERNEL_3", (side, side)),
+        ("KERNEL_4", (side, side)),
+        ("KERNEL_5", (side, side)),
     ];
     assert_eq!(planes, expected.map(|(name, shape)| (name.to_string(), shape)));
     let bitpix: Vec<i64> = d.file.hdus().iter().map(|hdu| hdu.bitpix).collect();
-    assert_eq!(bitpix, [-32, -32, 16, -32, -64]);
+    assert_eq!(bitpix, [-32, -32, 16, -32, -64, -64, -64, -64, -64, -64]);
 
-    // D is I − M in single precision, rounded once; it and its variance are NaN exactly where the mask is set.
+    // D is I − M in single precision, rounded once; it and its variance are NaN exactly where the mask is set, but for what only the fit left out.
+    let variable = 1 << d.file.hdu(2).unwrap().header().get_i64("MP_VARIABLE").unwrap();
     for (i, mask) in d.mask.iter().enumerate() {
-        assert_eq!(d.difference[i].is_nan(), *mask != 0, "pixel {i}");
-        assert_eq!(d.variance[i].is_nan(), *mask != 0, "pixel {i}");
-        if *mask == 0 {
+        assert_eq!(d.difference[i].is_nan(), *mask & !variable != 0, "pixel {i}");
+        assert_eq!(d.variance[i].is_nan(), *mask & !variable != 0, "pixel {i}");
+        if *mask & !variable == 0 {
             let (data, model) = (target.pixels[i], d.model[i] as f32);
             assert_eq!(d.difference[i], f64::from(data - model), "pixel {i}");
             assert!(d.variance[i] > 0.0, "pixel {i}");
@@ -275,8 +282,13 @@ fn the_report_has_all_its_fields() {
             "offset",
             "seeing",
             "half_width",
+            "half_width_by",
             "kernel",
             "loss",
+            "reference_noise",
+            "noise_scale",
+            "regularisation",
+            "variables",
             "solver",
             "residuals",
             "pixels",
@@ -294,11 +306,15 @@ fn the_report_has_all_its_fields() {
     expect("/background/coefficients/0", &["value", "sigma"]);
     expect("/offset", &["dx", "dy"]);
     expect("/seeing", &["reference_fwhm", "target_fwhm"]);
-    expect("/kernel", &["basis", "shape", "coefficients", "centroid"]);
+    let kernel = ["basis", "shape", "coefficients", "core", "degree", "scale_degree"];
+    expect("/kernel", &[&kernel[..], &["scale_coefficients", "centroid"]].concat());
     expect("/kernel/centroid", &["dx", "dy"]);
+    expect("/regularisation", &["lambda", "lambda_variation", "chosen"]);
+    let variables = ["fraction", "left_out", "common_change", "error_floor", "noise_excess"];
+    expect("/variables", &[&variables[..], &["sources"]].concat());
     let solver = ["name", "stop", "passes", "iterations", "products", "optimality", "tolerance"];
-    expect("/solver", &solver);
-    expect("/residuals", &["mfb", "mfv", "robust_std", "chi2_dof"]);
+    expect("/solver", &[&solver[..], &["preconditioner"]].concat());
+    expect("/residuals", &["mfb", "mfv", "robust_std", "chi2_dof", "outliers"]);
     expect("/pixels", &["used", "masked", "planes"]);
     expect("/timings_s", &["read", "prepare", "fit", "apply", "write", "total"]);
 
@@ -359,19 +375,22 @@ fn without_events_only_the_noise_is_left() {
 #[test]
 fn the_solvers_agree() {
     let folder = Folder::with_pair(&["--size", "128", "--seed", "6"]);
-    // To within 10⁻⁴ σ of one minimum: P differs by less than 2·10⁻⁴ σ_P, and σ_P is a few percent of P.
+    // To within 10⁻⁴ σ of a minimum each. Penalty and noise of the reference are renewed when the parameters have moved by 100 times that, so the minima
+    // themselves differ by a part of 10⁻² σ.
+    // Whether a source at the threshold counts as variable is decided before.
     let solve = |solver| {
         let options = ["--solver", solver, "--tolerance", "1e-4", "--precision", "f64"];
-        Subtraction::run(&folder, &options)
+        Subtraction::run(&folder, &[&options[..], &["--mask-variables", "off"]].concat())
     };
     let pcg = solve("pcg");
     assert_eq!(pcg.text("/solver/name"), "pcg");
     let scale = pcg.number("/photometric_scale/value");
+    let sigma = pcg.number("/photometric_scale/sigma");
     for solver in ["lsqr", "cholesky"] {
         let other = solve(solver);
         assert_eq!(other.text("/solver/name"), solver);
         let difference = (other.number("/photometric_scale/value") - scale).abs();
-        assert!(difference <= 1e-5 * scale, "{solver}: P differs by {difference}");
+        assert!(difference <= 1e-2 * sigma, "{solver}: P differs by {difference} ± {sigma}");
         let distance = pcg.distance(&other);
         assert!(distance <= 0.01, "{solver}: a pixel differs by {distance} σ");
     }
@@ -411,10 +430,20 @@ fn every_model_works_and_says_what_it_is() {
         (default.number("/photometric_scale/value"), default.number("/photometric_scale/sigma"));
     let cases: &[(&[&str], &str, &str)] = &[
         (&["--basis", "gauss"], "/kernel/basis", "gauss"),
-        (&["--kernel-shape", "circle"], "/kernel/shape", "circle"),
+        (&["--basis", "delta"], "/kernel/basis", "delta"),
+        (&["--kernel-shape", "square"], "/kernel/shape", "square"),
         (&["--loss", "gaussian"], "/loss", "gaussian"),
+        (&["--loss", "tukey"], "/loss", "tukey"),
+        (&["--loss", "cauchy"], "/loss", "cauchy"),
+        (&["--loss", "student-t"], "/loss", "student-t"),
+        (&["--loss", "clip"], "/loss", "clip"),
+        (&["--reference-noise", "weight"], "/reference_noise", "weight"),
+        (&["--reference-noise", "ignore"], "/reference_noise", "ignore"),
+        (&["--half-width", "tic"], "/half_width_by", "tic"),
+        (&["--scale-degree", "1"], "/kernel/basis", "mixed"),
+        (&["--model-variance", "on"], "/kernel/basis", "mixed"),
         (&["--precision", "f64"], "/precision", "f64"),
-        (&["--align", "none"], "/kernel/basis", "delta"),
+        (&["--align", "none"], "/kernel/basis", "mixed"),
     ];
     for (options, pointer, name) in cases {
         let d = Subtraction::run(&folder, options);
@@ -429,9 +458,10 @@ fn every_model_works_and_says_what_it_is() {
     assert_eq!(wide.file.hdu(0).unwrap().bitpix, -64);
     assert!(wide.distance(&default) <= 0.02, "each is within 0.01 σ of the minimum");
 
-    let half_width = Subtraction::run(&folder, &["--half-width", "6"]);
-    assert_eq!(half_width.number("/kernel/coefficients"), 169.0);
-    let circle = Subtraction::run(&folder, &["--half-width", "6", "--kernel-shape", "circle"]);
+    let free = ["--half-width", "6", "--basis", "delta", "--kernel-degree", "0"];
+    let square = Subtraction::run(&folder, &[&free[..], &["--kernel-shape", "square"]].concat());
+    assert_eq!(square.number("/kernel/coefficients"), 169.0);
+    let circle = Subtraction::run(&folder, &free);
     // Pixels within 6½ pixels of the centre.
     let inside = |x: i32, y: i32| x * x + y * y <= 42;
     let count = (-6..=6).flat_map(|x| (-6..=6).filter(move |y| inside(x, *y))).count();
@@ -800,5 +830,5 @@ fn the_demonstration_writes_what_it_says() {
     let figure = folder.bytes("night/figure.png");
     assert!(figure.starts_with(b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"));
     assert!(figure.ends_with(b"IEND\xae\x42\x60\x82"));
-    assert_eq!(FitsFile::open(&folder.path("night/difference.fits")).unwrap().hdus().len(), 5);
+    assert_eq!(FitsFile::open(&folder.path("night/difference.fits")).unwrap().hdus().len(), 10);
 }

@@ -63,8 +63,8 @@ pub enum SubtractError {
     },
     /// Fewer pixels than unknowns.
     #[error(
-        "{pixels} usable pixels cannot determine {unknowns} unknowns; choose a smaller half-width or a kernel basis with fewer \
-         functions"
+        "{pixels} usable pixels cannot determine {unknowns} unknowns; choose a smaller half-width, a kernel basis with fewer \
+         functions or lower degrees of variation"
     )]
     TooFewPixels {
         /// Usable pixels.

@@ -72,7 +72,8 @@ pub enum ReferenceNoise {
 /// element of the normal matrix, in the mean.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub enum Lambda {
-    /// The λ with the smallest expected error of the model, by Stein's unbiased estimate (compare Becker et al. 2012, MNRAS 425, 1341).
+    /// The λ with the smallest expected error of the model, by Stein's unbiased estimate (compare Becker et al. 2012, MNRAS 425, 1341); larger
+    /// where the corrected normal matrix of all pixels would not be positive definite.
     #[default]
     Auto,
     /// A given λ ≥ 0.
@@ -241,6 +242,9 @@ pub struct Fit<A: DesignMatrix> {
     pub(crate) model: A::Data,
 }
 
+/// How often λ is raised tenfold: by then a kernel hardly varies any more.
+const MAX_RAISES: usize = 6;
+
 /// Fits kernel and background of a prepared pair.
 ///
 /// `a` is the design matrix of `prepared.reference()`. `reference_variance`, where given, is the design matrix of
@@ -324,6 +328,7 @@ pub fn fit<A: DesignMatrix>(
         correct,
         // Where the search starts, or the end of it.
         strengths: [Strength { lambda, radius: 2.0 }; 2],
+        raises: if options.lambda == Lambda::Auto { MAX_RAISES } else { 0 },
         penalty: None,
         moved: f64::INFINITY,
         weights: a.zeros()?,

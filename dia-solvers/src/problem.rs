@@ -40,6 +40,8 @@ pub(crate) struct Problem<'a, A: DesignMatrix> {
     /// Whether the bias of σ_R² is taken out.
     pub(crate) correct: bool,
     pub(crate) strengths: Strengths,
+    /// How often λ may still be raised where H + Q is not positive definite.
+    pub(crate) raises: usize,
     /// Q, where there is one.
     pub(crate) penalty: Option<Penalty>,
     /// How far the parameters have moved since noise and penalty were computed, in σ.
@@ -200,6 +202,17 @@ impl<A: DesignMatrix> Problem<'_, A> {
             self.penalty = Some(penalty.with_sample(sampled, self.a.nrows()));
         }
         Ok(())
+    }
+
+    /// Ten times the λ of the kernel's variation, or of the kernel where it does not vary, if λ is free: the sample's H + Q was positive definite, that of all
+    /// rows is not.
+    fn raise_lambda(&mut self) -> bool {
+        let Some(penalty) = self.penalty.as_mut().filter(|_| self.raises > 0) else { return false };
+        self.raises -= 1;
+        let varies = self.a.design().variation().len() > 1;
+        self.strengths[usize::from(varies)].lambda *= 10.0;
+        penalty.set_strengths(self.strengths);
+        true
     }
 
     /// The weights at `x`.
@@ -472,7 +485,13 @@ impl<A: DesignMatrix> RobustProblem for Problem<'_, A> {
     fn factor(&mut self, x: &[f64]) -> Result<Factor, SubtractError> {
         self.update(x)?;
         self.reweight(x, PixelWeight::Robust)?;
-        self.factor_weights()
+        loop {
+            match self.factor_weights() {
+                Err(SubtractError::Solve(SolveError::NotPositiveDefinite { .. }))
+                    if self.raise_lambda() => {}
+                factored => return factored,
+            }
+        }
     }
 
     fn gradient(&mut self, x: &[f64], g: &mut [f64]) -> Result<(), SubtractError> {
@@ -537,6 +556,14 @@ impl<A: DesignMatrix> RobustProblem for Problem<'_, A> {
         };
         self.iterations += outcome.iterations;
         self.products += outcome.products;
+        if outcome.stop == StopReason::Indefinite && self.penalty.is_some() {
+            if !self.raise_lambda() {
+                return Err(SubtractError::Undetermined);
+            }
+            *p = self.factor_weights()?;
+            p.solve(g, delta);
+            return Ok(());
+        }
         if self.fall_back(p, outcome)? {
             p.solve(g, delta);
             return self.improve(p, x, g, optimality, delta);
