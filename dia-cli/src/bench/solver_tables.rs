@@ -1,0 +1,370 @@
+//! The results of `dia bench solvers` as tables and as comma-separated values.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use super::case::{Measured, Row};
+use super::cost_model::{CostModel, Sample};
+use super::method::{BenchLoss, Method};
+use super::table::markdown;
+use crate::args::name_of;
+
+/// A model of all rows of a method, loss and number of threads.
+#[derive(Debug, Serialize)]
+pub(crate) struct MethodCost {
+    pub(crate) method: Method,
+    pub(crate) loss: BenchLoss,
+    pub(crate) backend: super::case::Backend,
+    pub(crate) threads: usize,
+    #[serde(flatten)]
+    pub(crate) model: CostModel,
+    /// Most pixels that were measured.
+    pub(crate) largest: usize,
+}
+
+/// Time of a row that came to the minimum.
+pub(crate) fn time_to_minimum(row: &Row) -> Option<&Measured> {
+    row.measured.as_ref().filter(|_| row.converged)
+}
+
+/// All tables, with their headings.
+pub(crate) fn tables(rows: &[Row]) -> String {
+    let parts = [
+        ("Measurements", measurements(rows)),
+        ("Fastest method", winners(rows)),
+        ("Cost models", cost_table(rows)),
+        ("Extrapolations, not measured", extrapolations(rows)),
+        ("Sampled-Gram PCG against Cholesky", crossover(rows)),
+    ];
+    let parts = parts.iter().filter(|(_, table)| !table.is_empty());
+    parts.map(|(heading, table)| format!("### {heading}\n\n{table}\n")).collect()
+}
+
+const HEADS: [&str; 18] = [
+    "image",
+    "h",
+    "degree",
+    "n",
+    "loss",
+    "method",
+    "precision",
+    "backend",
+    "threads",
+    "set-up / ms",
+    "per iteration / ms",
+    "total / ms",
+    "iterations",
+    "passes",
+    "products",
+    "memory / MB",
+    "distance / σ",
+    "P",
+];
+
+fn measurements(rows: &[Row]) -> String {
+    let cells = |row: &Row| {
+        let case = &row.case;
+        let settings = |precision: &str, n: String| {
+            vec![
+                format!("{}²", case.side),
+                case.half_width.to_string(),
+                case.degree.to_string(),
+                n,
+                name_of(&case.loss),
+                name_of(&case.method),
+                precision.to_owned(),
+                backend(row),
+                case.threads.to_string(),
+            ]
+        };
+        let Some(m) = &row.measured else {
+            let mut cells = settings("", String::new());
+            cells.push(row.status.clone());
+            cells.resize(HEADS.len(), String::new());
+            return cells;
+        };
+        let mut cells = settings(&m.precision, m.unknowns.to_string());
+        let limited = if row.converged { "" } else { "> " };
+        cells.extend([
+            format!("{:.1}", 1e3 * m.setup_s),
+            format!("{:.2}", 1e3 * m.per_iteration_s),
+            format!("{limited}{:.1}", 1e3 * m.total_s),
+            m.iterations.to_string(),
+            m.passes.to_string(),
+            m.products.to_string(),
+            added_memory(m).map_or(String::new(), |bytes| format!("{:.0}", bytes as f64 / 1e6)),
+            short(m.distance),
+            format!("{:.5}", m.photometric_scale),
+        ]);
+        cells
+    };
+    if rows.is_empty() {
+        return String::new();
+    }
+    markdown(&HEADS, &rows.iter().map(cells).collect::<Vec<_>>())
+}
+
+/// What the method took beside the images.
+fn added_memory(m: &Measured) -> Option<u64> {
+    Some(m.peak_bytes?.saturating_sub(m.base_bytes?))
+}
+
+fn backend(row: &Row) -> String {
+    match row.case.backend {
+        super::case::Backend::Cpu => "cpu".into(),
+    }
+}
+
+/// Two digits.
+fn short(value: f64) -> String {
+    if value == 0.0 || (1e-3..1e4).contains(&value) {
+        format!("{value:.3}")
+    } else {
+        format!("{value:.1e}")
+    }
+}
+
+/// The fastest converged row and the next of another kind, per problem and number of threads.
+fn winners(rows: &[Row]) -> String {
+    let mut cells = Vec::new();
+    for group in problems(rows) {
+        let Some((first, rest)) = group.split_first() else { continue };
+        let case = &first.0.case;
+        let best_of = |direct: bool| {
+            let mut of_kind = group.iter().filter(|(row, _)| is_direct(row.case.method) == direct);
+            of_kind.next().map_or(String::new(), |(row, m)| {
+                format!("{} {:.1} ms", name_of(&row.case.method), 1e3 * m.total_s)
+            })
+        };
+        let next = rest.first().map_or(String::new(), |(row, _)| name_of(&row.case.method));
+        cells.push(vec![
+            format!("{}²", case.side),
+            first.1.unknowns.to_string(),
+            case.degree.to_string(),
+            name_of(&case.loss),
+            case.threads.to_string(),
+            name_of(&case.method),
+            next,
+            best_of(false),
+            best_of(true),
+        ]);
+    }
+    if cells.is_empty() {
+        return String::new();
+    }
+    let heads = [
+        "image",
+        "n",
+        "degree",
+        "loss",
+        "threads",
+        "fastest",
+        "next",
+        "best iterative",
+        "best direct",
+    ];
+    markdown(&heads, &cells)
+}
+
+/// Whether the method builds the whole normal matrix.
+pub(crate) fn is_direct(method: Method) -> bool {
+    matches!(
+        method,
+        Method::Cholesky | Method::CholeskyF32 | Method::CholeskyRebuilt | Method::FitCholesky
+    )
+}
+
+/// The converged rows of each problem, back end and number of threads, the fastest first.
+pub(crate) fn problems(rows: &[Row]) -> Vec<Vec<(&Row, &Measured)>> {
+    let mut groups: BTreeMap<_, Vec<(&Row, &Measured)>> = BTreeMap::new();
+    for row in rows {
+        if let Some(m) = time_to_minimum(row) {
+            let c = &row.case;
+            let key = (c.loss, c.backend, c.threads, c.degree, c.side, c.half_width, c.seed);
+            groups.entry(key).or_default().push((row, m));
+        }
+    }
+    let mut groups: Vec<_> = groups.into_values().collect();
+    for group in &mut groups {
+        group.sort_by(|a, b| a.1.total_s.total_cmp(&b.1.total_s));
+    }
+    groups
+}
+
+/// The models that the rows allow.
+pub(crate) fn cost_models(rows: &[Row]) -> Vec<MethodCost> {
+    let mut groups: BTreeMap<_, Vec<&Measured>> = BTreeMap::new();
+    for row in rows {
+        if let Some(m) = time_to_minimum(row) {
+            let c = &row.case;
+            groups.entry((c.loss, c.backend, c.threads, c.method)).or_default().push(m);
+        }
+    }
+    let model = |((loss, backend, threads, method), measured): (_, Vec<&Measured>)| {
+        let sample = |m: &&Measured| Sample {
+            pixels: m.pixels as f64,
+            unknowns: m.unknowns as f64,
+            seconds: m.total_s,
+        };
+        let model = CostModel::fit(&measured.iter().map(sample).collect::<Vec<_>>())?;
+        let largest = measured.iter().map(|m| m.pixels).max()?;
+        Some(MethodCost { method, loss, backend, threads, model, largest })
+    };
+    groups.into_iter().filter_map(model).collect()
+}
+
+fn cost_table(rows: &[Row]) -> String {
+    let cells = |cost: &MethodCost| {
+        let m = &cost.model;
+        vec![
+            name_of(&cost.method),
+            name_of(&cost.loss),
+            cost.threads.to_string(),
+            format!("{:.1}", 1e3 * m.constant),
+            format!("{:.2e}", m.factor),
+            format!("{:.2}", m.alpha),
+            format!("{:.2}", m.beta),
+            format!("{:.0} %", 100.0 * m.scatter.exp_m1()),
+            m.samples.to_string(),
+        ]
+    };
+    let costs = cost_models(rows);
+    if costs.is_empty() {
+        return String::new();
+    }
+    let heads = [
+        "method",
+        "loss",
+        "threads",
+        "c / ms",
+        "a / s",
+        "α (pixels)",
+        "β (unknowns)",
+        "scatter",
+        "rows",
+    ];
+    let table = markdown(&heads, &costs.iter().map(cells).collect::<Vec<_>>());
+    format!("t = c + a N^α n^β, N pixels and n unknowns.\n\n{table}")
+}
+
+/// Unknowns of a 19 × 19 kernel with a background of degree 1.
+const UNKNOWNS: f64 = 364.0;
+
+fn extrapolations(rows: &[Row]) -> String {
+    let cells = |cost: &MethodCost| {
+        let large = cost.model.seconds(1e8, UNKNOWNS);
+        let night = 1000.0 * cost.model.seconds(4096.0 * 4096.0, UNKNOWNS);
+        vec![
+            name_of(&cost.method),
+            name_of(&cost.loss),
+            cost.threads.to_string(),
+            format!("{:.1e}", cost.largest as f64),
+            format!("{large:.1}"),
+            format!("{:.2}", night / 3600.0),
+        ]
+    };
+    let costs = cost_models(rows);
+    if costs.is_empty() {
+        return String::new();
+    }
+    let heads = [
+        "method",
+        "loss",
+        "threads",
+        "largest measured / pixels",
+        "10k × 10k / s (extrapolated)",
+        "1000 images of 4096² / h (extrapolated)",
+    ];
+    let table = markdown(&heads, &costs.iter().map(cells).collect::<Vec<_>>());
+    format!("From the cost models, for n = {UNKNOWNS}; every image is solved by itself.\n\n{table}")
+}
+
+/// Where sampled-Gram PCG and the factored normal matrix take the same time, for one factorization and for one per reweighting.
+fn crossover(rows: &[Row]) -> String {
+    let costs = cost_models(rows);
+    let find = |method, of: &MethodCost| {
+        costs.iter().find(|c| (c.method, c.loss, c.threads) == (method, of.loss, of.threads))
+    };
+    let mut cells = Vec::new();
+    for pcg in costs.iter().filter(|c| c.method == Method::PcgSampledGram) {
+        let Some(cholesky) = find(Method::Cholesky, pcg) else { continue };
+        for unknowns in [28.0, 84.0, 172.0, 364.0, 964.0] {
+            let mut row = vec![name_of(&pcg.loss), pcg.threads.to_string(), format!("{unknowns}")];
+            for factorizations in [1.0, 3.0, 10.0] {
+                row.push(pixels_at_crossover(|pixels| {
+                    factorizations * cholesky.model.seconds(pixels, unknowns)
+                        - pcg.model.seconds(pixels, unknowns)
+                }));
+            }
+            cells.push(row);
+        }
+    }
+    if cells.is_empty() {
+        return String::new();
+    }
+    let heads =
+        ["loss", "threads", "n", "1 factorization", "3 factorizations", "10 factorizations"];
+    let table = markdown(&heads, &cells);
+    format!(
+        "Side of the image in pixels above which sampled-Gram PCG is faster, by the cost models; the normal matrix is factored once, or again for so \
+         many reweightings.\n\n{table}"
+    )
+}
+
+/// The side in pixels between 32 and 20 000 at which `advantage(pixels)` becomes positive.
+fn pixels_at_crossover(advantage: impl Fn(f64) -> f64) -> String {
+    let (mut low, mut high) = (32.0_f64, 20_000.0_f64);
+    if advantage(low * low) > 0.0 {
+        return "always".into();
+    }
+    if advantage(high * high) < 0.0 {
+        return "never".into();
+    }
+    while high - low > 1.0 {
+        let middle = (low * high).sqrt();
+        if advantage(middle * middle) > 0.0 { high = middle } else { low = middle }
+    }
+    format!("{:.0}", (low * high).sqrt())
+}
+
+/// One line per row, numbers in SI units; what is not known is empty.
+pub(crate) fn csv(rows: &[Row]) -> String {
+    let heads = "side,half_width,degree,loss,method,backend,threads,seed,status,converged,pixels,unknowns,precision,setup_s,\
+                 per_iteration_s,total_s,iterations,passes,products,base_bytes,peak_bytes,distance_sigma,photometric_scale\n";
+    let line = |row: &Row| {
+        let c = &row.case;
+        let settings = format!(
+            "{},{},{},{},{},{},{},{},\"{}\",{}",
+            c.side,
+            c.half_width,
+            c.degree,
+            name_of(&c.loss),
+            name_of(&c.method),
+            backend(row),
+            c.threads,
+            c.seed,
+            row.status.replace('"', "'"),
+            row.converged
+        );
+        let Some(m) = &row.measured else { return format!("{settings},,,,,,,,,,,,,\n") };
+        let optional = |bytes: Option<u64>| bytes.map_or(String::new(), |bytes| bytes.to_string());
+        format!(
+            "{settings},{},{},{},{},{},{},{},{},{},{},{},{},{}\n",
+            m.pixels,
+            m.unknowns,
+            m.precision,
+            m.setup_s,
+            m.per_iteration_s,
+            m.total_s,
+            m.iterations,
+            m.passes,
+            m.products,
+            optional(m.base_bytes),
+            optional(m.peak_bytes),
+            m.distance,
+            m.photometric_scale
+        )
+    };
+    heads.to_owned() + &rows.iter().map(line).collect::<String>()
+}
