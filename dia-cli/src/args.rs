@@ -495,6 +495,7 @@ pub(crate) enum Benchmark {
 }
 
 #[derive(Debug, Args)]
+#[allow(clippy::struct_excessive_bools, reason = "flags of the command line")]
 pub(crate) struct SolversArgs {
     /// Sides of the square images in pixels [default, if any list is given: 512; otherwise the grid of BENCHMARKS.md]
     #[arg(long, value_name = "PX,…", value_delimiter = ',', value_parser = clap::value_parser!(u32).range(32..=20_000))]

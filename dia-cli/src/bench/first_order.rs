@@ -45,7 +45,7 @@ where
 {
     let objective = Objective::new(problem, loss, limit)?;
     let mut x = start(problem);
-    adam(&objective, &mut x)?;
+    adam(&objective, &mut x);
     // A line search that finds no step ends a run; without its memory L-BFGS may find one.
     let scale: Vec<f64> = diagonal.iter().map(|d| d.sqrt().recip()).collect();
     let mut converged = false;
@@ -186,7 +186,7 @@ where
 }
 
 /// Steps until the loss hardly changes.
-fn adam<A>(objective: &Objective<'_, A>, x: &mut [f64]) -> Result<()>
+fn adam<A>(objective: &Objective<'_, A>, x: &mut [f64])
 where
     A: DesignMatrix<Data = Vec<<A as DesignMatrix>::Pixel>>,
 {
@@ -214,7 +214,6 @@ where
             x[i] -= ADAM_STEPS[usize::from(i >= kernel)] * m / (v.sqrt() + EPSILON);
         }
     }
-    Ok(())
 }
 
 /// L-BFGS from the best point so far, in unknowns of equal curvature, until the loss hardly changes or no step is found.

@@ -54,7 +54,7 @@ pub(crate) fn draw(folder: &Path, rows: &[Row]) -> Result<()> {
     for loss in losses {
         let of_loss: Vec<Row> = rows.iter().filter(|row| row.case.loss == loss).cloned().collect();
         let (loss, constant) = (name_of(&loss), |row: &&Row| row.case.degree == 0);
-        let note = format!("{loss} loss, {threads} threads");
+        let note = format!("{loss} loss, threads: {threads}");
         let constant: Vec<&Row> = of_loss.iter().filter(constant).collect();
         let half_width = richest(constant.iter().map(|r| (r.case.half_width, r.case.side)));
         let side = richest(constant.iter().map(|r| (r.case.side, r.case.half_width)));

@@ -10,7 +10,7 @@ use super::method::{BenchLoss, Method};
 use super::table::markdown;
 use crate::args::name_of;
 
-/// A model of all rows of a method, loss and number of threads.
+/// A model of the rows of a method, loss and number of threads that have a constant kernel.
 #[derive(Debug, Serialize)]
 pub(crate) struct MethodCost {
     pub(crate) method: Method,
@@ -32,16 +32,19 @@ pub(crate) fn time_to_minimum(row: &Row) -> Option<&Measured> {
 pub(crate) fn tables(rows: &[Row]) -> String {
     let parts = [
         ("Measurements", measurements(rows)),
+        ("Time to a distance from the minimum", arrivals(rows)),
         ("Fastest method", winners(rows)),
         ("Cost models", cost_table(rows)),
         ("Extrapolations, not measured", extrapolations(rows)),
         ("Sampled-Gram PCG against Cholesky", crossover(rows)),
     ];
     let parts = parts.iter().filter(|(_, table)| !table.is_empty());
-    parts.map(|(heading, table)| format!("### {heading}\n\n{table}\n")).collect()
+    let parts: Vec<String> =
+        parts.map(|(heading, table)| format!("### {heading}\n\n{table}")).collect();
+    parts.join("\n")
 }
 
-const HEADS: [&str; 18] = [
+const HEADS: [&str; 19] = [
     "image",
     "h",
     "degree",
@@ -60,6 +63,7 @@ const HEADS: [&str; 18] = [
     "memory / MB",
     "distance / σ",
     "P",
+    "end",
 ];
 
 fn measurements(rows: &[Row]) -> String {
@@ -80,8 +84,8 @@ fn measurements(rows: &[Row]) -> String {
         };
         let Some(m) = &row.measured else {
             let mut cells = settings("", String::new());
+            cells.resize(HEADS.len() - 1, String::new());
             cells.push(row.status.clone());
-            cells.resize(HEADS.len(), String::new());
             return cells;
         };
         let mut cells = settings(&m.precision, m.unknowns.to_string());
@@ -96,6 +100,7 @@ fn measurements(rows: &[Row]) -> String {
             added_memory(m).map_or(String::new(), |bytes| format!("{:.0}", bytes as f64 / 1e6)),
             short(m.distance),
             format!("{:.5}", m.photometric_scale),
+            row.status.clone(),
         ]);
         cells
     };
@@ -123,6 +128,44 @@ fn short(value: f64) -> String {
     } else {
         format!("{value:.1e}")
     }
+}
+
+/// When a method has come within 10, 1, 0.1 and 0.01 σ, for rows with a curve.
+fn arrivals(rows: &[Row]) -> String {
+    let cells = |(row, m): (&Row, &Measured)| {
+        let mut cells = vec![
+            format!("{}²", row.case.side),
+            m.unknowns.to_string(),
+            name_of(&row.case.loss),
+            row.case.threads.to_string(),
+            name_of(&row.case.method),
+        ];
+        cells.extend([10.0, 1.0, 0.1, 0.01].map(|distance| {
+            let arrived = m.curve.iter().find(|point| point.distance <= distance);
+            arrived.map_or("–".into(), |point| format!("{:.1}", 1e3 * point.seconds))
+        }));
+        cells
+    };
+    let with_curves = rows.iter().filter_map(|row| Some((row, row.measured.as_ref()?)));
+    let cells: Vec<_> = with_curves.filter(|(_, m)| !m.curve.is_empty()).map(cells).collect();
+    if cells.is_empty() {
+        return String::new();
+    }
+    let heads = [
+        "image",
+        "n",
+        "loss",
+        "threads",
+        "method",
+        "10 σ / ms",
+        "1 σ / ms",
+        "0.1 σ / ms",
+        "0.01 σ / ms",
+    ];
+    let table = markdown(&heads, &cells);
+    format!(
+        "The first point of the way that is as near; points are as far apart as the figure shows.\n\n{table}"
+    )
 }
 
 /// The fastest converged row and the next of another kind, per problem and number of threads.
@@ -195,7 +238,7 @@ pub(crate) fn problems(rows: &[Row]) -> Vec<Vec<(&Row, &Measured)>> {
 /// The models that the rows allow.
 pub(crate) fn cost_models(rows: &[Row]) -> Vec<MethodCost> {
     let mut groups: BTreeMap<_, Vec<&Measured>> = BTreeMap::new();
-    for row in rows {
+    for row in rows.iter().filter(|row| row.case.degree == 0) {
         if let Some(m) = time_to_minimum(row) {
             let c = &row.case;
             groups.entry((c.loss, c.backend, c.threads, c.method)).or_default().push(m);
@@ -245,11 +288,19 @@ fn cost_table(rows: &[Row]) -> String {
         "rows",
     ];
     let table = markdown(&heads, &costs.iter().map(cells).collect::<Vec<_>>());
-    format!("t = c + a N^α n^β, N pixels and n unknowns.\n\n{table}")
+    format!("t = c + a N^α n^β, N pixels and n unknowns, of constant kernels.\n\n{table}")
 }
+
+/// Rows of a model from which it is carried beyond what was measured.
+const LEAST_SAMPLES: usize = 8;
 
 /// Unknowns of a 19 × 19 kernel with a background of degree 1.
 const UNKNOWNS: f64 = 364.0;
+
+/// The models that are carried further.
+fn trusted_models(rows: &[Row]) -> Vec<MethodCost> {
+    cost_models(rows).into_iter().filter(|cost| cost.model.samples >= LEAST_SAMPLES).collect()
+}
 
 fn extrapolations(rows: &[Row]) -> String {
     let cells = |cost: &MethodCost| {
@@ -264,7 +315,7 @@ fn extrapolations(rows: &[Row]) -> String {
             format!("{:.2}", night / 3600.0),
         ]
     };
-    let costs = cost_models(rows);
+    let costs = trusted_models(rows);
     if costs.is_empty() {
         return String::new();
     }
@@ -282,7 +333,7 @@ fn extrapolations(rows: &[Row]) -> String {
 
 /// Where sampled-Gram PCG and the factored normal matrix take the same time, for one factorization and for one per reweighting.
 fn crossover(rows: &[Row]) -> String {
-    let costs = cost_models(rows);
+    let costs = trusted_models(rows);
     let find = |method, of: &MethodCost| {
         costs.iter().find(|c| (c.method, c.loss, c.threads) == (method, of.loss, of.threads))
     };

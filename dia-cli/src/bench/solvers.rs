@@ -50,7 +50,7 @@ pub(crate) fn run(args: &SolversArgs) -> Result<()> {
     bar.finish_and_clear();
     let rows: Vec<Row> = cases.iter().filter_map(|case| store.find(case)).cloned().collect();
     let tables = solver_tables::tables(&rows);
-    say(&tables)?;
+    say(tables.trim_end())?;
     if let Some(folder) = &args.output {
         write_json(&folder.join("results.json"), &rows)?;
         write_text(&folder.join("results.csv"), &solver_tables::csv(&rows))?;
@@ -93,16 +93,14 @@ struct Pair {
 impl Field {
     fn pair(&mut self, case: &Case) -> Result<&Pair> {
         let fits = |pair: &Pair| (pair.side, pair.seed) == (case.side, case.seed);
-        let pair = match self.pair.take().filter(fits) {
-            Some(pair) => pair,
-            None => {
-                let folder = tempfile::tempdir()
-                    .context("cannot make a temporary folder; free some space or set TMPDIR")?;
-                simulate_into(folder.path(), case.side, case.seed)?;
-                let planes = Planes::read(folder.path(), case.side)?;
-                Pair { side: case.side, seed: case.seed, folder, planes }
-            }
-        };
+        if let Some(pair) = self.pair.take().filter(fits) {
+            return Ok(self.pair.insert(pair));
+        }
+        let folder = tempfile::tempdir()
+            .context("cannot make a temporary folder; free some space or set TMPDIR")?;
+        simulate_into(folder.path(), case.side, case.seed)?;
+        let planes = Planes::read(folder.path(), case.side)?;
+        let pair = Pair { side: case.side, seed: case.seed, folder, planes };
         Ok(self.pair.insert(pair))
     }
 
