@@ -516,7 +516,7 @@ pub(crate) struct SolversArgs {
     /// Numbers of threads [default, if any list is given: 1 and all cores]
     #[arg(long, value_name = "N,…", value_delimiter = ',', value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) threads: Option<Vec<u16>>,
-    /// Runs of which the median counts; those above three seconds are run once
+    /// Runs of which the median counts; those above two seconds are run once
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub(crate) repeats: u16,
     /// Distance from the minimum, in σ, at which methods end that can tell it

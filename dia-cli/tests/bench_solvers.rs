@@ -79,9 +79,10 @@ fn what_is_measured_already_is_not_measured_again() {
     let _ = run(&["--tolerance", "0.1"]);
     let more = folder.bytes("out/results.jsonl");
     assert!(more.starts_with(&lines));
-    assert_eq!(more.iter().filter(|b| **b == b'\n').count(), 4);
+    assert_eq!(String::from_utf8(more).unwrap().lines().count(), 4);
     let _ = run(&["--fresh"]);
-    assert_eq!(folder.bytes("out/results.jsonl").iter().filter(|b| **b == b'\n').count(), 2);
+    let fresh = String::from_utf8(folder.bytes("out/results.jsonl")).unwrap();
+    assert_eq!(fresh.lines().count(), 2);
 }
 
 #[test]

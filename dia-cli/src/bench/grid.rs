@@ -113,7 +113,7 @@ fn document(threads: &[usize]) -> Vec<Sweep> {
     };
     vec![
         // Who wins where.
-        fast(&[256, 512, 1024], &[2, 4, 6, 9, 12], &[0], false),
+        fast(&[128, 256, 512, 1024], &[2, 4, 6, 9, 12], &[0], false),
         fast(&[2048], &[9], &[0], false),
         // The kernel varies.
         fast(&[512], &[4, 6], &[1, 2], false),

@@ -27,8 +27,8 @@ const MAX_ITERATIONS: usize = 500;
 const MAX_PASSES: usize = 60;
 /// Where √(gᵀP⁻¹g) has no unit of σ, the fraction of its first value at which the method ends.
 const RELATIVE_TOLERANCE: f64 = 1e-7;
-/// Seconds after which a run is not repeated.
-const REPEATABLE: f64 = 3.0;
+/// Seconds above which a run is not repeated.
+const REPEATABLE: f64 = 2.0;
 
 /// How a method ended.
 #[derive(Clone, Debug)]

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use dia_core::robust;
 use serde::Serialize;
 
 use super::case::{Measured, Row};
@@ -250,11 +251,25 @@ pub(crate) fn cost_models(rows: &[Row]) -> Vec<MethodCost> {
             unknowns: m.unknowns as f64,
             seconds: m.total_s,
         };
-        let model = CostModel::fit(&measured.iter().map(sample).collect::<Vec<_>>())?;
+        let samples: Vec<Sample> = measured.iter().map(sample).collect();
+        let model = CostModel::fit(&larger_half(samples))?;
         let largest = measured.iter().map(|m| m.pixels).max()?;
         Some(MethodCost { method, loss, backend, threads, model, largest })
     };
     groups.into_iter().filter_map(model).collect()
+}
+
+/// The samples of N n at or above its median, if there are enough: costs that small problems have and large ones do not feel would bend the
+/// exponents.
+fn larger_half(samples: Vec<Sample>) -> Vec<Sample> {
+    let work = |s: &Sample| s.pixels * s.unknowns;
+    let mut all: Vec<f64> = samples.iter().map(work).collect();
+    match robust::median(&mut all) {
+        Some(median) if samples.len() >= LEAST_SAMPLES => {
+            samples.into_iter().filter(|s| work(s) >= median).collect()
+        }
+        _ => samples,
+    }
 }
 
 fn cost_table(rows: &[Row]) -> String {
@@ -288,18 +303,20 @@ fn cost_table(rows: &[Row]) -> String {
         "rows",
     ];
     let table = markdown(&heads, &costs.iter().map(cells).collect::<Vec<_>>());
-    format!("t = c + a N^α n^β, N pixels and n unknowns, of constant kernels.\n\n{table}")
+    format!(
+        "t = c + a N^α n^β, N pixels and n unknowns, of constant kernels; where there are enough rows, of the half with the larger N n.\n\n{table}"
+    )
 }
 
-/// Rows of a model from which it is carried beyond what was measured.
-const LEAST_SAMPLES: usize = 8;
+/// Rows of which a model is made of the larger half.
+const LEAST_SAMPLES: usize = 12;
 
 /// Unknowns of a 19 × 19 kernel with a background of degree 1.
 const UNKNOWNS: f64 = 364.0;
 
-/// The models that are carried further.
+/// The models that are carried beyond what was measured.
 fn trusted_models(rows: &[Row]) -> Vec<MethodCost> {
-    cost_models(rows).into_iter().filter(|cost| cost.model.samples >= LEAST_SAMPLES).collect()
+    cost_models(rows).into_iter().filter(|cost| 2 * cost.model.samples >= LEAST_SAMPLES).collect()
 }
 
 fn extrapolations(rows: &[Row]) -> String {
@@ -331,52 +348,59 @@ fn extrapolations(rows: &[Row]) -> String {
     format!("From the cost models, for n = {UNKNOWNS}; every image is solved by itself.\n\n{table}")
 }
 
-/// Where sampled-Gram PCG and the factored normal matrix take the same time, for one factorization and for one per reweighting.
+/// Numbers of factorizations of the normal matrix that sampled-Gram PCG is compared with.
+const FACTORIZATIONS: [f64; 3] = [1.0, 3.0, 10.0];
+
+/// Where sampled-Gram PCG and the faster of the two normal matrices take the same time, between measured sizes.
 fn crossover(rows: &[Row]) -> String {
-    let costs = trusted_models(rows);
-    let find = |method, of: &MethodCost| {
-        costs.iter().find(|c| (c.method, c.loss, c.threads) == (method, of.loss, of.threads))
-    };
-    let mut cells = Vec::new();
-    for pcg in costs.iter().filter(|c| c.method == Method::PcgSampledGram) {
-        let Some(cholesky) = find(Method::Cholesky, pcg) else { continue };
-        for unknowns in [28.0, 84.0, 172.0, 364.0, 964.0] {
-            let mut row = vec![name_of(&pcg.loss), pcg.threads.to_string(), format!("{unknowns}")];
-            for factorizations in [1.0, 3.0, 10.0] {
-                row.push(pixels_at_crossover(|pixels| {
-                    factorizations * cholesky.model.seconds(pixels, unknowns)
-                        - pcg.model.seconds(pixels, unknowns)
-                }));
-            }
-            cells.push(row);
+    // Per line of the table: side, seconds of PCG, and of the direct solver for each number of factorizations.
+    let mut lines: BTreeMap<_, Vec<(f64, f64, [f64; 3])>> = BTreeMap::new();
+    for group in problems(rows) {
+        let pcg = group.iter().find(|(row, _)| row.case.method == Method::PcgSampledGram);
+        let direct = group
+            .iter()
+            .filter(|(row, _)| matches!(row.case.method, Method::Cholesky | Method::CholeskyF32));
+        let Some((row, pcg)) = pcg else { continue };
+        let best = FACTORIZATIONS.map(|count| {
+            let times = direct.clone().map(|(_, m)| m.total_s + (count - 1.0) * m.setup_s);
+            times.fold(f64::INFINITY, f64::min)
+        });
+        if best[0].is_finite() {
+            let c = &row.case;
+            let line = (c.loss, c.threads, c.degree, pcg.unknowns);
+            lines.entry(line).or_default().push((c.side as f64, pcg.total_s, best));
         }
     }
-    if cells.is_empty() {
+    lines.retain(|_, sides| sides.len() > 1);
+    if lines.is_empty() {
         return String::new();
     }
-    let heads =
-        ["loss", "threads", "n", "1 factorization", "3 factorizations", "10 factorizations"];
-    let table = markdown(&heads, &cells);
+    let cells = lines.iter().map(|((loss, threads, degree, unknowns), sides)| {
+        let mut cells =
+            vec![name_of(loss), threads.to_string(), degree.to_string(), unknowns.to_string()];
+        cells.extend([0, 1, 2].map(|k| {
+            let gains = sides.iter().map(|(side, pcg, direct)| (*side, (direct[k] / pcg).ln()));
+            crossing(&gains.collect::<Vec<_>>())
+        }));
+        cells
+    });
+    let heads = ["loss", "threads", "degree", "n", "1 factorization", "3", "10"];
+    let table = markdown(&heads, &cells.collect::<Vec<_>>());
     format!(
-        "Side of the image in pixels above which sampled-Gram PCG is faster, by the cost models; the normal matrix is factored once, or again for so \
-         many reweightings.\n\n{table}"
+        "Side of the image in pixels from which sampled-Gram PCG is faster than the faster of `cholesky` and `cholesky-f32`, interpolated between the measured sizes; the normal \
+         matrix is built and factored once, or so many times for as many reweightings.\n\n{table}"
     )
 }
 
-/// The side in pixels between 32 and 20 000 at which `advantage(pixels)` becomes positive.
-fn pixels_at_crossover(advantage: impl Fn(f64) -> f64) -> String {
-    let (mut low, mut high) = (32.0_f64, 20_000.0_f64);
-    if advantage(low * low) > 0.0 {
-        return "always".into();
-    }
-    if advantage(high * high) < 0.0 {
-        return "never".into();
-    }
-    while high - low > 1.0 {
-        let middle = (low * high).sqrt();
-        if advantage(middle * middle) > 0.0 { high = middle } else { low = middle }
-    }
-    format!("{:.0}", (low * high).sqrt())
+/// The side from which the gain stays positive, by interpolation in the side's logarithm; `gains` are (side, gain), sides rising.
+fn crossing(gains: &[(f64, f64)]) -> String {
+    let Some(last_loss) = gains.iter().rposition(|(_, gain)| *gain <= 0.0) else {
+        return gains.first().map_or(String::new(), |(side, _)| format!("< {side}"));
+    };
+    let (side, gain) = gains[last_loss];
+    let Some((next, next_gain)) = gains.get(last_loss + 1) else { return format!("> {side}") };
+    let fraction = gain / (gain - next_gain);
+    format!("{:.0}", side * (next / side).powf(fraction))
 }
 
 /// One line per row, numbers in SI units; what is not known is empty.
@@ -418,4 +442,20 @@ pub(crate) fn csv(rows: &[Row]) -> String {
         )
     };
     heads.to_owned() + &rows.iter().map(line).collect::<String>()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::crossing;
+
+    #[test]
+    fn the_crossing_lies_between_the_last_loss_and_the_next_gain() {
+        // Halfway in the logarithm between 100 and 400.
+        assert_eq!(crossing(&[(100.0, -1.0), (400.0, 1.0), (800.0, 2.0)]), "200");
+        // A gain that is lost again does not count.
+        assert_eq!(crossing(&[(50.0, 0.1), (100.0, -1.0), (400.0, 1.0)]), "200");
+        assert_eq!(crossing(&[(100.0, 0.5), (400.0, 1.0)]), "< 100");
+        assert_eq!(crossing(&[(100.0, -0.5), (400.0, -1.0)]), "> 400");
+        assert_eq!(crossing(&[]), "");
+    }
 }
