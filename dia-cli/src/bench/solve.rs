@@ -9,7 +9,8 @@ use dia_fft::{FftDesignMatrix, FftPixel, autocorrelation};
 use dia_solvers::{
     CgOptions, CgWorkspace, Cholesky, DesignRows, FitOptions, GramPrecision, Identity, Jacobi,
     LsqrOptions, LsqrWorkspace, NormalOperator, NormalWorkspace, Preconditioner, Prepared,
-    ReferenceNoise, RowSample, Solver, StopReason, Weighted, autocorrelation_gram, cg, fit, lsqr,
+    ReferenceNoise, RowSample, Solver, StopReason, Weighted, WeightedWorkspace,
+    autocorrelation_gram, cg, fit, lsqr,
 };
 
 use super::case::{Backend, Case, Run};
@@ -305,7 +306,7 @@ fn diagonal<A: DesignMatrix>(problem: &LeastSquares<A>, squares: &A) -> Result<V
 enum Inner {
     /// The factor at hand.
     Factor,
-    /// A new factor for every weights.
+    /// A new factor for the weights of every pass.
     Rebuilt,
     Cg,
     Lsqr,
@@ -337,6 +338,7 @@ fn reweighted<A: DesignMatrix>(
         Inner::Cg => Some((CgWorkspace::new(n), NormalWorkspace::new(a)?)),
         _ => None,
     };
+    let mut lsqr_memory: Option<LsqrWorkspace<A::Data, WeightedWorkspace<A>>> = None;
     // Weights, residual, and room for a product of the two.
     let mut data = match inner {
         Inner::Factor => None,
@@ -395,8 +397,11 @@ fn reweighted<A: DesignMatrix>(
                     max_iterations: left,
                     ..LsqrOptions::default()
                 };
-                let mut memory = LsqrWorkspace::new(&operator)?;
-                Some(lsqr(&operator, &*p, residual, &mut delta, &options, &mut memory)?)
+                let memory = match &mut lsqr_memory {
+                    Some(memory) => memory,
+                    None => lsqr_memory.insert(LsqrWorkspace::new(&operator)?),
+                };
+                Some(lsqr(&operator, &*p, residual, &mut delta, &options, memory)?)
             }
             _ => None,
         };
