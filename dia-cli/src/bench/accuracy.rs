@@ -1,7 +1,5 @@
 //! `dia bench accuracy`: fit quality and photometric accuracy on the simulated pairs of Hitchcock et al. (2021).
 
-use std::io::IsTerminal;
-
 use anyhow::{Context, Result};
 use dia_core::{CcdNoise, Design, Image, Kernel, KernelBasis, Loss, NoiseModel, Pixel};
 use dia_fft::{FftDesignMatrix, FftPixel};
@@ -9,7 +7,6 @@ use dia_solvers::{
     Clipping, Difference, Exposure, FitOptions, Lambda, Prepared, ReferenceNoise, Solver,
     difference, fit,
 };
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use rayon::prelude::*;
 use serde::Serialize;
 
@@ -17,6 +14,7 @@ use super::hitchcock2021::{
     CENTRE, Cell, HALF_WIDTH, Pair, READ_NOISE, REFERENCE_DEPTH, SIDE, variance,
 };
 use super::photometry::{convolved, difference_flux, gaussian, least_sigma, stamp, stamp_radius};
+use super::progress::progress_bar;
 use super::published::{Published, published};
 use super::summary::{Measurement, Summary};
 use super::table::markdown;
@@ -43,7 +41,7 @@ pub(crate) fn run(args: &AccuracyArgs) -> Result<()> {
     let draws: Vec<(usize, u32)> =
         (0..cells.len()).flat_map(|cell| (0..pairs).map(move |index| (cell, index))).collect();
 
-    let bar = progress_bar(draws.len(), args.quiet);
+    let bar = progress_bar(draws.len(), "pairs", args.quiet);
     // For each pair, for each kind of edges, for each method.
     let outcomes: Vec<Vec<Vec<Result<Measurement>>>> = draws
         .par_iter()
@@ -395,13 +393,4 @@ fn tabulate<'a>(results: impl Iterator<Item = &'a CellResult>) -> String {
         }
     }
     markdown(&heads, &rows)
-}
-
-/// A bar over the pairs; nothing unless the terminal shows it.
-fn progress_bar(pairs: usize, quiet: bool) -> ProgressBar {
-    let hidden = quiet || !std::io::stderr().is_terminal();
-    let target = if hidden { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
-    let bar = ProgressBar::with_draw_target(Some(pairs as u64), target);
-    let style = ProgressStyle::with_template("{wide_bar} {pos}/{len} pairs, {eta} left");
-    bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }

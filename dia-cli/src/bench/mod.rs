@@ -1,9 +1,26 @@
 //! `dia bench`: benchmarks against a known truth.
 
 mod accuracy;
+mod case;
+mod cost_model;
+mod first_order;
+mod grid;
 mod hitchcock2021;
+mod least_squares;
+mod memory;
+mod method;
+mod optimum;
+mod peer_score;
+mod peers;
 mod photometry;
+mod planes;
+mod plots;
+mod process;
+mod progress;
 mod published;
+mod solve;
+mod solver_tables;
+mod solvers;
 mod summary;
 mod table;
 
@@ -11,9 +28,14 @@ use anyhow::Result;
 
 use crate::args::{BenchArgs, Benchmark};
 
+pub(crate) use method::{BenchLoss, Method};
+
 /// Runs the command.
 pub(crate) fn run(args: &BenchArgs) -> Result<()> {
     match &args.benchmark {
         Benchmark::Accuracy(args) => accuracy::run(args),
+        Benchmark::Solvers(args) => solvers::run(args),
+        Benchmark::Peers(args) => peers::run(args),
+        Benchmark::SolverCase(args) => solvers::run_case(args),
     }
 }
