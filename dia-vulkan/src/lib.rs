@@ -33,12 +33,24 @@
 //! }
 //! ```
 
+mod bands;
+mod buffer;
 mod choice;
+mod commands;
+mod context;
+mod design_matrix;
 mod device;
 mod error;
+mod grid;
 mod listing;
+mod shaders;
+mod transfer;
+mod vector;
 
 pub use choice::{DeviceChoice, select};
+pub use context::{ContextOptions, VulkanContext};
+pub use design_matrix::{VulkanDesignMatrix, VulkanWorkspace};
 pub use device::{ApiVersion, Device, DeviceKind};
 pub use error::VulkanError;
 pub use listing::devices;
+pub use vector::DeviceVector;
