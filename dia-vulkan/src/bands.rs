@@ -38,11 +38,6 @@ impl Bands {
     pub(crate) fn elements(&self) -> impl Iterator<Item = Range<usize>> + '_ {
         self.iter().map(|rows| rows.start * self.width..rows.end * self.width)
     }
-
-    /// m.
-    pub(crate) fn len(&self) -> usize {
-        self.width * self.height
-    }
 }
 
 #[cfg(test)]
