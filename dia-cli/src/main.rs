@@ -5,6 +5,7 @@
 
 mod align;
 mod args;
+mod backend;
 mod bench;
 mod demo;
 mod devices;
