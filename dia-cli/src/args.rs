@@ -15,6 +15,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use dia_core::MAX_VARIATION;
 use dia_solvers::{Criterion, Lambda};
 
+use crate::backend::Backend;
 use crate::bench::{BenchLoss, Method};
 use crate::fits::FitsSpec;
 
@@ -212,6 +213,9 @@ pub(crate) struct RunArgs {
     /// Number of threads [default: all cores]; the result is the same, bit for bit
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) threads: Option<u16>,
+    /// Where the products are computed: `cpu`, `vulkan[:INDEX|NAME]` with a device of `dia devices`, or `auto`, a GPU if there is one
+    #[arg(long, value_name = "BACKEND", default_value = "auto")]
+    pub(crate) backend: Backend,
     /// Memory that images and fit may take, such as 2GiB; beyond it the spectra of the reference are computed again in every pass
     /// [default: no limit]
     #[arg(long, value_name = "SIZE")]

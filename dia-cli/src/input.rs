@@ -8,6 +8,7 @@ use dia_solvers::Exposure;
 use serde::Serialize;
 
 use crate::args::{NoiseArgs, NumberOrKeyword};
+use crate::backend::OnDevice;
 use crate::fits::{self, FitsFile, FitsSpec, Header};
 
 /// Keywords that usually hold a gain in e⁻/ADU, in the order in which they are tried.
@@ -23,7 +24,7 @@ pub(crate) const SATURATION_KEYWORDS: &[&str] =
     &["SATURATE", "SATURATION", "SATLEVEL", "SATURLEV", "MAXLIN"];
 
 /// The two types of pixels that the command computes with.
-pub(crate) trait Real: dia_core::Pixel + fits::Pixel + dia_fft::FftPixel {
+pub(crate) trait Real: dia_core::Pixel + fits::Pixel + dia_fft::FftPixel + OnDevice {
     /// Pixels as the data of an HDU.
     fn hdu_data(pixels: &[Self]) -> fits::HduData<'_>;
 }

@@ -5,6 +5,7 @@
 
 mod align;
 mod args;
+mod backend;
 mod bench;
 mod best_half_width;
 mod demo;

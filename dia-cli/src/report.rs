@@ -39,7 +39,11 @@ pub(crate) struct Report {
     pub(crate) residuals: Residuals,
     pub(crate) pixels: Pixels,
     pub(crate) timings_s: Timings,
-    pub(crate) backend: &'static str,
+    /// `cpu`, or `vulkan` and the name of the device.
+    pub(crate) backend: String,
+    /// What the fit exchanged with the device; left out on the CPU.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) traffic: Option<TrafficReport>,
     pub(crate) precision: String,
     pub(crate) threads: usize,
 }
@@ -194,6 +198,22 @@ pub(crate) struct Pixels {
     pub(crate) masked: usize,
     /// How many pixels each mask plane has.
     pub(crate) planes: std::collections::BTreeMap<String, usize>,
+}
+
+/// Between host and device.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(crate) struct TrafficReport {
+    pub(crate) bytes_in: u64,
+    pub(crate) bytes_out: u64,
+    pub(crate) dispatches: u64,
+    pub(crate) submits: u64,
+}
+
+impl From<dia_core::Traffic> for TrafficReport {
+    fn from(traffic: dia_core::Traffic) -> Self {
+        let dia_core::Traffic { bytes_in, bytes_out, dispatches, submits } = traffic;
+        Self { bytes_in, bytes_out, dispatches, submits }
+    }
 }
 
 /// Wall-clock seconds.

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use bytesize::ByteSize;
 use dia_core::{
-    Design, GaussianTerm, Kernel, KernelBasis, KernelShape, KernelSupport, Loss, MaskPlanes, seeing,
+    Design, DesignMatrix, GaussianTerm, Image, Kernel, KernelBasis, KernelShape, KernelSupport,
+    Loss, MaskPlanes, seeing,
 };
 use dia_fft::{FftDesignMatrix, Plan};
 use dia_solvers::{
@@ -160,7 +161,7 @@ impl Job<'_> {
         }
         let core = match self.model.basis {
             BasisArg::Mixed => {
-                Some(CORE_FWHM * seeing.map_or(half_width as f64 / AUTO_FWHM, |s| s.widest()))
+                Some(CORE_FWHM * seeing.map_or(half_width as f64 / AUTO_FWHM, Seeing::widest))
             }
             BasisArg::Delta | BasisArg::Gauss => None,
         };
@@ -180,42 +181,32 @@ impl Job<'_> {
         let mut prepared =
             Prepared::new(&reference_exposure, &target_exposure, design, needs_variance)
                 .with_context(subtracting)?;
-        let plan = self.plan::<T>(prepared.design())?;
-        let a = FftDesignMatrix::with_plan(
-            prepared.shared_reference(),
-            prepared.design().clone(),
-            plan,
-        )?;
-        // It is used a few times only: as often as its spectra would have to be read again.
-        let variance_plan = Plan { store_spectra: false, ..plan };
-        let variance = match prepared.shared_reference_variance() {
-            Some(variance) => {
-                let design = prepared.design().of_variance();
-                Some(FftDesignMatrix::with_plan(variance, design, variance_plan)?)
-            }
-            None => None,
+        let device = self.run.backend.open(self.model.precision)?;
+        let backend = device
+            .as_ref()
+            .map_or("cpu".into(), |context| format!("vulkan: {}", context.device().name));
+        let mut laps = (&mut clock, &mut timings);
+        let difference = if let Some(context) = &device {
+            let operator = |image: &Image<T>, design| T::operator(context, image.view(), design);
+            let a = operator(prepared.shared_reference(), prepared.design().clone())?;
+            let variance = prepared
+                .shared_reference_variance()
+                .map(|variance| operator(variance, prepared.design().of_variance()))
+                .transpose()?;
+            self.fitted(&mut prepared, &a, variance, &options, &mut laps)
+        } else {
+            let plan = self.plan::<T>(prepared.design())?;
+            let operator = FftDesignMatrix::with_plan;
+            let a = operator(prepared.shared_reference(), prepared.design().clone(), plan)?;
+            // It is used a few times only: as often as its spectra would have to be read again.
+            let plan = Plan { store_spectra: false, ..plan };
+            let variance = prepared
+                .shared_reference_variance()
+                .map(|variance| operator(variance, prepared.design().of_variance(), plan))
+                .transpose()?;
+            self.fitted(&mut prepared, &a, variance, &options, &mut laps)
         };
-        timings.prepare = clock.lap();
-
-        let mut bar = FitProgress::new(self.run);
-        let fit = fit(&mut prepared, &a, variance.as_ref(), &options, &mut |p| bar.pass(p))
-            .with_context(subtracting)?;
-        bar.finish();
-        if !fit.outcome.stop.converged() {
-            bail!(
-                "{}: the fit ended ({}) after {} passes at {:.3} σ from the minimum, asked for was {} σ; \
-                 choose a smaller half-width, a larger --tolerance or --solver cholesky",
-                subtracting(),
-                fit.outcome.stop,
-                fit.outcome.passes,
-                fit.outcome.optimality,
-                options.tolerance
-            );
-        }
-        timings.fit = clock.lap();
-        drop(variance);
-        let difference = difference(&prepared, &a, fit).with_context(subtracting)?;
-        timings.apply = clock.lap();
+        let difference = difference.with_context(subtracting)?;
 
         let mut report = Report {
             schema: SCHEMA,
@@ -286,7 +277,8 @@ impl Job<'_> {
                     .collect(),
             },
             timings_s: timings,
-            backend: "cpu",
+            backend,
+            traffic: device.is_some().then(|| difference.outcome.traffic.into()),
             precision: name_of(&self.model.precision),
             threads: rayon::current_num_threads(),
             reference: reference.taken.clone(),
@@ -311,6 +303,36 @@ impl Job<'_> {
             say(summary(&done.report))?;
         }
         Ok(done)
+    }
+
+    /// The fit and the difference, with the operators of one back end.
+    fn fitted<A: DesignMatrix>(
+        &self,
+        prepared: &mut Prepared<'_, A::Pixel>,
+        a: &A,
+        variance: Option<A>,
+        options: &FitOptions,
+        (clock, timings): &mut (&mut Clock, &mut Timings),
+    ) -> Result<Difference<A::Pixel>> {
+        timings.prepare = clock.lap();
+        let mut bar = FitProgress::new(self.run);
+        let fit = fit(prepared, a, variance.as_ref(), options, &mut |p| bar.pass(p))?;
+        bar.finish();
+        if !fit.outcome.stop.converged() {
+            bail!(
+                "the fit ended ({}) after {} passes at {:.3} σ from the minimum, asked for was {} σ; \
+                 choose a smaller half-width, a larger --tolerance or --solver cholesky",
+                fit.outcome.stop,
+                fit.outcome.passes,
+                fit.outcome.optimality,
+                options.tolerance
+            );
+        }
+        timings.fit = clock.lap();
+        drop(variance);
+        let difference = difference(prepared, a, fit)?;
+        timings.apply = clock.lap();
+        Ok(difference)
     }
 
     /// Finds before the fit what would keep its results from being written.

@@ -24,7 +24,7 @@ fn all_regimes_are_measured_and_threads_change_nothing() {
     assert_eq!(lines, 2 * (2 + 12 * 5));
 
     let json: Value = serde_json::from_slice(&folder.bytes("one.json")).unwrap();
-    let results = json["results"].as_array().unwrap();
+    let results = json["regimes"].as_array().unwrap();
     let regime = |r: &Value| {
         ["edges", "snr", "phi_reference", "phi_kernel"].map(|k| r[k].to_string()).concat()
     };
@@ -55,7 +55,7 @@ fn one_kind_of_edges_can_be_chosen_and_a_bad_output_is_found_at_once() {
     let valid = [&FEW[..6], &["--edges", "valid", "-o", "valid.json"]].concat();
     let _ = folder.succeed(&valid);
     let json: Value = serde_json::from_slice(&folder.bytes("valid.json")).unwrap();
-    assert_eq!(json["results"].as_array().unwrap().len(), 12);
+    assert_eq!(json["regimes"].as_array().unwrap().len(), 12);
     let ended = folder.dia(&["bench", "accuracy", "-o", "missing/results.json"]);
     assert_eq!(ended.code, Some(1));
     assert!(ended.stderr.contains("there is no folder missing"), "{}", ended.stderr);

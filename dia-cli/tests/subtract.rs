@@ -147,7 +147,7 @@ fn the_difference_of_a_pair_with_defects() {
     assert_eq!(bitpix, [-32, -32, 16, -32, -64, -64, -64, -64, -64, -64]);
 
     // D is I − M in single precision, rounded once; it and its variance are NaN exactly where the mask is set, but for what only the fit left out.
-    let variable = 1 << d.file.hdu(2).unwrap().header().get_i64("MP_VARIABLE").unwrap();
+    let variable = 1 << d.file.hdu(2).unwrap().header.get_i64("MP_VARIABLE").unwrap();
     for (i, mask) in d.mask.iter().enumerate() {
         assert_eq!(d.difference[i].is_nan(), *mask & !variable != 0, "pixel {i}");
         assert_eq!(d.variance[i].is_nan(), *mask & !variable != 0, "pixel {i}");

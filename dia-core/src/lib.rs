@@ -47,6 +47,7 @@ pub mod simulate;
 pub mod sum;
 #[cfg(feature = "testing")]
 pub mod testing;
+mod traffic;
 
 pub use basis::{GaussianTerm, KernelBasis, SparseColumns};
 pub use design::{Design, KernelTerm, MAX_VARIATION, Region};
@@ -59,6 +60,7 @@ pub use noise::{CcdNoise, Noise, NoiseModel, Photon};
 pub use operator::{DataVector, DesignMatrix, LinearOperator, Reweight};
 pub use pixel::Pixel;
 pub use polynomial::{MAX_DEGREE, Polynomial2d};
+pub use traffic::Traffic;
 #[doc = include_str!("../README.md")]
 #[cfg(doctest)]
 struct ReadmeDoctests;

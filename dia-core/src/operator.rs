@@ -1,6 +1,6 @@
 //! The trait that back ends implement and solvers use.
 
-use crate::{Design, Loss, Noise, OperatorError, Pixel, PixelWeight};
+use crate::{Design, Loss, Noise, OperatorError, Pixel, PixelWeight, Traffic};
 
 /// A matrix A known by its products A x and Aᵀ y.
 ///
@@ -193,4 +193,9 @@ pub trait DesignMatrix: LinearOperator<Data: Reweight> {
         rows: &[usize],
         values: &mut [f64],
     ) -> Result<(), OperatorError>;
+
+    /// What the back end has exchanged with its device so far, this operator's and others' on it together. Zero without a device.
+    fn traffic(&self) -> Traffic {
+        Traffic::default()
+    }
 }

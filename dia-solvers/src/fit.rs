@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use dia_core::{
     DesignMatrix, Kernel, Loss, MaskPlanes, ModelError, Noise, OperatorError, Photon, Pixel,
+    Traffic,
 };
 use faer::Mat;
 
@@ -198,6 +199,8 @@ pub struct FitOutcome {
     pub optimality: f64,
     /// What the preconditioner was made of in the end.
     pub preconditioning: Preconditioning,
+    /// What crossed between host and device.
+    pub traffic: Traffic,
 }
 
 /// A value and its standard deviation.
@@ -268,6 +271,7 @@ pub fn fit<A: DesignMatrix>(
     observe: &mut dyn FnMut(Progress),
 ) -> Result<Fit<A>, SubtractError> {
     options.validate()?;
+    let before = a.traffic();
     let FitOptions { loss, solver, tolerance, max_passes, sample_per_unknown, seed, .. } = *options;
     let design = a.design();
     let (n, constant) = (a.ncols(), design.constant());
@@ -448,6 +452,7 @@ pub fn fit<A: DesignMatrix>(
             products,
             optimality: descended.optimality,
             preconditioning,
+            traffic: a.traffic().since(before),
         },
         noise,
     })

@@ -72,7 +72,9 @@ fn ring(shape: KernelShape, (dy, dx): (isize, isize)) -> usize {
         // dx² + dy² ≤ h² + h, as in `KernelSupport`.
         KernelShape::Circle => {
             let square = (dy * dy + dx * dx) as usize;
-            (0..).find(|h| square <= h * h + h).unwrap_or(0)
+            // √(dx² + dy²) rounded down is h or h − 1.
+            let h = square.isqrt();
+            if square <= h * h + h { h } else { h + 1 }
         }
     }
 }

@@ -62,6 +62,21 @@ pub enum VulkanError {
         candidates: Vec<String>,
     },
 
+    /// A device cannot run the shaders.
+    #[error(
+        "{device} offers {has} {what}, and {needs} are needed; choose another device or the CPU"
+    )]
+    Unsuitable {
+        /// The name of the device.
+        device: String,
+        /// What there is too little of.
+        what: &'static str,
+        /// How much there is.
+        has: u32,
+        /// How much is needed.
+        needs: u32,
+    },
+
     /// No device has this index.
     #[error("no Vulkan device has the index {index}; there are: {}", .candidates.join(", "))]
     IndexOutOfRange {

@@ -5,14 +5,12 @@
 //! CUDA runs on those of one. Vulkan also has software devices, so that the same code can be tested
 //! on a machine without a GPU.
 //!
-//! **What it holds now:** the listing and the selection of devices. There is no operator and no
-//! shader yet: nothing is computed on a device.
+//! [`VulkanDesignMatrix`] is the design matrix of difference imaging as compute shaders: direct products of `f32` pixels, each one command
+//! buffer, with sums over pixels in twice that precision. [`DeviceVector`] holds data vectors, which stay on the device during a fit.
 //!
-//! **What comes:** the products of `dia`'s operators as compute shaders. Their SPIR-V will be
-//! committed beside the GLSL it comes from, for the GLSL compiler is a large C++ program that takes
-//! many minutes to build. With the compiled words in the repository, the crate builds with Rust
-//! alone. The Vulkan loader is opened at run time, so that a program built with this crate also
-//! starts where no loader is installed, and gets an error that says what to install.
+//! The SPIR-V of the shaders is committed beside their GLSL, for the GLSL compiler is a large C++ program: the crate builds with Rust alone.
+//! The Vulkan loader is opened at run time, so that a program built with this crate also starts where no loader is installed, and gets an
+//! error that says what to install.
 //!
 //! ```
 //! use dia_vulkan::{DeviceChoice, devices, select};
@@ -33,12 +31,24 @@
 //! }
 //! ```
 
+mod bands;
+mod buffer;
 mod choice;
+mod commands;
+mod context;
+mod design_matrix;
 mod device;
 mod error;
+mod grid;
 mod listing;
+mod shaders;
+mod transfer;
+mod vector;
 
 pub use choice::{DeviceChoice, select};
+pub use context::{ContextOptions, VulkanContext};
+pub use design_matrix::{VulkanDesignMatrix, VulkanWorkspace};
 pub use device::{ApiVersion, Device, DeviceKind};
 pub use error::VulkanError;
 pub use listing::devices;
+pub use vector::DeviceVector;

@@ -1,5 +1,7 @@
 //! Asks the Vulkan loader for its devices.
 
+use std::sync::Arc;
+
 use vulkano::{
     LoadingError, Validated, Version, VulkanError as DriverError, VulkanLibrary,
     device::physical::{PhysicalDevice, PhysicalDeviceType},
@@ -33,6 +35,11 @@ const NVIDIA: u32 = 0x10de;
 /// }
 /// ```
 pub fn devices() -> Result<Vec<Device>, VulkanError> {
+    Ok(physical_devices()?.into_iter().map(|(device, _)| device).collect())
+}
+
+/// Every device in the order of the listing, with its handle.
+pub(crate) fn physical_devices() -> Result<Vec<(Device, Arc<PhysicalDevice>)>, VulkanError> {
     let library = VulkanLibrary::new().map_err(loading_error)?;
     let info = InstanceCreateInfo {
         // Devices without all of Vulkan, as on macOS, are listed too.
@@ -50,7 +57,7 @@ pub fn devices() -> Result<Vec<Device>, VulkanError> {
         .enumerate_physical_devices()
         .map_err(|error| driver_error("list the devices", error))?;
 
-    let mut devices: Vec<Device> = physical.map(|physical| describe(&physical)).collect();
+    let mut devices: Vec<_> = physical.map(|physical| (describe(&physical), physical)).collect();
     if devices.is_empty() {
         return Err(VulkanError::NoDevices);
     }
@@ -59,13 +66,13 @@ pub fn devices() -> Result<Vec<Device>, VulkanError> {
 }
 
 /// Puts the devices in the order of the listing and numbers them.
-fn sort(devices: &mut [Device]) {
-    devices.sort_by_cached_key(|device| {
+fn sort<H>(devices: &mut [(Device, H)]) {
+    devices.sort_by_cached_key(|(device, _)| {
         // A virtual GPU that is software in truth stands with the software.
         let kind = if device.is_software() { DeviceKind::Cpu } else { device.kind };
         (kind, device.name.clone(), device.uuid, device.driver_name.clone())
     });
-    for (index, device) in devices.iter_mut().enumerate() {
+    for (index, (device, _)) in devices.iter_mut().enumerate() {
         device.index = index;
     }
 }
@@ -184,13 +191,14 @@ mod tests {
         ];
         let expected: Vec<_> = sorted.iter().map(|d| (d.name.clone(), d.kind, d.uuid)).collect();
         for rotation in 0..sorted.len() {
-            let mut devices = sorted.to_vec();
+            let mut devices: Vec<_> = sorted.iter().map(|d| (d.clone(), ())).collect();
             devices.rotate_left(rotation);
             devices.reverse();
             sort(&mut devices);
-            let got: Vec<_> = devices.iter().map(|d| (d.name.clone(), d.kind, d.uuid)).collect();
+            let got: Vec<_> =
+                devices.iter().map(|(d, ())| (d.name.clone(), d.kind, d.uuid)).collect();
             assert_eq!(got, expected);
-            assert!(devices.iter().enumerate().all(|(index, device)| device.index == index));
+            assert!(devices.iter().enumerate().all(|(index, (device, ()))| device.index == index));
         }
     }
 

@@ -85,7 +85,7 @@ pub(crate) fn run(args: &AccuracyArgs) -> Result<()> {
                 pairs,
                 side: SIDE,
                 half_width: HALF_WIDTH,
-                results,
+                regimes: results,
             },
         )?;
     }
@@ -283,7 +283,7 @@ struct Results {
     /// Of the images, in pixels.
     side: usize,
     half_width: usize,
-    results: Vec<CellResult>,
+    regimes: Vec<CellResult>,
 }
 
 #[derive(Debug, Serialize)]

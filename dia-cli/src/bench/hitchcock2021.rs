@@ -177,7 +177,9 @@ fn line(centre: f64, phi: f64) -> (usize, Vec<f64>) {
         .map(|pixel| (-0.5 * ((pixel as f64 - centre) / phi).powi(2)).exp())
         .collect();
     let sum: f64 = values.iter().sum();
-    values.iter_mut().for_each(|value| *value /= sum);
+    for value in &mut values {
+        *value /= sum;
+    }
     (first, values)
 }
 

@@ -22,7 +22,10 @@ pub(crate) fn print(seeds: u64) -> Result<()> {
             SimulationOptions { cosmic_rays: 5, variables: 2, ..base },
         ),
     ];
-    let plain = FitOptions { variable_sources: Some(Default::default()), ..FitOptions::plain() };
+    let plain = FitOptions {
+        variable_sources: FitOptions::DEFAULT.variable_sources,
+        ..FitOptions::plain()
+    };
     let fits = [
         ("defaults of `dia subtract`", Model::default()),
         ("constant kernel", Model::CONSTANT),

@@ -102,7 +102,8 @@ pub(crate) fn print(seeds: u64) -> Result<()> {
 fn row(field: &str, fit: &str, trials: &[Result<Trial>]) {
     let sample = |value: &dyn Fn(&Trial) -> f64| Sample::of(trials.iter().flatten().map(value));
     let failed = trials.iter().filter_map(|trial| trial.as_ref().err());
-    let failed: String = failed.map(|error| format!("; {error}")).collect();
+    let failed: Vec<_> = failed.map(|error| format!("; {error}")).collect();
+    let failed = failed.concat();
     println!(
         "| {field} | {fit}{failed} | {:.4} | {:+.3} | {:.3} | {:.2e} | {:.0} |",
         sample(&|t| t.error),

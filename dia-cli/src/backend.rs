@@ -1,0 +1,103 @@
+//! `--backend`: where the products are computed.
+
+use std::str::FromStr;
+use std::sync::Arc;
+
+use anyhow::{Result, bail};
+use dia_core::{Design, DesignMatrix, ImageView, OperatorError};
+use dia_fft::FftDesignMatrix;
+use dia_vulkan::{ContextOptions, DeviceChoice, VulkanContext, VulkanDesignMatrix};
+
+use crate::args::Precision;
+
+/// `--backend`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Backend {
+    /// A GPU if there is one, never a software device; else the CPU.
+    #[default]
+    Auto,
+    Cpu,
+    Vulkan(DeviceChoice),
+}
+
+impl FromStr for Backend {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.split_once(':').unwrap_or((text, "auto")) {
+            ("auto", "auto") => Ok(Self::Auto),
+            ("cpu", "auto") => Ok(Self::Cpu),
+            ("vulkan", device) => {
+                device.parse().map(Self::Vulkan).map_err(|error| error.to_string())
+            }
+            _ => Err("expected `auto`, `cpu`, `vulkan`, `vulkan:INDEX` or `vulkan:NAME`".into()),
+        }
+    }
+}
+
+impl Backend {
+    /// The device to compute on; `None` is the CPU.
+    pub(crate) fn open(&self, precision: Precision) -> Result<Option<Arc<VulkanContext>>> {
+        let open = |choice| VulkanContext::open(choice, ContextOptions::default());
+        match (self, precision) {
+            (Self::Cpu, _) | (Self::Auto, Precision::F64) => Ok(None),
+            (Self::Auto, Precision::F32) => Ok(open(&DeviceChoice::Auto).ok()),
+            (Self::Vulkan(_), Precision::F64) => bail!(
+                "Vulkan devices compute in single precision; give --precision f32 or --backend cpu"
+            ),
+            (Self::Vulkan(choice), Precision::F32) => Ok(Some(open(choice)?)),
+        }
+    }
+}
+
+/// Pixels that a device may compute with.
+pub(crate) trait OnDevice: Sized {
+    type Operator: DesignMatrix<Pixel = Self>;
+
+    fn operator(
+        context: &Arc<VulkanContext>,
+        reference: ImageView<'_, Self>,
+        design: Design,
+    ) -> Result<Self::Operator, OperatorError>;
+}
+
+impl OnDevice for f32 {
+    type Operator = VulkanDesignMatrix;
+
+    fn operator(
+        context: &Arc<VulkanContext>,
+        reference: ImageView<'_, Self>,
+        design: Design,
+    ) -> Result<Self::Operator, OperatorError> {
+        VulkanDesignMatrix::new(context, reference, design)
+    }
+}
+
+/// Never made: [`Backend::open`] gives no device for double precision.
+impl OnDevice for f64 {
+    type Operator = FftDesignMatrix<f64>;
+
+    fn operator(
+        _: &Arc<VulkanContext>,
+        reference: ImageView<'_, Self>,
+        design: Design,
+    ) -> Result<Self::Operator, OperatorError> {
+        FftDesignMatrix::new(reference, design)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use dia_vulkan::DeviceChoice;
+
+    use super::Backend;
+
+    #[test]
+    fn backends_are_parsed() {
+        assert_eq!("auto".parse(), Ok(Backend::Auto));
+        assert_eq!("cpu".parse(), Ok(Backend::Cpu));
+        assert_eq!("vulkan".parse(), Ok(Backend::Vulkan(DeviceChoice::Auto)));
+        assert_eq!("vulkan:1".parse(), Ok(Backend::Vulkan(DeviceChoice::Index(1))));
+        assert!("vulkan:".parse::<Backend>().is_err() && "cuda".parse::<Backend>().is_err());
+    }
+}

@@ -1,0 +1,298 @@
+//! An opened device: queue, allocators, pipelines, and the count of what crosses.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use dia_core::{OperatorError, Traffic};
+use vulkano::{
+    VulkanError as DriverError,
+    command_buffer::allocator::StandardCommandBufferAllocator,
+    descriptor_set::{
+        allocator::StandardDescriptorSetAllocator,
+        layout::{
+            DescriptorSetLayout, DescriptorSetLayoutBinding, DescriptorSetLayoutCreateInfo,
+            DescriptorType,
+        },
+    },
+    device::{Device as Logical, DeviceCreateInfo, Queue, QueueCreateInfo, QueueFlags},
+    memory::allocator::StandardMemoryAllocator,
+    pipeline::{
+        ComputePipeline, PipelineLayout, PipelineShaderStageCreateInfo,
+        compute::ComputePipelineCreateInfo,
+        layout::{PipelineLayoutCreateInfo, PushConstantRange},
+    },
+    shader::{
+        ShaderModule, ShaderModuleCreateInfo, ShaderStages, SpecializationConstant,
+        spirv::bytes_to_words,
+    },
+    sync::fence::Fence,
+};
+
+use crate::listing::physical_devices;
+use crate::shaders::{MOST_BUFFERS, Shader};
+use crate::transfer::Staging;
+use crate::{Device, DeviceChoice, VulkanError, select};
+
+/// Shared memory that the shaders need in a workgroup.
+const SHARED_BYTES: u32 = 32_768;
+
+/// Invocations of their workgroups.
+const INVOCATIONS: u32 = 256;
+
+/// What is decided when a device is opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ContextOptions {
+    /// The largest buffer in bytes, if smaller than the device's own limit: larger images are processed in bands of rows.
+    pub max_buffer_bytes: Option<u64>,
+    /// The memory that one design matrix may plan for in bytes, if less than the device's largest heap.
+    pub memory_limit_bytes: Option<u64>,
+    /// How long to wait for one command buffer. A device that takes longer counts as lost.
+    pub timeout: Duration,
+}
+
+impl Default for ContextOptions {
+    /// The device's own limits; two minutes.
+    fn default() -> Self {
+        Self { max_buffer_bytes: None, memory_limit_bytes: None, timeout: Duration::from_secs(120) }
+    }
+}
+
+/// A device that is ready to compute. Share it between operators: a kernel compiled for one serves all.
+pub struct VulkanContext {
+    description: Device,
+    options: ContextOptions,
+    pub(crate) queue: Arc<Queue>,
+    pub(crate) memory: Arc<StandardMemoryAllocator>,
+    pub(crate) commands: Arc<StandardCommandBufferAllocator>,
+    pub(crate) descriptors: Arc<StandardDescriptorSetAllocator>,
+    /// Of one storage buffer: every buffer has a set of its own.
+    pub(crate) set_layout: Arc<DescriptorSetLayout>,
+    pipelines: Mutex<HashMap<(&'static str, Vec<u32>), Arc<ComputePipeline>>>,
+    /// Locked while a command buffer runs.
+    pub(crate) fence: Mutex<Fence>,
+    pub(crate) staging: Mutex<Option<Staging>>,
+    pub(crate) timeout: Duration,
+    pub(crate) lost: Arc<AtomicBool>,
+    bytes_in: AtomicU64,
+    bytes_out: AtomicU64,
+    dispatches: AtomicU64,
+    submits: AtomicU64,
+}
+
+impl VulkanContext {
+    /// Opens the device that `choice` means.
+    ///
+    /// # Errors
+    /// [`VulkanError`] if there is no such device, it lacks something that the shaders need, or its driver fails.
+    pub fn open(choice: &DeviceChoice, options: ContextOptions) -> Result<Arc<Self>, VulkanError> {
+        let list = physical_devices()?;
+        let descriptions: Vec<Device> = list.iter().map(|(device, _)| device.clone()).collect();
+        let description = select(&descriptions, choice)?.clone();
+        let physical = Arc::clone(&list[description.index].1);
+
+        let limit = |what, has: u32, needs: u32| {
+            if has >= needs {
+                return Ok(());
+            }
+            Err(VulkanError::Unsuitable { device: description.name.clone(), what, has, needs })
+        };
+        let properties = physical.properties();
+        limit("bytes of shared memory", description.max_shared_memory_bytes, SHARED_BYTES)?;
+        limit("invocations in a workgroup", description.max_workgroup_invocations, INVOCATIONS)?;
+        limit("bound descriptor sets", properties.max_bound_descriptor_sets, MOST_BUFFERS)?;
+        let families = physical.queue_family_properties();
+        let compute = |family: &vulkano::device::QueueFamilyProperties| {
+            family.queue_flags.intersects(QueueFlags::COMPUTE)
+        };
+        // A family for computing alone does not wait for the screen.
+        let family = families
+            .iter()
+            .position(|f| compute(f) && !f.queue_flags.intersects(QueueFlags::GRAPHICS))
+            .or_else(|| families.iter().position(compute));
+        limit("compute queues", u32::from(family.is_some()), 1)?;
+
+        let fail = |step| move |source| VulkanError::Failed { step, source };
+        let info = DeviceCreateInfo {
+            queue_create_infos: vec![QueueCreateInfo {
+                queue_family_index: family.unwrap_or(0) as u32,
+                ..Default::default()
+            }],
+            ..Default::default()
+        };
+        let (device, mut queues) =
+            Logical::new(physical, info).map_err(|e| fail("open the device")(e.into()))?;
+        let queue = queues.next().ok_or(VulkanError::NoDevices)?;
+        let binding = DescriptorSetLayoutBinding {
+            stages: ShaderStages::COMPUTE,
+            ..DescriptorSetLayoutBinding::descriptor_type(DescriptorType::StorageBuffer)
+        };
+        let info =
+            DescriptorSetLayoutCreateInfo { bindings: [(0, binding)].into(), ..Default::default() };
+        let set_layout = DescriptorSetLayout::new(Arc::clone(&device), info)
+            .map_err(|e| fail("make a descriptor set layout")(e.into()))?;
+        let fence =
+            Fence::from_pool(Arc::clone(&device)).map_err(|e| fail("make a fence")(e.into()))?;
+        Ok(Arc::new(Self {
+            description,
+            options,
+            queue,
+            memory: Arc::new(StandardMemoryAllocator::new_default(Arc::clone(&device))),
+            commands: Arc::new(StandardCommandBufferAllocator::new(
+                Arc::clone(&device),
+                Default::default(),
+            )),
+            descriptors: Arc::new(StandardDescriptorSetAllocator::new(device, Default::default())),
+            set_layout,
+            pipelines: Mutex::new(HashMap::new()),
+            fence: Mutex::new(fence),
+            staging: Mutex::new(None),
+            timeout: options.timeout,
+            lost: Arc::default(),
+            bytes_in: AtomicU64::new(0),
+            bytes_out: AtomicU64::new(0),
+            dispatches: AtomicU64::new(0),
+            submits: AtomicU64::new(0),
+        }))
+    }
+
+    /// The description of the device.
+    pub fn device(&self) -> &Device {
+        &self.description
+    }
+
+    /// What has been exchanged since the device was opened.
+    pub fn traffic(&self) -> Traffic {
+        Traffic {
+            bytes_in: self.bytes_in.load(Relaxed),
+            bytes_out: self.bytes_out.load(Relaxed),
+            dispatches: self.dispatches.load(Relaxed),
+            submits: self.submits.load(Relaxed),
+        }
+    }
+
+    /// The largest buffer in bytes.
+    pub(crate) fn max_buffer_bytes(&self) -> u64 {
+        let device = u64::from(self.description.max_storage_buffer_bytes);
+        self.options.max_buffer_bytes.map_or(device, |limit| limit.min(device))
+    }
+
+    /// Refuses a plan that needs more memory than there is.
+    pub(crate) fn check_memory(&self, bytes: u64, what: &str) -> Result<(), OperatorError> {
+        let device = self.description.memory_bytes;
+        let limit = self.options.memory_limit_bytes.map_or(device, |limit| limit.min(device));
+        if bytes <= limit {
+            return Ok(());
+        }
+        let mebibytes = |bytes: u64| bytes as f64 / f64::from(1 << 20);
+        Err(OperatorError::new(format!(
+            "{what} needs about {:.1} MiB, and {} has {:.1} MiB; use smaller images, another device or the CPU",
+            mebibytes(bytes),
+            self.description.name,
+            mebibytes(limit)
+        )))
+    }
+
+    pub(crate) fn count_in(&self, floats: usize) {
+        self.bytes_in.fetch_add(4 * floats as u64, Relaxed);
+    }
+
+    pub(crate) fn count_out(&self, floats: usize) {
+        self.bytes_out.fetch_add(4 * floats as u64, Relaxed);
+    }
+
+    pub(crate) fn count(&self, dispatches: u64) {
+        self.dispatches.fetch_add(dispatches, Relaxed);
+        self.submits.fetch_add(1, Relaxed);
+    }
+
+    /// An error where the device is lost.
+    pub(crate) fn check(&self) -> Result<(), OperatorError> {
+        if !self.lost.load(Relaxed) {
+            return Ok(());
+        }
+        let name = &self.description.name;
+        Err(OperatorError::new(format!("the Vulkan device {name} was lost before; start again")))
+    }
+
+    /// The device is not to be used any more.
+    pub(crate) fn lose(&self, error: DriverError) -> OperatorError {
+        self.lost.store(true, Relaxed);
+        let name = &self.description.name;
+        let text = if error == DriverError::Timeout {
+            format!(
+                "{name} did not answer within {} s; use smaller images, another device or the CPU",
+                self.timeout.as_secs_f64()
+            )
+        } else {
+            format!(
+                "the Vulkan device {name} failed in the middle of its work; nothing it computed is used"
+            )
+        };
+        OperatorError::with_source(text, error)
+    }
+
+    /// The pipeline of a shader with the given specialisation constants; built at the first use.
+    #[allow(unsafe_code, reason = "vulkano cannot check SPIR-V words")]
+    pub(crate) fn pipeline(
+        &self,
+        shader: &Shader,
+        specialisation: &[u32],
+    ) -> Result<Arc<ComputePipeline>, OperatorError> {
+        let mut pipelines = self.pipelines.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = (shader.name, specialisation.to_vec());
+        if let Some(pipeline) = pipelines.get(&key) {
+            return Ok(Arc::clone(pipeline));
+        }
+        let fail = |error: Box<dyn std::error::Error + Send + Sync>| {
+            let text =
+                format!("{} cannot compile the shader {}", self.description.name, shader.name);
+            OperatorError::with_source(text, error)
+        };
+        let device = self.queue.device();
+        let words = bytes_to_words(shader.spirv).map_err(|e| fail(e.into()))?;
+        // SAFETY: the words are those that a GLSL compiler made, committed beside their source.
+        let module =
+            unsafe { ShaderModule::new(Arc::clone(device), ShaderModuleCreateInfo::new(&words)) }
+                .map_err(|e| fail(e.into()))?;
+        let known = module.specialization_constants();
+        let value = |(id, value): (u32, &u32)| match known.get(&id) {
+            Some(SpecializationConstant::Bool(_)) => {
+                (id, SpecializationConstant::Bool(*value != 0))
+            }
+            _ => (id, SpecializationConstant::U32(*value)),
+        };
+        let values = (0..).zip(specialisation).map(value).collect();
+        let entry = module
+            .specialize(values)
+            .map_err(|e| fail(e.into()))?
+            .entry_point("main")
+            .ok_or_else(|| OperatorError::new("a shader without main"))?;
+        let info = PipelineLayoutCreateInfo {
+            set_layouts: vec![Arc::clone(&self.set_layout); shader.buffers],
+            push_constant_ranges: vec![PushConstantRange {
+                stages: ShaderStages::COMPUTE,
+                offset: 0,
+                size: 4 * shader.words as u32,
+            }],
+            ..Default::default()
+        };
+        let layout = PipelineLayout::new(Arc::clone(device), info).map_err(|e| fail(e.into()))?;
+        let stage = PipelineShaderStageCreateInfo::new(entry);
+        let info = ComputePipelineCreateInfo::stage_layout(stage, layout);
+        let pipeline = ComputePipeline::new(Arc::clone(device), None, info);
+        let pipeline = pipeline.map_err(|e| fail(e.into()))?;
+        pipelines.insert(key, Arc::clone(&pipeline));
+        Ok(pipeline)
+    }
+}
+
+impl fmt::Debug for VulkanContext {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("VulkanContext")
+            .field("device", &self.description.name)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,127 @@
+//! Pixels and rows between host and device, through a small buffer that both can reach.
+
+use std::sync::PoisonError;
+
+use dia_core::OperatorError;
+use vulkano::buffer::Subbuffer;
+
+use crate::buffer::{DeviceBuffer, Place, allocate};
+use crate::commands::Commands;
+use crate::context::VulkanContext;
+use crate::shaders::REDUCE;
+
+/// Floats that cross at a time.
+const STAGING: usize = 1 << 22;
+
+/// Workgroups of the element-wise shaders, each of which takes as many elements as it needs to.
+const WORKGROUPS: usize = 2048;
+
+/// Most partial sums of one dot product.
+const PARTIAL: usize = 1 << 16;
+
+/// The memory of transfers and sums.
+pub(crate) struct Staging {
+    upload: Subbuffer<[f32]>,
+    download: Subbuffer<[f32]>,
+    partial: DeviceBuffer,
+    sum: DeviceBuffer,
+}
+
+/// Workgroups of 256 for `len` elements.
+pub(crate) fn workgroups(len: usize) -> [u32; 3] {
+    [len.div_ceil(256).clamp(1, WORKGROUPS) as u32, 1, 1]
+}
+
+/// Writes to memory that the device does not use now.
+pub(crate) fn write(
+    buffer: &Subbuffer<[f32]>,
+    fill: impl FnOnce(&mut [f32]),
+) -> Result<(), OperatorError> {
+    let mut guard = buffer
+        .write()
+        .map_err(|e| OperatorError::with_source("cannot write to a Vulkan buffer", e))?;
+    fill(&mut guard);
+    Ok(())
+}
+
+/// Reads memory that the device does not use now.
+pub(crate) fn read<T>(
+    buffer: &Subbuffer<[f32]>,
+    take: impl FnOnce(&[f32]) -> T,
+) -> Result<T, OperatorError> {
+    let guard = buffer
+        .read()
+        .map_err(|e| OperatorError::with_source("cannot read from a Vulkan buffer", e))?;
+    Ok(take(&guard))
+}
+
+impl VulkanContext {
+    /// Calls `work` with the staging memory, which no one else uses meanwhile.
+    fn with_staging<T>(
+        &self,
+        work: impl FnOnce(&Staging) -> Result<T, OperatorError>,
+    ) -> Result<T, OperatorError> {
+        let mut staging = self.staging.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(staging) = &*staging {
+            return work(staging);
+        }
+        let new = Staging {
+            upload: allocate(self, STAGING, Place::Upload)?,
+            download: allocate(self, STAGING, Place::Download)?,
+            partial: DeviceBuffer::new(self, 2 * PARTIAL)?,
+            sum: DeviceBuffer::new(self, 2)?,
+        };
+        work(staging.insert(new))
+    }
+
+    /// Copies `values` to a buffer of that length.
+    pub(crate) fn upload(&self, values: &[f32], to: &DeviceBuffer) -> Result<(), OperatorError> {
+        self.with_staging(|staging| {
+            for (i, chunk) in values.chunks(STAGING).enumerate() {
+                write(&staging.upload, |floats| floats[..chunk.len()].copy_from_slice(chunk))?;
+                let mut commands = Commands::new(self)?;
+                commands.copy(&staging.upload, 0, &to.floats, i * STAGING, chunk.len())?;
+                commands.submit()?;
+            }
+            self.count_in(values.len());
+            Ok(())
+        })
+    }
+
+    /// Copies a buffer to `values`.
+    pub(crate) fn download(
+        &self,
+        from: &DeviceBuffer,
+        values: &mut [f32],
+    ) -> Result<(), OperatorError> {
+        self.with_staging(|staging| {
+            self.count_out(values.len());
+            for (i, chunk) in values.chunks_mut(STAGING).enumerate() {
+                let mut commands = Commands::new(self)?;
+                commands.copy(&from.floats, i * STAGING, &staging.download, 0, chunk.len())?;
+                commands.submit()?;
+                read(&staging.download, |floats| chunk.copy_from_slice(&floats[..chunk.len()]))?;
+            }
+            Ok(())
+        })
+    }
+
+    /// A sum of what `record` writes to the buffer of partial sums; it says how many these are.
+    pub(crate) fn sum(
+        &self,
+        record: impl FnOnce(&mut Commands<'_>, &DeviceBuffer) -> Result<usize, OperatorError>,
+    ) -> Result<f64, OperatorError> {
+        let reduce = self.pipeline(&REDUCE, &[])?;
+        self.with_staging(|staging| {
+            let mut commands = Commands::new(self)?;
+            let groups = record(&mut commands, &staging.partial)?;
+            assert!(groups <= PARTIAL);
+            let buffers = [&staging.partial, &staging.sum];
+            commands.dispatch(&reduce, &buffers, &[groups as u32, 1], [1, 1, 1])?;
+            commands.copy(&staging.sum.floats, 0, &staging.download, 0, 2)?;
+            commands.submit()?;
+            self.count_out(2);
+            read(&staging.download, |sum| f64::from(sum[0]) + f64::from(sum[1]))
+        })
+    }
+}
