@@ -3,10 +3,10 @@
 use std::str::FromStr;
 use std::sync::Arc;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use dia_core::{Design, DesignMatrix, ImageView, OperatorError};
 use dia_fft::FftDesignMatrix;
-use dia_vulkan::{ContextOptions, DeviceChoice, VulkanContext, VulkanDesignMatrix};
+use dia_vulkan::{ContextOptions, DeviceChoice, VulkanContext, VulkanDesignMatrix, VulkanError};
 
 use crate::args::Precision;
 
@@ -41,7 +41,18 @@ impl Backend {
         let open = |choice| VulkanContext::open(choice, ContextOptions::default());
         match (self, precision) {
             (Self::Cpu, _) | (Self::Auto, Precision::F64) => Ok(None),
-            (Self::Auto, Precision::F32) => Ok(open(&DeviceChoice::Auto).ok()),
+            (Self::Auto, Precision::F32) => match open(&DeviceChoice::Auto) {
+                Ok(context) => Ok(Some(context)),
+                Err(
+                    VulkanError::NoLoader { .. }
+                    | VulkanError::NoDriver { .. }
+                    | VulkanError::NoDevices
+                    | VulkanError::NoGpu { .. },
+                ) => Ok(None),
+                Err(error) => {
+                    Err(error).context("the GPU cannot be used; --backend cpu does without")
+                }
+            },
             (Self::Vulkan(_), Precision::F64) => bail!(
                 "Vulkan devices compute in single precision; give --precision f32 or --backend cpu"
             ),

@@ -830,5 +830,9 @@ fn the_demonstration_writes_what_it_says() {
     let figure = folder.bytes("night/figure.png");
     assert!(figure.starts_with(b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"));
     assert!(figure.ends_with(b"IEND\xae\x42\x60\x82"));
-    assert_eq!(FitsFile::open(&folder.path("night/difference.fits")).unwrap().hdus().len(), 10);
+    // Four planes, and a kernel for each polynomial.
+    let report: Value = serde_json::from_slice(&folder.bytes("night/report.json")).unwrap();
+    let kernels = report["kernel"]["scale_coefficients"].as_array().unwrap().len();
+    let planes = FitsFile::open(&folder.path("night/difference.fits")).unwrap();
+    assert_eq!(planes.hdus().len(), 4 + kernels);
 }

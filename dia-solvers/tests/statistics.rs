@@ -262,7 +262,7 @@ fn one_fit_tells_the_loss_of_all_narrower_kernels() {
     for (h, kernel) in nested.iter().enumerate().take(7).skip(3) {
         let (narrower, _) = fitted(h, false);
         let excess = chi2(&narrower, kernel.unknowns) - least;
-        eprintln!("{h}: {excess:.1} {:?}", kernel);
+        eprintln!("{h}: {excess:.1} {kernel:?}");
         // The sample knows the quadratic form to √(2/40) for 40 rows per unknown, in the worst direction twice that.
         assert!((kernel.excess / excess - 1.0).abs() < 0.45, "{h}");
         // With the true noise, every unknown counts as one. A narrow kernel is determined by some hundred pixels of the brightest stars, whose z² have
