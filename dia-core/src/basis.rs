@@ -221,7 +221,9 @@ impl KernelBasis {
             }
             Self::MixedResolution { elements, .. } => {
                 for (column, a) in elements.columns.iter().zip(coefficients) {
-                    column.iter().for_each(|(place, value)| pixels[*place] += value * a);
+                    for (place, value) in column {
+                        pixels[*place] += value * a;
+                    }
                 }
             }
             Self::Images { images, .. } => {

@@ -110,7 +110,7 @@ pub fn difference<A: DesignMatrix>(
                 d[x] = target[x] - model_values[i];
                 sigma2[x] = noise.variance(i, model_values[i]);
                 if let Some(more) = &model_variance {
-                    sigma2[x] = sigma2[x] + more[i];
+                    sigma2[x] += more[i];
                 }
             }
         }
