@@ -4,8 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use dia_core::{
-    Design, DesignMatrix, ImageView, LinearOperator, Loss, Noise, OperatorError, PixelWeight,
-    Polynomial2d, Traffic,
+    Design, DesignMatrix, ImageView, Kernel, LinearOperator, Loss, Noise, OperatorError,
+    PixelWeight, Polynomial2d, Traffic,
 };
 use vulkano::buffer::Subbuffer;
 use vulkano::pipeline::ComputePipeline;
@@ -180,7 +180,7 @@ impl VulkanDesignMatrix {
     fn set_parameters(&self, x: &[f64], workspace: &VulkanWorkspace) -> Result<(), OperatorError> {
         let background = self.design.split(x).1;
         let kernels = self.design.kernels(x);
-        let values = kernels.iter().flat_map(|k| k.pixels()).chain(background);
+        let values = kernels.iter().flat_map(Kernel::pixels).chain(background);
         write(&workspace.parameters_in, |floats| {
             for (float, value) in floats.iter_mut().zip(values) {
                 *float = *value as f32;
