@@ -27,9 +27,20 @@ impl Field {
 
     /// The pair, prepared for a square delta kernel and a background of degree 1.
     pub fn prepare(&self, half_width: usize, reference_noise: bool) -> Prepared<'_, f32> {
+        self.prepare_varying(half_width, 0, reference_noise)
+    }
+
+    /// As [`prepare`](Self::prepare), for a kernel and a scale that vary with `degree` over the field.
+    pub fn prepare_varying(
+        &self,
+        half_width: usize,
+        degree: usize,
+        reference_noise: bool,
+    ) -> Prepared<'_, f32> {
         let options = &self.pair.truth.options;
         let (height, width) = self.target.view().shape();
         let design = Design::new(height, width, KernelBasis::delta(half_width), Some(1))
+            .and_then(|design| design.with_variation(degree, degree))
             .expect("the kernel fits into the field");
         let reference = Exposure {
             image: self.reference.view(),

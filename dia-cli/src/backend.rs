@@ -59,6 +59,16 @@ impl Backend {
             (Self::Vulkan(choice), Precision::F32) => Ok(Some(open(choice)?)),
         }
     }
+
+    /// What to say when the device that was opened cannot take the images.
+    pub(crate) fn refused_by(&self, device: &str) -> String {
+        match self {
+            Self::Auto => format!(
+                "--backend auto chose {device}, which cannot take these images; --backend cpu can"
+            ),
+            Self::Cpu | Self::Vulkan(_) => format!("{device} cannot take these images"),
+        }
+    }
 }
 
 /// Pixels that a device may compute with.
@@ -102,6 +112,13 @@ mod tests {
     use dia_vulkan::DeviceChoice;
 
     use super::Backend;
+
+    #[test]
+    fn a_device_that_nobody_named_is_named_with_the_way_out() {
+        let text = Backend::Auto.refused_by("Tiny GPU");
+        assert!(text.contains("Tiny GPU") && text.contains("--backend cpu"), "{text}");
+        assert!(!Backend::Vulkan(DeviceChoice::Index(0)).refused_by("Tiny GPU").contains("auto"));
+    }
 
     #[test]
     fn backends_are_parsed() {

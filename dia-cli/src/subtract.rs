@@ -187,7 +187,10 @@ impl Job<'_> {
             .map_or("cpu".into(), |context| format!("vulkan: {}", context.device().name));
         let mut laps = (&mut clock, &mut timings);
         let difference = if let Some(context) = &device {
-            let operator = |image: &Image<T>, design| T::operator(context, image.view(), design);
+            let operator = |image: &Image<T>, design| {
+                T::operator(context, image.view(), design)
+                    .with_context(|| self.run.backend.refused_by(&context.device().name))
+            };
             let a = operator(prepared.shared_reference(), prepared.design().clone())?;
             let variance = prepared
                 .shared_reference_variance()

@@ -9,9 +9,11 @@ use std::time::Duration;
 use dia_core::{OperatorError, Traffic};
 use vulkano::{
     VulkanError as DriverError,
-    command_buffer::allocator::StandardCommandBufferAllocator,
+    command_buffer::allocator::{
+        StandardCommandBufferAllocator, StandardCommandBufferAllocatorCreateInfo,
+    },
     descriptor_set::{
-        allocator::StandardDescriptorSetAllocator,
+        allocator::{StandardDescriptorSetAllocator, StandardDescriptorSetAllocatorCreateInfo},
         layout::{
             DescriptorSetLayout, DescriptorSetLayoutBinding, DescriptorSetLayoutCreateInfo,
             DescriptorType,
@@ -42,6 +44,9 @@ const SHARED_BYTES: u32 = 32_768;
 /// Invocations of their workgroups.
 const INVOCATIONS: u32 = 256;
 
+/// The name of a shader, and the values of its specialisation constants.
+type PipelineKey = (&'static str, Vec<u32>);
+
 /// What is decided when a device is opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ContextOptions {
@@ -56,7 +61,7 @@ pub struct ContextOptions {
 impl Default for ContextOptions {
     /// The device's own limits; two minutes.
     fn default() -> Self {
-        Self { max_buffer_bytes: None, memory_limit_bytes: None, timeout: Duration::from_secs(120) }
+        Self { max_buffer_bytes: None, memory_limit_bytes: None, timeout: Duration::from_mins(2) }
     }
 }
 
@@ -70,7 +75,7 @@ pub struct VulkanContext {
     pub(crate) descriptors: Arc<StandardDescriptorSetAllocator>,
     /// Of one storage buffer: every buffer has a set of its own.
     pub(crate) set_layout: Arc<DescriptorSetLayout>,
-    pipelines: Mutex<HashMap<(&'static str, Vec<u32>), Arc<ComputePipeline>>>,
+    pipelines: Mutex<HashMap<PipelineKey, Arc<ComputePipeline>>>,
     /// Locked while a command buffer runs.
     pub(crate) fence: Mutex<Fence>,
     pub(crate) staging: Mutex<Option<Staging>>,
@@ -142,9 +147,12 @@ impl VulkanContext {
             memory: Arc::new(StandardMemoryAllocator::new_default(Arc::clone(&device))),
             commands: Arc::new(StandardCommandBufferAllocator::new(
                 Arc::clone(&device),
-                Default::default(),
+                StandardCommandBufferAllocatorCreateInfo::default(),
             )),
-            descriptors: Arc::new(StandardDescriptorSetAllocator::new(device, Default::default())),
+            descriptors: Arc::new(StandardDescriptorSetAllocator::new(
+                device,
+                StandardDescriptorSetAllocatorCreateInfo::default(),
+            )),
             set_layout,
             pipelines: Mutex::new(HashMap::new()),
             fence: Mutex::new(fence),

@@ -4,8 +4,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use dia_core::{
-    Design, DesignMatrix, ImageView, LinearOperator, Loss, Noise, OperatorError, PixelWeight,
-    Polynomial2d, Traffic,
+    Design, DesignMatrix, ImageView, Kernel, LinearOperator, Loss, Noise, OperatorError,
+    PixelWeight, Polynomial2d, Traffic,
 };
 use vulkano::buffer::Subbuffer;
 use vulkano::pipeline::ComputePipeline;
@@ -22,9 +22,6 @@ use crate::vector::DeviceVector;
 /// Data vectors that a fit keeps at its peak: data, two parts of the noise, the reference's variance in the model, weights, scratch memory of
 /// two kinds, and two of the uncertainties.
 const VECTORS: usize = 9;
-
-/// Rows that are gathered at a time.
-const GATHERED: usize = 1 << 16;
 
 /// The design matrix A of a reference image on a device: (A x)(p) = Σ_t T_t(p) (R ⊗ K_t)(p) + Σ_j b_j φ_j(p) at the valid pixels p.
 ///
@@ -180,7 +177,7 @@ impl VulkanDesignMatrix {
     fn set_parameters(&self, x: &[f64], workspace: &VulkanWorkspace) -> Result<(), OperatorError> {
         let background = self.design.split(x).1;
         let kernels = self.design.kernels(x);
-        let values = kernels.iter().flat_map(|k| k.pixels()).chain(background);
+        let values = kernels.iter().flat_map(Kernel::pixels).chain(background);
         write(&workspace.parameters_in, |floats| {
             for (float, value) in floats.iter_mut().zip(values) {
                 *float = *value as f32;
@@ -404,32 +401,21 @@ impl DesignMatrix for VulkanDesignMatrix {
         self.take_sums(g, workspace)
     }
 
+    /// One command buffer for each 65 536 rows.
     fn gather(
         &self,
         data: &DeviceVector,
         rows: &[usize],
         values: &mut [f64],
     ) -> Result<(), OperatorError> {
-        let indices = DeviceBuffer::new(&self.context, rows.len().min(GATHERED))?;
-        let gathered = DeviceBuffer::new(&self.context, rows.len().min(GATHERED))?;
-        let mut floats = vec![0.0; rows.len().min(GATHERED)];
-        for (rows, values) in rows.chunks(GATHERED).zip(values.chunks_mut(GATHERED)) {
-            // Their bits are those of the indices: the shader reads integers.
-            let bits: Vec<f32> = rows.iter().map(|row| f32::from_bits(*row as u32)).collect();
-            self.context.upload(&bits, &indices)?;
-            let mut commands = Commands::new(&self.context)?;
+        self.context.gather(rows, values, |commands, len, indices, gathered| {
             for (band, range) in data.bands.iter().zip(self.bands.elements()) {
-                let words = [rows.len() as u32, range.start as u32, range.end as u32];
-                let buffers = [&indices, band, &gathered];
-                commands.dispatch(&self.gather, &buffers, &words, workgroups(rows.len()))?;
+                let words = [len as u32, range.start as u32, range.end as u32];
+                let buffers = [indices, band, gathered];
+                commands.dispatch(&self.gather, &buffers, &words, workgroups(len))?;
             }
-            commands.submit()?;
-            self.context.download(&gathered, &mut floats[..rows.len()])?;
-            for (value, float) in values.iter_mut().zip(&floats) {
-                *value = f64::from(*float);
-            }
-        }
-        Ok(())
+            Ok(())
+        })
     }
 
     fn traffic(&self) -> Traffic {

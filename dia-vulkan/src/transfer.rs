@@ -19,12 +19,17 @@ const WORKGROUPS: usize = 2048;
 /// Most partial sums of one dot product.
 const PARTIAL: usize = 1 << 16;
 
-/// The memory of transfers and sums.
+/// Elements that are gathered at a time.
+const GATHERED: usize = 1 << 16;
+
+/// The memory of transfers, sums and gathers.
 pub(crate) struct Staging {
     upload: Subbuffer<[f32]>,
     download: Subbuffer<[f32]>,
     partial: DeviceBuffer,
     sum: DeviceBuffer,
+    indices: DeviceBuffer,
+    gathered: DeviceBuffer,
 }
 
 /// Workgroups of 256 for `len` elements.
@@ -70,6 +75,8 @@ impl VulkanContext {
             download: allocate(self, STAGING, Place::Download)?,
             partial: DeviceBuffer::new(self, 2 * PARTIAL)?,
             sum: DeviceBuffer::new(self, 2)?,
+            indices: DeviceBuffer::new(self, GATHERED)?,
+            gathered: DeviceBuffer::new(self, GATHERED)?,
         };
         work(staging.insert(new))
     }
@@ -101,6 +108,45 @@ impl VulkanContext {
                 commands.copy(&from.floats, i * STAGING, &staging.download, 0, chunk.len())?;
                 commands.submit()?;
                 read(&staging.download, |floats| chunk.copy_from_slice(&floats[..chunk.len()]))?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Gathers the elements `rows`, a part at a time: `record` is given their number, a buffer of their indices, and one to put them into.
+    pub(crate) fn gather(
+        &self,
+        rows: &[usize],
+        values: &mut [f64],
+        record: impl Fn(
+            &mut Commands<'_>,
+            usize,
+            &DeviceBuffer,
+            &DeviceBuffer,
+        ) -> Result<(), OperatorError>,
+    ) -> Result<(), OperatorError> {
+        self.with_staging(|staging| {
+            let Staging { upload, download, indices, gathered, .. } = staging;
+            for (rows, values) in rows.chunks(GATHERED).zip(values.chunks_mut(GATHERED)) {
+                let len = rows.len();
+                write(upload, |floats| {
+                    // Their bits are those of the indices: the shader reads integers.
+                    for (float, row) in floats.iter_mut().zip(rows) {
+                        *float = f32::from_bits(*row as u32);
+                    }
+                })?;
+                let mut commands = Commands::new(self)?;
+                commands.copy(upload, 0, &indices.floats, 0, len)?;
+                record(&mut commands, len, indices, gathered)?;
+                commands.copy(&gathered.floats, 0, download, 0, len)?;
+                commands.submit()?;
+                self.count_in(len);
+                self.count_out(len);
+                read(download, |floats| {
+                    for (value, float) in values.iter_mut().zip(floats) {
+                        *value = f64::from(*float);
+                    }
+                })?;
             }
             Ok(())
         })
