@@ -37,13 +37,10 @@ fn solvers_losses_and_degrees_agree_with_the_cpu() {
     let Some(context) = context("solvers_losses_and_degrees_agree_with_the_cpu") else { return };
     let size = SimulationOptions { height: 110, width: 120, seed: 3, ..Default::default() };
     let pair = simulate(&size).unwrap();
-    let huber = Loss::HUBER;
-    let mut cases =
-        vec![(Solver::Lsqr, huber, 0), (Solver::Cholesky, huber, 0), (Solver::Lsqr, huber, 1)];
-    let losses = [Loss::Gaussian, huber, Loss::TUKEY, Loss::CAUCHY, Loss::STUDENT_T];
-    cases.extend(losses.map(|loss| (Solver::Pcg, loss, 0)));
-    cases.extend([1, 2].map(|degree| (Solver::Pcg, huber, degree)));
-    for (solver, loss, degree) in cases {
+    let losses = [Loss::Gaussian, Loss::HUBER, Loss::TUKEY, Loss::CAUCHY, Loss::STUDENT_T];
+    let solvers = [Solver::Pcg, Solver::Lsqr, Solver::Cholesky];
+    let cases = solvers.into_iter().flat_map(|solver| losses.map(|loss| (solver, loss)));
+    for ((solver, loss), degree) in cases.flat_map(|case| [0, 1, 2].map(|degree| (case, degree))) {
         let options = FitOptions { solver, loss, covariance: false, ..FitOptions::default() };
         let ours = subtracted(&pair, degree, &options, |image, design| {
             VulkanDesignMatrix::new(&context, image, design)
@@ -84,7 +81,9 @@ fn a_solve_moves_parameters_samples_and_few_images() {
     // gathered a few times: three for each factor and start.
     let (pixels, n) = (114 * 114 * 4, done.parameters.len() as u64 * 12);
     let sample = 40 * 52 * 2 * 4 * 4;
-    let bound = 3 * pixels + n * (outcome.products as u64 + 64) + sample;
+    // After the solve, the footprints of at most 1000 pixels for the uncertainty of P and of each coefficient of the background: an index in, a value out.
+    let footprints = (1 + 3) * 1000 * 49 * 8;
+    let bound = 3 * pixels + n * (outcome.products as u64 + 64) + sample + footprints;
     println!("{outcome:?}, bound {bound}");
     assert!(outcome.traffic.bytes_in + outcome.traffic.bytes_out <= bound, "{outcome:?} {bound}");
     assert!(outcome.traffic.submits > 0);
