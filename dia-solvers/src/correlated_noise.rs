@@ -16,7 +16,7 @@ use dia_core::{DataVector, DesignMatrix, Image, OperatorError, Pixel};
 use crate::problem::Problem;
 
 /// Number of pixels q of the reference: the sum is known to some percent of itself, and is a small part of the variance.
-const SAMPLE: usize = 1000;
+const SAMPLE: usize = 2000;
 
 /// The pixels q, with what they weigh and where their noise goes.
 pub(crate) struct CorrelatedNoise {

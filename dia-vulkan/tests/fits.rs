@@ -81,8 +81,8 @@ fn a_solve_moves_parameters_samples_and_few_images() {
     // gathered a few times: three for each factor and start.
     let (pixels, n) = (114 * 114 * 4, done.parameters.len() as u64 * 12);
     let sample = 40 * 52 * 2 * 4 * 4;
-    // After the solve, the footprints of at most 1000 pixels for the uncertainty of P and of each coefficient of the background: an index in, a value out.
-    let footprints = (1 + 3) * 1000 * 49 * 8;
+    // After the solve, the footprints of at most 2000 pixels for the uncertainty of P and of each coefficient of the background: an index in, a value out.
+    let footprints = (1 + 3) * 2000 * 49 * 8;
     let bound = 3 * pixels + n * (outcome.products as u64 + 64) + sample + footprints;
     println!("{outcome:?}, bound {bound}");
     assert!(outcome.traffic.bytes_in + outcome.traffic.bytes_out <= bound, "{outcome:?} {bound}");
