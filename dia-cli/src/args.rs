@@ -12,8 +12,8 @@ use std::str::FromStr;
 use bytesize::ByteSize;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use dia_core::MAX_VARIATION;
-use dia_solvers::{Criterion, Lambda};
+use dia_core::{Loss, MAX_VARIATION};
+use dia_solvers::{Clipping, Criterion, Lambda, Solver};
 
 use crate::backend::Backend;
 use crate::bench::{BenchLoss, Method};
@@ -471,6 +471,27 @@ pub(crate) enum LossArg {
     Clip,
 }
 
+impl LossArg {
+    const ALL: [Self; 6] =
+        [Self::Gaussian, Self::Huber, Self::Tukey, Self::Cauchy, Self::StudentT, Self::Clip];
+
+    /// ρ.
+    pub(crate) fn loss(self) -> Loss {
+        match self {
+            Self::Gaussian | Self::Clip => Loss::Gaussian,
+            Self::Huber => Loss::HUBER,
+            Self::Tukey => Loss::TUKEY,
+            Self::Cauchy => Loss::CAUCHY,
+            Self::StudentT => Loss::STUDENT_T,
+        }
+    }
+
+    /// What is rejected.
+    pub(crate) fn clipping(self) -> Option<Clipping> {
+        (self == Self::Clip).then(Clipping::default)
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum ReferenceNoiseArg {
     Correct,
@@ -513,6 +534,17 @@ pub(crate) enum SolverArg {
     Pcg,
     Lsqr,
     Cholesky,
+}
+
+impl SolverArg {
+    /// The solver that it names.
+    pub(crate) fn solver(self) -> Solver {
+        match self {
+            Self::Pcg => Solver::Pcg,
+            Self::Lsqr => Solver::Lsqr,
+            Self::Cholesky => Solver::Cholesky,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -663,9 +695,9 @@ pub(crate) struct AccuracyArgs {
     /// Fit the pixels at which the kernel lies inside the reference, or all pixels of a reference padded with zeros, as published
     #[arg(long, value_enum, default_value_t = EdgesArg::Both)]
     pub(crate) edges: EdgesArg,
-    /// What is minimised; each loss is run with each solver
-    #[arg(long, value_enum, value_name = "LOSS,…", value_delimiter = ',', default_values_t = BenchLossArg::ALL)]
-    pub(crate) losses: Vec<BenchLossArg>,
+    /// What is minimised, each with each solver; `clip` is least squares, pixels beyond 5 σ rejected after each of three fits
+    #[arg(long, value_enum, value_name = "LOSS,…", value_delimiter = ',', default_values_t = LossArg::ALL)]
+    pub(crate) losses: Vec<LossArg>,
     /// Linear solvers: pcg and lsqr in single precision, cholesky in double
     #[arg(long, value_enum, value_name = "SOLVER,…", value_delimiter = ',', default_values_t = [SolverArg::Pcg])]
     pub(crate) solvers: Vec<SolverArg>,
@@ -685,22 +717,6 @@ pub(crate) enum EdgesArg {
     Valid,
     Padded,
     Both,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum BenchLossArg {
-    Gaussian,
-    Huber,
-    Tukey,
-    Cauchy,
-    StudentT,
-    /// Least squares, pixels beyond 5 σ rejected after each of three fits
-    Clip,
-}
-
-impl BenchLossArg {
-    const ALL: [Self; 6] =
-        [Self::Gaussian, Self::Huber, Self::Tukey, Self::Cauchy, Self::StudentT, Self::Clip];
 }
 
 /// The name of a value as it is given on the command line.

@@ -7,7 +7,6 @@ mod align;
 mod args;
 mod backend;
 mod bench;
-mod best_half_width;
 mod demo;
 mod devices;
 mod figure;

@@ -8,21 +8,20 @@ use anyhow::{Context, Result, bail, ensure};
 use bytesize::ByteSize;
 use dia_core::{
     Design, DesignMatrix, GaussianTerm, Image, Kernel, KernelBasis, KernelShape, KernelSupport,
-    Loss, MaskPlanes, seeing,
+    MaskPlanes, seeing,
 };
 use dia_fft::{FftDesignMatrix, Plan};
 use dia_solvers::{
-    Clipping, Difference, FitOptions, Lambda, NoiseScale, Prepared, Progress, ReferenceNoise,
-    Solver, VariableSourceOptions, difference, fit,
+    Difference, FitOptions, Lambda, NoiseScale, Prepared, Progress, ReferenceNoise,
+    VariableSourceOptions, best_half_width, difference, fit, nested_kernels,
 };
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::align::align;
 use crate::args::{
-    BasisArg, HalfWidth, KernelDegree, KernelShapeArg, LossArg, ModelArgs, NoiseArgs,
-    NoiseScaleArg, Precision, ReferenceNoiseArg, RunArgs, SolverArg, SubtractArgs, Switch, name_of,
+    BasisArg, HalfWidth, KernelDegree, KernelShapeArg, ModelArgs, NoiseArgs, NoiseScaleArg,
+    Precision, ReferenceNoiseArg, RunArgs, SubtractArgs, Switch, name_of,
 };
-use crate::best_half_width;
 use crate::figure::{self, Marker};
 use crate::fits::FitsSpec;
 use crate::input::{Input, Options, Real, Role};
@@ -148,16 +147,18 @@ impl Job<'_> {
         let options = self.fit_options(seeing);
         let (reference_exposure, target_exposure) = (reference.exposure(), target.exposure());
         if let HalfWidth::Best(criterion) = self.model.half_width {
-            half_width = best_half_width::find(
+            let kernels = nested_kernels(
                 &reference_exposure,
                 &target_exposure,
                 self.support(half_width),
                 degree,
-                criterion,
+                FftDesignMatrix::new,
                 &options,
             )
             .with_context(subtracting)
             .context("the best half-width cannot be found; give --half-width N")?;
+            half_width =
+                best_half_width(&kernels, criterion).context("no half-widths to choose from")?;
         }
         let core = match self.model.basis {
             BasisArg::Mixed => {
@@ -448,14 +449,8 @@ impl Job<'_> {
     fn fit_options(&self, seeing: Option<Seeing>) -> FitOptions {
         let model = self.model;
         FitOptions {
-            loss: match model.loss {
-                LossArg::Gaussian | LossArg::Clip => Loss::Gaussian,
-                LossArg::Huber => Loss::HUBER,
-                LossArg::Tukey => Loss::TUKEY,
-                LossArg::Cauchy => Loss::CAUCHY,
-                LossArg::StudentT => Loss::STUDENT_T,
-            },
-            clipping: (model.loss == LossArg::Clip).then(Clipping::default),
+            loss: model.loss.loss(),
+            clipping: model.loss.clipping(),
             reference_noise: match model.reference_noise {
                 ReferenceNoiseArg::Correct => ReferenceNoise::Correct,
                 ReferenceNoiseArg::Weight => ReferenceNoise::Weight,
@@ -470,11 +465,7 @@ impl Job<'_> {
                 NoiseScaleArg::Estimated => NoiseScale::Estimated,
             },
             model_variance: model.model_variance == Switch::On,
-            solver: match model.solver {
-                SolverArg::Pcg => Solver::Pcg,
-                SolverArg::Lsqr => Solver::Lsqr,
-                SolverArg::Cholesky => Solver::Cholesky,
-            },
+            solver: model.solver.solver(),
             tolerance: model.tolerance,
             ..FitOptions::default()
         }

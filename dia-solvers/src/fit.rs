@@ -20,7 +20,7 @@ use crate::cg::dot;
 use crate::descent::{DescentOptions, RobustProblem, descend};
 use crate::exclusion::{Exclusion, Rules};
 use crate::lambda::Search;
-use crate::nested_kernels::nested_kernels;
+use crate::nested_kernels::compare_kernels;
 use crate::penalty::{Penalty, Strength};
 use crate::problem::{
     Factor, Inner, LARGEST_DENSE, LsqrMemory, Preconditioning, Problem, Sample, explain,
@@ -397,7 +397,7 @@ pub fn fit<A: DesignMatrix>(
     let strengths = problem.penalty.as_ref().map(Penalty::strengths);
     let [lambda, lambda_variation] = strengths.map_or([0.0; 2], |both| both.map(|s| s.lambda));
     let nested = if options.nested_kernels {
-        Some(nested_kernels(&mut problem, &x, prepared.used_pixels() - exclusion.pixels.len())?)
+        Some(compare_kernels(&mut problem, &x, prepared.used_pixels() - exclusion.pixels.len())?)
     } else {
         None
     };

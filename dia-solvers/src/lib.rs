@@ -13,8 +13,8 @@
 //! | LSQR on a [`LinearOperator`](dia_core::LinearOperator) | [`lsqr()`] |
 //! | P ≈ H and its factors | [`Preconditioner`]: [`Identity`], [`Jacobi`], [`Cholesky`] of [`RowSample`], [`autocorrelation_gram`], or of all rows |
 //! | weights from noise and loss, around any of the solvers | [`fit()`] |
-//! | images in, difference out | [`subtract()`], or in steps [`Prepared`], [`fit()`], [`difference()`] |
-//! | how wide the kernel should be | [`NestedKernel`], [`Criterion`] |
+//! | images in, difference out | [`subtract()`], or in steps [`Prepared`], [`fit_prepared()`] or [`fit()`], [`difference()`] |
+//! | how wide the kernel should be | [`nested_kernels()`], [`Criterion`] |
 //! | sources that changed, which a fit must not see | [`variable_sources()`] |
 //! | faer's operators and ours | [`ToFaer`], [`FromFaer`] |
 //!
@@ -69,7 +69,7 @@ pub use fit::{
 };
 pub use gram::GramPrecision;
 pub use lsqr::{LsqrOptions, LsqrWorkspace, lsqr};
-pub use nested_kernels::{Criterion, NestedKernel, best_half_width};
+pub use nested_kernels::{Criterion, NestedKernel, best_half_width, nested_kernels};
 pub use normal::{NormalOperator, NormalWorkspace, SymmetricOperator};
 pub use outcome::{Outcome, StopReason};
 pub use preconditioner::{Identity, Jacobi, Preconditioner};
@@ -77,7 +77,7 @@ pub use prepare::{Exposure, Prepared};
 pub use problem::Preconditioning;
 pub use sampled_gram::RowSample;
 pub use sampled_rows::{SampledRows, SampledRowsWorkspace};
-pub use subtract::subtract;
+pub use subtract::{fit_prepared, subtract};
 pub use variable_sources::{
     VariableSource, VariableSourceOptions, VariableSources, variable_sources,
 };

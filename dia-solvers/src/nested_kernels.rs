@@ -15,11 +15,17 @@
 //!
 //! J and S are those of the sampled rows: a change of a few units of 2Δ, of hundreds in all, is told well enough.
 
-use dia_core::{DesignMatrix, KernelBasis, KernelShape, PixelWeight};
+use dia_core::{
+    Design, DesignMatrix, ImageView, KernelBasis, KernelShape, KernelSupport, OperatorError,
+    PixelWeight,
+};
 use faer::{Mat, MatRef};
 
 use crate::problem::Problem;
-use crate::{Cholesky, GramPrecision, Preconditioner, SubtractError};
+use crate::{
+    Cholesky, Exposure, FitOptions, GramPrecision, Preconditioner, Prepared, SubtractError,
+    fit_prepared,
+};
 
 /// What weighs the gain of more unknowns against their number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -65,6 +71,29 @@ pub fn best_half_width(kernels: &[NestedKernel], criterion: Criterion) -> Option
     values.min_by(|a, b| a.1.total_cmp(&b.1)).map(|(half_width, _)| half_width)
 }
 
+/// Compares all half-widths up to that of `widest` by one fit of its free pixels, without regularisation; of the options, those of the reference's noise, λ and the
+/// comparison itself do not matter. `operator` is as in [`subtract`](crate::subtract()).
+///
+/// # Errors
+/// [`SubtractError`] names what is wrong with images, noise or kernel, or how the fit failed.
+pub fn nested_kernels<A: DesignMatrix>(
+    reference: &Exposure<'_, A::Pixel>,
+    target: &Exposure<'_, A::Pixel>,
+    widest: KernelSupport,
+    background_degree: usize,
+    operator: impl Fn(ImageView<'_, A::Pixel>, Design) -> Result<A, OperatorError>,
+    options: &FitOptions,
+) -> Result<Vec<NestedKernel>, SubtractError> {
+    let (height, width) = target.image.shape();
+    let design = Design::new(height, width, KernelBasis::Delta(widest), Some(background_degree))?;
+    let FitOptions { reference_noise, lambda, .. } = FitOptions::plain();
+    let options = FitOptions { reference_noise, lambda, nested_kernels: true, ..*options };
+    let mut prepared =
+        Prepared::new(reference, target, design, options.needs_reference_variance())?;
+    let (_, fit) = fit_prepared(&mut prepared, operator, &options, &mut |_| ())?;
+    Ok(fit.nested_kernels.unwrap_or_default())
+}
+
 /// The half-width of the narrowest kernel that has a pixel at (dy, dx).
 fn ring(shape: KernelShape, (dy, dx): (isize, isize)) -> usize {
     match shape {
@@ -83,7 +112,7 @@ fn ring(shape: KernelShape, (dy, dx): (isize, isize)) -> usize {
 ///
 /// # Errors
 /// [`SubtractError::NotNested`] unless the pixels of the kernel are free, without penalty, and it does not vary; [`SubtractError::Solve`] if they are not determined.
-pub(crate) fn nested_kernels<A: DesignMatrix>(
+pub(crate) fn compare_kernels<A: DesignMatrix>(
     problem: &mut Problem<'_, A>,
     x: &[f64],
     pixels: usize,

@@ -2,7 +2,9 @@
 
 use dia_core::{Design, DesignMatrix, ImageView, OperatorError};
 
-use crate::{Difference, Exposure, FitOptions, Prepared, Progress, SubtractError, difference, fit};
+use crate::{
+    Difference, Exposure, Fit, FitOptions, Prepared, Progress, SubtractError, difference, fit,
+};
 
 /// Fits the kernel and background that turn `reference` into `target`, and subtracts.
 ///
@@ -51,11 +53,25 @@ pub fn subtract<A: DesignMatrix>(
 ) -> Result<Difference<A::Pixel>, SubtractError> {
     let mut prepared =
         Prepared::new(reference, target, design, options.needs_reference_variance())?;
+    let (a, fit) = fit_prepared(&mut prepared, operator, options, observe)?;
+    difference(&prepared, &a, fit)
+}
+
+/// Makes the operators of a prepared pair, by `operator`, and fits: the operator of the reference, and the [`fit`](fit()).
+///
+/// # Errors
+/// As [`fit`](fit()), and if an operator cannot be made.
+pub fn fit_prepared<A: DesignMatrix>(
+    prepared: &mut Prepared<'_, A::Pixel>,
+    operator: impl Fn(ImageView<'_, A::Pixel>, Design) -> Result<A, OperatorError>,
+    options: &FitOptions,
+    observe: &mut dyn FnMut(Progress),
+) -> Result<(A, Fit<A>), SubtractError> {
     let a = operator(prepared.reference(), prepared.design().clone())?;
     let variance = match prepared.reference_variance() {
         Some(variance) => Some(operator(variance, prepared.design().of_variance())?),
         None => None,
     };
-    let fit = fit(&mut prepared, &a, variance.as_ref(), options, observe)?;
-    difference(&prepared, &a, fit)
+    let fit = fit(prepared, &a, variance.as_ref(), options, observe)?;
+    Ok((a, fit))
 }

@@ -1,11 +1,10 @@
 //! `dia bench accuracy`: fit quality and photometric accuracy on the simulated pairs of Hitchcock et al. (2021).
 
 use anyhow::{Context, Result};
-use dia_core::{CcdNoise, Design, Image, Kernel, KernelBasis, Loss, NoiseModel, Pixel};
+use dia_core::{CcdNoise, Design, Image, Kernel, KernelBasis, NoiseModel, Pixel};
 use dia_fft::{FftDesignMatrix, FftPixel};
 use dia_solvers::{
-    Clipping, Difference, Exposure, FitOptions, Lambda, Prepared, ReferenceNoise, Solver,
-    difference, fit,
+    Difference, Exposure, FitOptions, Lambda, Prepared, ReferenceNoise, difference, fit_prepared,
 };
 use rayon::prelude::*;
 use serde::Serialize;
@@ -18,7 +17,7 @@ use super::progress::progress_bar;
 use super::published::{Published, published};
 use super::summary::{Measurement, Summary};
 use super::table::markdown;
-use crate::args::{AccuracyArgs, BenchLossArg, EdgesArg, RunArgs, SolverArg, name_of};
+use crate::args::{AccuracyArgs, EdgesArg, RunArgs, SolverArg, name_of};
 use crate::output::check_place;
 use crate::report::write_json;
 use crate::subtract::set_threads;
@@ -153,19 +152,9 @@ impl Method {
                 methods.push(Self {
                     name: format!("{}, {} {precision}", name_of(loss), name_of(solver)),
                     options: FitOptions {
-                        loss: match loss {
-                            BenchLossArg::Gaussian | BenchLossArg::Clip => Loss::Gaussian,
-                            BenchLossArg::Huber => Loss::HUBER,
-                            BenchLossArg::Tukey => Loss::TUKEY,
-                            BenchLossArg::Cauchy => Loss::CAUCHY,
-                            BenchLossArg::StudentT => Loss::STUDENT_T,
-                        },
-                        clipping: (*loss == BenchLossArg::Clip).then(Clipping::default),
-                        solver: match solver {
-                            SolverArg::Pcg => Solver::Pcg,
-                            SolverArg::Lsqr => Solver::Lsqr,
-                            SolverArg::Cholesky => Solver::Cholesky,
-                        },
+                        loss: loss.loss(),
+                        clipping: loss.clipping(),
+                        solver: solver.solver(),
                         reference_noise: ReferenceNoise::Ignore,
                         lambda: Lambda::Fixed(0.0),
                         variable_sources: None,
@@ -218,11 +207,7 @@ fn subtract<T: FftPixel>(pair: &Pair, edges: Edges, options: &FitOptions) -> Res
         options.needs_reference_variance(),
         0.0,
     )?;
-    let a = FftDesignMatrix::new(prepared.reference(), prepared.design().clone())?;
-    let of_variance = prepared.design().of_variance();
-    let variance = prepared.reference_variance();
-    let variance = variance.map(|plane| FftDesignMatrix::new(plane, of_variance)).transpose()?;
-    let fit = fit(&mut prepared, &a, variance.as_ref(), options, &mut |_| ())?;
+    let (a, fit) = fit_prepared(&mut prepared, FftDesignMatrix::new, options, &mut |_| ())?;
     if !fit.outcome.stop.converged() {
         anyhow::bail!(
             "the fit ended ({}) {:.3} σ from the minimum",

@@ -6,8 +6,8 @@ use dia_core::{
 };
 use dia_fft::FftDesignMatrix;
 use dia_solvers::{
-    Criterion, Difference, Exposure, FitOptions, Preconditioning, Prepared, SubtractError,
-    best_half_width, fit, subtract,
+    Criterion, Difference, Exposure, FitOptions, Preconditioning, SubtractError, best_half_width,
+    nested_kernels, subtract,
 };
 
 use crate::Result;
@@ -159,18 +159,11 @@ impl Field {
 
     /// By one fit of free pixels on the widest support.
     fn best_half_width(&self, criterion: Criterion) -> Result<usize> {
-        let truth = &self.pair.truth.options;
-        let basis = KernelBasis::Delta(widest(truth));
-        let design = Design::new(truth.height, truth.width, basis, Some(1))?;
-        let options = FitOptions { nested_kernels: true, ..FitOptions::plain() };
         let (reference, target) = self.exposures();
-        let mut prepared = Prepared::new(&reference, &target, design, true)?;
-        let a = FftDesignMatrix::new(prepared.reference(), prepared.design().clone())?;
-        let variance = prepared.reference_variance().ok_or("no variance of the reference")?;
-        let v = FftDesignMatrix::new(variance, prepared.design().of_variance())?;
-        let fit = fit(&mut prepared, &a, Some(&v), &options, &mut |_| ())?;
-        let kernels = fit.nested_kernels.as_deref().unwrap_or_default();
-        Ok(best_half_width(kernels, criterion).ok_or("no kernels to choose from")?)
+        let widest = widest(&self.pair.truth.options);
+        let (operator, options) = (FftDesignMatrix::new, FitOptions::plain());
+        let kernels = nested_kernels(&reference, &target, widest, 1, operator, &options)?;
+        Ok(best_half_width(&kernels, criterion).ok_or("no kernels to choose from")?)
     }
 
     fn usable(difference: &Difference<f32>) -> impl Iterator<Item = usize> {
