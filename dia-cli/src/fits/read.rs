@@ -258,6 +258,9 @@ fn interpret(index: usize, header: Header) -> Result<(Hdu, u128), String> {
     let elements = if axes.is_empty() { 0 } else { counted.iter().fold(1, product) };
     let pcount = optional_count(&header, "PCOUNT", 0)?;
     let gcount = optional_count(&header, "GCOUNT", 1)?;
+    if kind == HduKind::Image && gcount == 0 {
+        return Err("GCOUNT = 0, but an image is one group".to_owned());
+    }
     let bytes_per_element = u128::from(bitpix.unsigned_abs() / 8);
     let declared =
         elements.saturating_add(pcount).saturating_mul(gcount).saturating_mul(bytes_per_element);

@@ -152,6 +152,7 @@ fn absurd_sizes_are_errors_and_allocate_nothing() {
         "BITPIX  = 17",
         "NAXIS   = 1000",
         "PCOUNT  = -5",
+        "GCOUNT  = 0",
     ] {
         let cards =
             ["SIMPLE  = T", card, "BITPIX  = 8", "NAXIS   = 2", "NAXIS1  = 2", "NAXIS2  = 2"];
