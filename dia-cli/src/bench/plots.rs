@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::io::Write;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Once;
 
 use anyhow::{Result, anyhow};
 use epaint_default_fonts::UBUNTU_LIGHT;
 use plotters::coord::Shift;
+use plotters::coord::combinators::LogCoord;
 use plotters::prelude::*;
 use plotters::style::register_font;
 
@@ -25,6 +27,7 @@ const LEGEND: i32 = 190;
 
 type Failure = Box<dyn std::error::Error>;
 type Area<'a, B> = DrawingArea<B, Shift>;
+type Logarithmic<'a, B> = ChartContext<'a, B, Cartesian2d<LogCoord<f64>, LogCoord<f64>>>;
 
 /// A line of points per method.
 struct Lines {
@@ -210,10 +213,42 @@ where
 }
 
 /// Least and largest value, a little apart, for a logarithmic axis.
-fn range(values: impl Iterator<Item = f64>) -> std::ops::Range<f64> {
+fn range(values: impl Iterator<Item = f64>) -> Range<f64> {
     let positive = values.filter(|v| *v > 0.0 && v.is_finite());
     let (low, high) = positive.fold((f64::INFINITY, 0.0_f64), |(l, h), v| (l.min(v), h.max(v)));
     if low > high { 1.0..10.0 } else { low / 1.3..high * 1.3 }
+}
+
+/// A chart with a title and two logarithmic axes, for a legend at its right; the grid has a colour for light and one for bold lines.
+fn logarithmic<'a, B>(
+    area: &'a Area<'_, B>,
+    title: &str,
+    [x, y]: [&str; 2],
+    (xs, ys): (Range<f64>, Range<f64>),
+    [light, bold]: [RGBColor; 2],
+) -> Result<Logarithmic<'a, B>, Failure>
+where
+    B: DrawingBackend,
+    B::ErrorType: 'static,
+{
+    let mut chart = ChartBuilder::on(area)
+        .caption(title, (FONT, 19))
+        .margin(12)
+        .margin_right(LEGEND)
+        .set_label_area_size(LabelAreaPosition::Left, 74)
+        .set_label_area_size(LabelAreaPosition::Bottom, 48)
+        .build_cartesian_2d(xs.log_scale(), ys.log_scale())?;
+    chart
+        .configure_mesh()
+        .light_line_style(light)
+        .bold_line_style(bold)
+        .label_style((FONT, 14))
+        .x_desc(x)
+        .y_desc(y)
+        .x_label_formatter(&|v| number(*v))
+        .y_label_formatter(&|v| number(*v))
+        .draw()?;
+    Ok(chart)
 }
 
 fn draw_lines<B>(area: &Area<'_, B>, figure: &Lines) -> Result<(), Failure>
@@ -223,23 +258,8 @@ where
 {
     let points = || figure.methods.values().flatten();
     let (xs, ys) = (range(points().map(|p| p.0)), range(points().map(|p| p.1)));
-    let mut chart = ChartBuilder::on(area)
-        .caption(&figure.title, (FONT, 19))
-        .margin(12)
-        .margin_right(LEGEND)
-        .set_label_area_size(LabelAreaPosition::Left, 74)
-        .set_label_area_size(LabelAreaPosition::Bottom, 48)
-        .build_cartesian_2d(xs.log_scale(), ys.log_scale())?;
-    chart
-        .configure_mesh()
-        .light_line_style(RGBColor(240, 240, 240))
-        .bold_line_style(RGBColor(215, 215, 215))
-        .label_style((FONT, 14))
-        .x_desc(figure.axes[0])
-        .y_desc(figure.axes[1])
-        .x_label_formatter(&|v| number(*v))
-        .y_label_formatter(&|v| number(*v))
-        .draw()?;
+    let grid = [RGBColor(240, 240, 240), RGBColor(215, 215, 215)];
+    let mut chart = logarithmic(area, &figure.title, figure.axes, (xs, ys), grid)?;
     for (method, points) in &figure.methods {
         let colour = colour(*method);
         chart.draw_series(LineSeries::new(points.iter().copied(), colour.stroke_width(2)))?;
@@ -253,26 +273,11 @@ where
     B: DrawingBackend,
     B::ErrorType: 'static,
 {
-    let widened = |r: std::ops::Range<f64>| r.start / 1.5..r.end * 1.5;
+    let widened = |r: Range<f64>| r.start / 1.5..r.end * 1.5;
     let xs = widened(range(figure.cells.iter().map(|c| c.0)));
     let ys = widened(range(figure.cells.iter().map(|c| c.1)));
-    let mut chart = ChartBuilder::on(area)
-        .caption(&figure.title, (FONT, 19))
-        .margin(12)
-        .margin_right(LEGEND)
-        .set_label_area_size(LabelAreaPosition::Left, 74)
-        .set_label_area_size(LabelAreaPosition::Bottom, 48)
-        .build_cartesian_2d(xs.log_scale(), ys.log_scale())?;
-    chart
-        .configure_mesh()
-        .light_line_style(WHITE)
-        .bold_line_style(RGBColor(225, 225, 225))
-        .label_style((FONT, 14))
-        .x_desc("pixels N")
-        .y_desc("unknowns n")
-        .x_label_formatter(&|v| number(*v))
-        .y_label_formatter(&|v| number(*v))
-        .draw()?;
+    let (names, grid) = (["pixels N", "unknowns n"], [WHITE, RGBColor(225, 225, 225)]);
+    let mut chart = logarithmic(area, &figure.title, names, (xs, ys), grid)?;
     let marks = figure.cells.iter().map(|(x, y, method)| {
         let square = [(-13, -13), (13, 13)];
         EmptyElement::at((*x, *y)) + Rectangle::new(square, colour(*method).filled())
