@@ -202,32 +202,39 @@ impl KernelBasis {
     /// E a: the kernel of the given coefficients, written over `kernel` (all (2h + 1)² pixels of it).
     pub fn expand(&self, coefficients: &[f64], kernel: &mut Kernel) {
         assert_eq!(coefficients.len(), self.len());
+        self.expand_part(0, coefficients, kernel);
+    }
+
+    /// As [`expand`](Self::expand), for the coefficients of the functions from `first` on; those of the others are 0.
+    pub(crate) fn expand_part(&self, first: usize, coefficients: &[f64], kernel: &mut Kernel) {
+        assert!(first + coefficients.len() <= self.len());
         assert_eq!(kernel.half_width(), self.support().half_width());
         let pixels = kernel.pixels_mut();
         pixels.fill(0.0);
         match self {
             Self::Delta(support) => {
-                for (place, a) in support.places().zip(coefficients) {
+                for (place, a) in support.places().skip(first).zip(coefficients) {
                     pixels[place] = *a;
                 }
             }
             Self::FluxConservingDelta(support) => {
                 let centre = pixels.len() / 2;
-                pixels[centre] = coefficients[0] - coefficients[1..].iter().sum::<f64>();
-                let others = support.places().filter(|place| *place != centre);
-                for (place, a) in others.zip(&coefficients[1..]) {
+                let (flux, others) = coefficients.split_at(usize::from(first == 0));
+                pixels[centre] = flux.iter().sum::<f64>() - others.iter().sum::<f64>();
+                let places = support.places().filter(|place| *place != centre);
+                for (place, a) in places.skip(first.saturating_sub(1)).zip(others) {
                     pixels[place] = *a;
                 }
             }
             Self::MixedResolution { elements, .. } => {
-                for (column, a) in elements.columns.iter().zip(coefficients) {
+                for (column, a) in elements.columns[first..].iter().zip(coefficients) {
                     for (place, value) in column {
                         pixels[*place] += value * a;
                     }
                 }
             }
             Self::Images { images, .. } => {
-                for (image, a) in images.iter().zip(coefficients) {
+                for (image, a) in images[first..].iter().zip(coefficients) {
                     for (pixel, k) in pixels.iter_mut().zip(image.pixels()) {
                         *pixel += a * k;
                     }
@@ -239,28 +246,35 @@ impl KernelBasis {
     /// Eᵀ g: from a gradient over the (2h + 1)² kernel pixels to one over the coefficients.
     pub fn project(&self, gradient: &[f64], coefficients: &mut [f64]) {
         assert_eq!(coefficients.len(), self.len());
+        self.project_part(gradient, 0, coefficients);
+    }
+
+    /// As [`project`](Self::project), to the coefficients of the functions from `first` on.
+    pub(crate) fn project_part(&self, gradient: &[f64], first: usize, coefficients: &mut [f64]) {
+        assert!(first + coefficients.len() <= self.len());
         assert_eq!(gradient.len(), self.support().side().pow(2));
         match self {
             Self::Delta(support) => {
-                for (place, a) in support.places().zip(coefficients) {
+                for (place, a) in support.places().skip(first).zip(coefficients) {
                     *a = gradient[place];
                 }
             }
             Self::FluxConservingDelta(support) => {
                 let centre = gradient.len() / 2;
-                coefficients[0] = gradient[centre];
-                let others = support.places().filter(|place| *place != centre);
-                for (place, a) in others.zip(&mut coefficients[1..]) {
+                let (flux, others) = coefficients.split_at_mut(usize::from(first == 0));
+                flux.fill(gradient[centre]);
+                let places = support.places().filter(|place| *place != centre);
+                for (place, a) in places.skip(first.saturating_sub(1)).zip(others) {
                     *a = gradient[place] - gradient[centre];
                 }
             }
             Self::MixedResolution { elements, .. } => {
-                for (column, a) in elements.columns.iter().zip(coefficients) {
+                for (column, a) in elements.columns[first..].iter().zip(coefficients) {
                     *a = column.iter().map(|(place, value)| value * gradient[*place]).sum();
                 }
             }
             Self::Images { images, .. } => {
-                for (image, a) in images.iter().zip(coefficients) {
+                for (image, a) in images[first..].iter().zip(coefficients) {
                     *a = image.pixels().iter().zip(gradient).map(|(k, g)| k * g).sum();
                 }
             }

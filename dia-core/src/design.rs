@@ -191,15 +191,17 @@ impl Design {
 
     /// All K_t of the parameters x.
     pub fn kernels(&self, x: &[f64]) -> Vec<Kernel> {
-        let mut coefficients = vec![0.0; self.basis.len()];
-        let expand = |term: KernelTerm| {
-            let mut kernel = Kernel::zero(self.half_width());
-            coefficients.fill(0.0);
-            coefficients[term.functions].copy_from_slice(&x[term.columns]);
-            self.basis.expand(&coefficients, &mut kernel);
-            kernel
-        };
-        self.kernel_terms().map(expand).collect()
+        let mut kernels = vec![Kernel::zero(self.half_width()); self.variation.len()];
+        self.expand(x, &mut kernels);
+        kernels
+    }
+
+    /// Writes all K_t of the parameters x over `kernels`.
+    pub fn expand(&self, x: &[f64], kernels: &mut [Kernel]) {
+        assert_eq!(kernels.len(), self.variation.len());
+        for (term, kernel) in self.kernel_terms().zip(kernels) {
+            self.basis.expand_part(term.functions.start, &x[term.columns], kernel);
+        }
     }
 
     /// Σ_t T_t(p) K_t, the kernel at pixel p = (y, x) of the image.
@@ -215,15 +217,13 @@ impl Design {
         sum
     }
 
-    /// The adjoint of [`kernels`](Self::kernels): from the gradients over the (2h + 1)² pixels of each K_t, one after the other, to the
+    /// The adjoint of [`expand`](Self::expand): from the gradients over the (2h + 1)² pixels of each K_t, one after the other, to the
     /// kernel's coefficients, the first of `x`.
     pub fn project(&self, gradients: &[f64], x: &mut [f64]) {
-        let mut coefficients = vec![0.0; self.basis.len()];
         let gradients = gradients.chunks_exact(self.basis.support().side().pow(2));
         assert_eq!(gradients.len(), self.variation.len());
         for (term, gradient) in self.kernel_terms().zip(gradients) {
-            self.basis.project(gradient, &mut coefficients);
-            x[term.columns].copy_from_slice(&coefficients[term.functions]);
+            self.basis.project_part(gradient, term.functions.start, &mut x[term.columns]);
         }
     }
 

@@ -13,11 +13,12 @@ use vulkano::{
     buffer::{Buffer, BufferCreateInfo, BufferUsage, Subbuffer},
     descriptor_set::{DescriptorSet, WriteDescriptorSet},
     memory::allocator::{AllocationCreateInfo, MemoryTypeFilter},
+    sync::Sharing,
 };
 
 use crate::context::VulkanContext;
 
-/// A storage buffer of floats in the device's memory.
+/// A storage buffer of floats.
 pub(crate) struct DeviceBuffer {
     pub(crate) floats: Subbuffer<[f32]>,
     pub(crate) set: Arc<DescriptorSet>,
@@ -28,6 +29,8 @@ pub(crate) struct DeviceBuffer {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Place {
     Device,
+    /// In the host's memory, where shaders reach it over the bus.
+    Host,
     /// In the host's memory, written there.
     Upload,
     /// In the host's memory, read there.
@@ -43,6 +46,7 @@ pub(crate) fn allocate(
     let transfers = BufferUsage::TRANSFER_SRC | BufferUsage::TRANSFER_DST;
     let (usage, memory_type_filter) = match place {
         Place::Device => (BufferUsage::STORAGE_BUFFER | transfers, MemoryTypeFilter::PREFER_DEVICE),
+        Place::Host => (BufferUsage::STORAGE_BUFFER | transfers, MemoryTypeFilter::PREFER_HOST),
         Place::Upload => {
             (transfers, MemoryTypeFilter::PREFER_HOST | MemoryTypeFilter::HOST_SEQUENTIAL_WRITE)
         }
@@ -50,7 +54,11 @@ pub(crate) fn allocate(
             (transfers, MemoryTypeFilter::PREFER_HOST | MemoryTypeFilter::HOST_RANDOM_ACCESS)
         }
     };
-    let info = BufferCreateInfo { usage, ..Default::default() };
+    let sharing = match &*context.families {
+        [] => Sharing::Exclusive,
+        families => Sharing::Concurrent(families.iter().copied().collect()),
+    };
+    let info = BufferCreateInfo { usage, sharing, ..Default::default() };
     let memory = AllocationCreateInfo { memory_type_filter, ..Default::default() };
     let len = len.max(1) as u64;
     Buffer::new_slice(Arc::clone(&context.memory) as _, info, memory, len).map_err(|error| {
@@ -64,9 +72,18 @@ pub(crate) fn allocate(
 }
 
 impl DeviceBuffer {
-    /// A buffer of `len` floats of any value.
+    /// A buffer of `len` floats of any value in the device's memory.
     pub(crate) fn new(context: &VulkanContext, len: usize) -> Result<Self, OperatorError> {
-        let floats = allocate(context, len, Place::Device)?;
+        Self::at(Place::Device, context, len)
+    }
+
+    /// A buffer of `len` floats of any value.
+    pub(crate) fn at(
+        place: Place,
+        context: &VulkanContext,
+        len: usize,
+    ) -> Result<Self, OperatorError> {
+        let floats = allocate(context, len, place)?;
         let set = DescriptorSet::new(
             Arc::clone(&context.descriptors) as _,
             Arc::clone(&context.set_layout),

@@ -9,9 +9,6 @@ use std::time::Duration;
 use dia_core::{OperatorError, Traffic};
 use vulkano::{
     VulkanError as DriverError,
-    command_buffer::allocator::{
-        StandardCommandBufferAllocator, StandardCommandBufferAllocatorCreateInfo,
-    },
     descriptor_set::{
         allocator::{StandardDescriptorSetAllocator, StandardDescriptorSetAllocatorCreateInfo},
         layout::{
@@ -19,8 +16,11 @@ use vulkano::{
             DescriptorType,
         },
     },
-    device::{Device as Logical, DeviceCreateInfo, Queue, QueueCreateInfo, QueueFlags},
-    memory::allocator::StandardMemoryAllocator,
+    device::{
+        Device as Logical, DeviceCreateInfo, QueueCreateInfo, QueueFamilyProperties, QueueFlags,
+        physical::PhysicalDevice,
+    },
+    memory::{MemoryHeapFlags, allocator::StandardMemoryAllocator},
     pipeline::{
         ComputePipeline, PipelineLayout, PipelineShaderStageCreateInfo,
         compute::ComputePipelineCreateInfo,
@@ -30,12 +30,13 @@ use vulkano::{
         ShaderModule, ShaderModuleCreateInfo, ShaderStages, SpecializationConstant,
         spirv::bytes_to_words,
     },
-    sync::fence::Fence,
 };
 
+use crate::bands::Room;
+use crate::commands::Lane;
 use crate::listing::physical_devices;
 use crate::shaders::{MOST_BUFFERS, Shader};
-use crate::transfer::Staging;
+use crate::transfer::{Staging, Upload};
 use crate::{Device, DeviceChoice, VulkanError, select};
 
 /// Shared memory that the shaders need in a workgroup.
@@ -44,16 +45,22 @@ const SHARED_BYTES: u32 = 32_768;
 /// Invocations of their workgroups.
 const INVOCATIONS: u32 = 256;
 
-/// The name of a shader, and the values of its specialisation constants.
-type PipelineKey = (&'static str, Vec<u32>);
+/// The most specialisation constants of a shader.
+const MOST_CONSTANTS: usize = 6;
+
+/// The name of a shader, and the values of its specialisation constants, with zeros after the last.
+type PipelineKey = (&'static str, [u32; MOST_CONSTANTS]);
 
 /// What is decided when a device is opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ContextOptions {
     /// The largest buffer in bytes, if smaller than the device's own limit: larger images are processed in bands of rows.
     pub max_buffer_bytes: Option<u64>,
-    /// The memory that one design matrix may plan for in bytes, if less than the device's largest heap.
+    /// The memory of the device that a fit may plan for in bytes, if less than its largest heap. Rows of the image that have no room there lie in
+    /// the host's memory, which is right, and slow on a device with memory of its own.
     pub memory_limit_bytes: Option<u64>,
+    /// The memory of the host that such rows may take in bytes; 0 for an error instead.
+    pub host_limit_bytes: Option<u64>,
     /// How long to wait for one command buffer. A device that takes longer counts as lost.
     pub timeout: Duration,
 }
@@ -61,7 +68,12 @@ pub struct ContextOptions {
 impl Default for ContextOptions {
     /// The device's own limits; two minutes.
     fn default() -> Self {
-        Self { max_buffer_bytes: None, memory_limit_bytes: None, timeout: Duration::from_mins(2) }
+        Self {
+            max_buffer_bytes: None,
+            memory_limit_bytes: None,
+            host_limit_bytes: None,
+            timeout: Duration::from_mins(2),
+        }
     }
 }
 
@@ -69,16 +81,21 @@ impl Default for ContextOptions {
 pub struct VulkanContext {
     description: Device,
     options: ContextOptions,
-    pub(crate) queue: Arc<Queue>,
+    device: Arc<Logical>,
     pub(crate) memory: Arc<StandardMemoryAllocator>,
-    pub(crate) commands: Arc<StandardCommandBufferAllocator>,
     pub(crate) descriptors: Arc<StandardDescriptorSetAllocator>,
     /// Of one storage buffer: every buffer has a set of its own.
     pub(crate) set_layout: Arc<DescriptorSetLayout>,
     pipelines: Mutex<HashMap<PipelineKey, Arc<ComputePipeline>>>,
-    /// Locked while a command buffer runs.
-    pub(crate) fence: Mutex<Fence>,
+    /// Locked while a command buffer of theirs is recorded and runs.
+    pub(crate) compute: Mutex<Lane>,
+    pub(crate) transfer: Mutex<Lane>,
+    /// The queue families that use each buffer, if there are two.
+    pub(crate) families: Vec<u32>,
     pub(crate) staging: Mutex<Option<Staging>>,
+    pub(crate) upload: Mutex<Option<Upload>>,
+    /// The memory of the host that is not the device's own as well.
+    host_bytes: u64,
     pub(crate) timeout: Duration,
     pub(crate) lost: Arc<AtomicBool>,
     bytes_in: AtomicU64,
@@ -107,29 +124,23 @@ impl VulkanContext {
         let properties = physical.properties();
         limit("bytes of shared memory", description.max_shared_memory_bytes, SHARED_BYTES)?;
         limit("invocations in a workgroup", description.max_workgroup_invocations, INVOCATIONS)?;
-        limit("bound descriptor sets", properties.max_bound_descriptor_sets, MOST_BUFFERS)?;
-        let families = physical.queue_family_properties();
-        let compute = |family: &vulkano::device::QueueFamilyProperties| {
-            family.queue_flags.intersects(QueueFlags::COMPUTE)
-        };
-        // A family for computing alone does not wait for the screen.
-        let family = families
-            .iter()
-            .position(|f| compute(f) && !f.queue_flags.intersects(QueueFlags::GRAPHICS))
-            .or_else(|| families.iter().position(compute));
-        limit("compute queues", u32::from(family.is_some()), 1)?;
+        limit("bound descriptor sets", properties.max_bound_descriptor_sets, MOST_BUFFERS as u32)?;
+        let host_bytes = host_bytes(&physical);
+        let families = QueueFamilies::of(&physical);
+        limit("compute queues", u32::from(families.is_some()), 1)?;
+        let families = families.ok_or(VulkanError::NoDevices)?;
 
         let fail = |step| move |source| VulkanError::Failed { step, source };
-        let info = DeviceCreateInfo {
-            queue_create_infos: vec![QueueCreateInfo {
-                queue_family_index: family.unwrap_or(0) as u32,
-                ..Default::default()
-            }],
-            ..Default::default()
-        };
+        let info =
+            DeviceCreateInfo { queue_create_infos: families.create_infos(), ..Default::default() };
         let (device, mut queues) =
             Logical::new(physical, info).map_err(|e| fail("open the device")(e.into()))?;
         let queue = queues.next().ok_or(VulkanError::NoDevices)?;
+        // A device with a single queue takes the commands of both in turns.
+        let transfer = queues.next().unwrap_or_else(|| Arc::clone(&queue));
+        let lost = Arc::default();
+        let lane = |queue| Lane::new(queue, &lost).map_err(fail("make a command buffer"));
+        let (compute, transfer) = (Mutex::new(lane(queue)?), Mutex::new(lane(transfer)?));
         let binding = DescriptorSetLayoutBinding {
             stages: ShaderStages::COMPUTE,
             ..DescriptorSetLayoutBinding::descriptor_type(DescriptorType::StorageBuffer)
@@ -138,27 +149,25 @@ impl VulkanContext {
             DescriptorSetLayoutCreateInfo { bindings: [(0, binding)].into(), ..Default::default() };
         let set_layout = DescriptorSetLayout::new(Arc::clone(&device), info)
             .map_err(|e| fail("make a descriptor set layout")(e.into()))?;
-        let fence =
-            Fence::from_pool(Arc::clone(&device)).map_err(|e| fail("make a fence")(e.into()))?;
         Ok(Arc::new(Self {
             description,
             options,
-            queue,
             memory: Arc::new(StandardMemoryAllocator::new_default(Arc::clone(&device))),
-            commands: Arc::new(StandardCommandBufferAllocator::new(
-                Arc::clone(&device),
-                StandardCommandBufferAllocatorCreateInfo::default(),
-            )),
             descriptors: Arc::new(StandardDescriptorSetAllocator::new(
-                device,
+                Arc::clone(&device),
                 StandardDescriptorSetAllocatorCreateInfo::default(),
             )),
+            device,
             set_layout,
             pipelines: Mutex::new(HashMap::new()),
-            fence: Mutex::new(fence),
+            compute,
+            transfer,
+            families: families.shared(),
             staging: Mutex::new(None),
+            upload: Mutex::new(None),
+            host_bytes,
             timeout: options.timeout,
-            lost: Arc::default(),
+            lost,
             bytes_in: AtomicU64::new(0),
             bytes_out: AtomicU64::new(0),
             dispatches: AtomicU64::new(0),
@@ -181,26 +190,19 @@ impl VulkanContext {
         }
     }
 
-    /// The largest buffer in bytes.
-    pub(crate) fn max_buffer_bytes(&self) -> u64 {
-        let device = u64::from(self.description.max_storage_buffer_bytes);
-        self.options.max_buffer_bytes.map_or(device, |limit| limit.min(device))
-    }
-
-    /// Refuses a plan that needs more memory than there is.
-    pub(crate) fn check_memory(&self, bytes: u64, what: &str) -> Result<(), OperatorError> {
-        let device = self.description.memory_bytes;
-        let limit = self.options.memory_limit_bytes.map_or(device, |limit| limit.min(device));
-        if bytes <= limit {
-            return Ok(());
+    /// The memory that a fit may plan for.
+    pub(crate) fn room(&self) -> Room {
+        let least = |limit: Option<u64>, has: u64| limit.map_or(has, |limit| limit.min(has));
+        let ContextOptions { max_buffer_bytes, memory_limit_bytes, host_limit_bytes, .. } =
+            self.options;
+        let device = least(memory_limit_bytes, self.description.memory_bytes);
+        // One memory serves both: the host has what is left.
+        let left = self.host_bytes.max(self.description.memory_bytes - device);
+        Room {
+            buffer: least(max_buffer_bytes, u64::from(self.description.max_storage_buffer_bytes)),
+            device,
+            host: least(host_limit_bytes, left),
         }
-        let mebibytes = |bytes: u64| bytes as f64 / f64::from(1 << 20);
-        Err(OperatorError::new(format!(
-            "{what} needs about {:.1} MiB, and {} has {:.1} MiB; use smaller images, another device or the CPU",
-            mebibytes(bytes),
-            self.description.name,
-            mebibytes(limit)
-        )))
     }
 
     pub(crate) fn count_in(&self, floats: usize) {
@@ -250,7 +252,9 @@ impl VulkanContext {
         specialisation: &[u32],
     ) -> Result<Arc<ComputePipeline>, OperatorError> {
         let mut pipelines = self.pipelines.lock().unwrap_or_else(PoisonError::into_inner);
-        let key = (shader.name, specialisation.to_vec());
+        let mut constants = [0; MOST_CONSTANTS];
+        constants[..specialisation.len()].copy_from_slice(specialisation);
+        let key = (shader.name, constants);
         if let Some(pipeline) = pipelines.get(&key) {
             return Ok(Arc::clone(pipeline));
         }
@@ -259,7 +263,7 @@ impl VulkanContext {
                 format!("{} cannot compile the shader {}", self.description.name, shader.name);
             OperatorError::with_source(text, error)
         };
-        let device = self.queue.device();
+        let device = &self.device;
         let words = bytes_to_words(shader.spirv).map_err(|e| fail(e.into()))?;
         // SAFETY: the words are those that a GLSL compiler made, committed beside their source.
         let module =
@@ -295,6 +299,61 @@ impl VulkanContext {
         pipelines.insert(key, Arc::clone(&pipeline));
         Ok(pipeline)
     }
+}
+
+/// The families of the queues that compute and that transfer meanwhile.
+struct QueueFamilies {
+    compute: u32,
+    transfer: Option<u32>,
+}
+
+impl QueueFamilies {
+    fn of(physical: &PhysicalDevice) -> Option<Self> {
+        let families = physical.queue_family_properties();
+        let find = |wanted: QueueFlags, without: QueueFlags| {
+            let suits = |family: &QueueFamilyProperties| {
+                family.queue_flags.contains(wanted) && !family.queue_flags.intersects(without)
+            };
+            families.iter().position(suits).map(|index| index as u32)
+        };
+        // A family for computing alone does not wait for the screen.
+        let compute = find(QueueFlags::COMPUTE, QueueFlags::GRAPHICS)
+            .or_else(|| find(QueueFlags::COMPUTE, QueueFlags::empty()))?;
+        // One for copies alone has an engine of its own; else another queue of the same family does.
+        let busy = QueueFlags::COMPUTE
+            | QueueFlags::GRAPHICS
+            | QueueFlags::VIDEO_DECODE
+            | QueueFlags::VIDEO_ENCODE;
+        let several = families[compute as usize].queue_count > 1;
+        let transfer = find(QueueFlags::TRANSFER, busy).or(several.then_some(compute));
+        Some(Self { compute, transfer })
+    }
+
+    fn create_infos(&self) -> Vec<QueueCreateInfo> {
+        let queues = |family, count| QueueCreateInfo {
+            queue_family_index: family,
+            queues: vec![0.5; count],
+            ..Default::default()
+        };
+        match self.transfer {
+            None => vec![queues(self.compute, 1)],
+            Some(family) if family == self.compute => vec![queues(family, 2)],
+            Some(family) => vec![queues(self.compute, 1), queues(family, 1)],
+        }
+    }
+
+    /// Both, if they are two.
+    fn shared(&self) -> Vec<u32> {
+        let other = self.transfer.filter(|family| *family != self.compute);
+        other.map_or_else(Vec::new, |family| vec![self.compute, family])
+    }
+}
+
+/// The largest heap that is not the device's own.
+fn host_bytes(physical: &PhysicalDevice) -> u64 {
+    let heaps = physical.memory_properties().memory_heaps.iter();
+    let of_host = heaps.filter(|heap| !heap.flags.intersects(MemoryHeapFlags::DEVICE_LOCAL));
+    of_host.map(|heap| heap.size).max().unwrap_or(0)
 }
 
 impl fmt::Debug for VulkanContext {

@@ -19,10 +19,6 @@ use crate::shaders::{CONVOLVE, CORRELATE, GATHER, MOMENTS, REDUCE};
 use crate::transfer::{read, workgroups, write};
 use crate::vector::DeviceVector;
 
-/// Data vectors that a fit keeps at its peak: data, two parts of the noise, the reference's variance in the model, weights, scratch memory of
-/// two kinds, and two of the uncertainties.
-const VECTORS: usize = 9;
-
 /// The design matrix A of a reference image on a device: (A x)(p) = Σ_t T_t(p) (R ⊗ K_t)(p) + Σ_j b_j φ_j(p) at the valid pixels p.
 ///
 /// Direct products of `f32` pixels; sums over pixels have twice that precision. Every product is one command buffer: only the parameters go in
@@ -68,6 +64,8 @@ pub struct VulkanDesignMatrix {
 
 /// The memory of a [`VulkanDesignMatrix`]'s products, on the device and where both can reach it.
 pub struct VulkanWorkspace {
+    /// K_t.
+    kernels: Vec<Kernel>,
     /// K_t and b, on their way to the device.
     parameters_in: Subbuffer<[f32]>,
     parameters: DeviceBuffer,
@@ -106,14 +104,12 @@ impl VulkanDesignMatrix {
                 i % width
             )));
         }
-        let bands = Bands::new(&design, context.max_buffer_bytes())?;
-        let bytes = size_of::<f32>() * (2 * height * width + VECTORS * design.nrows());
-        context.check_memory(bytes as u64, &format!("a fit of {height} × {width} pixels"))?;
+        let bands = Bands::new(&design, context.room())?;
         let (valid, side) = (design.valid(), design.basis().support().side() as u32);
         let halo = 2 * design.half_width();
-        let bands_of_reference = bands.iter().map(|rows| {
+        let bands_of_reference = bands.rows().zip(bands.places()).map(|(rows, place)| {
             let pixels = &reference.pixels()[rows.start * width..(rows.end + halo) * width];
-            let buffer = DeviceBuffer::new(context, pixels.len())?;
+            let buffer = DeviceBuffer::at(place, context, pixels.len())?;
             context.upload(pixels, &buffer)?;
             Ok(buffer)
         });
@@ -154,6 +150,11 @@ impl VulkanDesignMatrix {
         &self.context
     }
 
+    /// The part of the valid rows for which the device has no room: they lie in the host's memory, and every product reads them from there.
+    pub fn part_on_host(&self) -> f64 {
+        1.0 - self.bands.rows_on_device() as f64 / self.bands.height as f64
+    }
+
     /// (2h + 1)².
     fn kernel_pixels(&self) -> usize {
         self.design.basis().support().side().pow(2)
@@ -168,17 +169,22 @@ impl VulkanDesignMatrix {
     /// Workgroups that share each band.
     fn groups(&self) -> impl Iterator<Item = u32> + '_ {
         let terms = self.design.variation().len() as u32;
-        self.bands.iter().map(move |rows| {
+        self.bands.rows().map(move |rows| {
             self.correlate_grid.groups(self.bands.width as u32, rows.len() as u32, terms)
         })
     }
 
     /// Leaves the kernels and the background of `x` where the device finds them.
-    fn set_parameters(&self, x: &[f64], workspace: &VulkanWorkspace) -> Result<(), OperatorError> {
+    fn set_parameters(
+        &self,
+        x: &[f64],
+        workspace: &mut VulkanWorkspace,
+    ) -> Result<(), OperatorError> {
+        let VulkanWorkspace { kernels, parameters_in, .. } = workspace;
         let background = self.design.split(x).1;
-        let kernels = self.design.kernels(x);
+        self.design.expand(x, kernels);
         let values = kernels.iter().flat_map(Kernel::pixels).chain(background);
-        write(&workspace.parameters_in, |floats| {
+        write(parameters_in, |floats| {
             for (float, value) in floats.iter_mut().zip(values) {
                 *float = *value as f32;
             }
@@ -193,12 +199,12 @@ impl VulkanDesignMatrix {
         commands: &mut Commands<'_>,
         y: &DeviceVector,
         workspace: &VulkanWorkspace,
-    ) -> Result<(), OperatorError> {
+    ) {
         let VulkanWorkspace { parameters_in, parameters, .. } = workspace;
-        commands.copy(parameters_in, 0, &parameters.floats, 0, self.sums())?;
+        commands.copy(parameters_in, 0, &parameters.floats, 0, self.sums());
         let side = self.design.basis().support().side();
         let background = self.design.background().map_or(u32::MAX, |b| b.degree() as u32);
-        for ((rows, reference), y) in self.bands.iter().zip(&self.reference).zip(&y.bands) {
+        for ((rows, reference), y) in self.bands.rows().zip(&self.reference).zip(&y.bands) {
             let words = [
                 self.bands.width as u32,
                 rows.len() as u32,
@@ -212,9 +218,8 @@ impl VulkanDesignMatrix {
             ];
             let grid = Convolve::workgroups(self.bands.width as u32, rows.len() as u32);
             let buffers = [reference, &self.factors, parameters, y];
-            commands.dispatch(&self.convolve, &buffers, &words, grid)?;
+            commands.dispatch(&self.convolve, &buffers, &words, grid);
         }
-        Ok(())
     }
 
     /// Aᵀ y, as far as the memory of the host.
@@ -223,13 +228,13 @@ impl VulkanDesignMatrix {
         commands: &mut Commands<'_>,
         y: &DeviceVector,
         workspace: &VulkanWorkspace,
-    ) -> Result<(), OperatorError> {
+    ) {
         let VulkanWorkspace { partial, sums, sums_out, .. } = workspace;
         let (width, n) = (self.bands.width as u32, self.sums() as u32);
         let terms = self.design.variation().len() as u32;
         let side = self.design.basis().support().side() as u32;
         let mut first = 0;
-        let bands = self.bands.iter().zip(&self.reference).zip(&y.bands).zip(self.groups());
+        let bands = self.bands.rows().zip(&self.reference).zip(&y.bands).zip(self.groups());
         for (((rows, reference), y), groups) in bands {
             let (start, height) = (rows.start as u32, self.bands.height as u32);
             let (rows, lines) = (rows.len() as u32, self.lines as u32);
@@ -237,18 +242,18 @@ impl VulkanDesignMatrix {
             let words = [width, rows, pitch, side, start, height, lines, first, n];
             let grid = [groups, terms, self.correlate_grid.chunks()];
             let buffers = [reference, &self.factors, y, partial];
-            commands.dispatch(&self.correlate, &buffers, &words, grid)?;
+            commands.dispatch(&self.correlate, &buffers, &words, grid);
             if let Some(background) = self.design.background() {
                 let after_kernel = first + terms * side * side;
                 let words = [width, rows, start, height, lines, after_kernel, n];
                 let grid = [groups, background.len() as u32, 1];
-                commands.dispatch(&self.moments, &[&self.factors, y, partial], &words, grid)?;
+                commands.dispatch(&self.moments, &[&self.factors, y, partial], &words, grid);
             }
             first += groups * n;
         }
         let words = [self.groups().sum(), n];
-        commands.dispatch(&self.reduce, &[partial, sums], &words, [n.div_ceil(32), 1, 1])?;
-        commands.copy(&sums.floats, 0, sums_out, 0, 2 * n as usize)
+        commands.dispatch(&self.reduce, &[partial, sums], &words, [n.div_ceil(32), 1, 1]);
+        commands.copy(&sums.floats, 0, sums_out, 0, 2 * n as usize);
     }
 
     /// Takes what [`record_adjoint`](Self::record_adjoint) left.
@@ -289,7 +294,9 @@ impl LinearOperator for VulkanDesignMatrix {
     fn workspace(&self) -> Result<VulkanWorkspace, OperatorError> {
         let (context, n) = (&self.context, self.sums());
         let groups: u32 = self.groups().sum();
+        let kernels = vec![Kernel::zero(self.design.half_width()); self.design.variation().len()];
         Ok(VulkanWorkspace {
+            kernels,
             parameters_in: allocate(context, n, Place::Upload)?,
             parameters: DeviceBuffer::new(context, n)?,
             partial: DeviceBuffer::new(context, 2 * n * groups as usize)?,
@@ -304,7 +311,7 @@ impl LinearOperator for VulkanDesignMatrix {
         let vector = DeviceVector::new(&self.context, &self.bands)?;
         let mut commands = Commands::new(&self.context)?;
         for band in &vector.bands {
-            commands.clear(band)?;
+            commands.clear(band);
         }
         commands.submit()?;
         Ok(vector)
@@ -318,7 +325,7 @@ impl LinearOperator for VulkanDesignMatrix {
     ) -> Result<(), OperatorError> {
         self.set_parameters(x, workspace)?;
         let mut commands = Commands::new(&self.context)?;
-        self.record_model(&mut commands, y, workspace)?;
+        self.record_model(&mut commands, y, workspace);
         commands.submit()
     }
 
@@ -329,7 +336,7 @@ impl LinearOperator for VulkanDesignMatrix {
         workspace: &mut VulkanWorkspace,
     ) -> Result<(), OperatorError> {
         let mut commands = Commands::new(&self.context)?;
-        self.record_adjoint(&mut commands, y, workspace)?;
+        self.record_adjoint(&mut commands, y, workspace);
         commands.submit()?;
         self.take_sums(x, workspace)
     }
@@ -345,9 +352,9 @@ impl LinearOperator for VulkanDesignMatrix {
     ) -> Result<(), OperatorError> {
         self.set_parameters(x, workspace)?;
         let mut commands = Commands::new(&self.context)?;
-        self.record_model(&mut commands, scratch, workspace)?;
+        self.record_model(&mut commands, scratch, workspace);
         scratch.record_multiply(&mut commands, weights)?;
-        self.record_adjoint(&mut commands, scratch, workspace)?;
+        self.record_adjoint(&mut commands, scratch, workspace);
         commands.submit()?;
         self.take_sums(g, workspace)
     }
@@ -393,9 +400,9 @@ impl DesignMatrix for VulkanDesignMatrix {
             None => DeviceVector::new(&self.context, &self.bands)?,
         };
         let mut commands = Commands::new(&self.context)?;
-        self.record_model(&mut commands, &model, workspace)?;
+        self.record_model(&mut commands, &model, workspace);
         data.record_reweight(&mut commands, noise, loss, PixelWeight::Robust, true, &model)?;
-        self.record_adjoint(&mut commands, &model, workspace)?;
+        self.record_adjoint(&mut commands, &model, workspace);
         commands.submit()?;
         workspace.model = Some(model);
         self.take_sums(g, workspace)
@@ -412,9 +419,8 @@ impl DesignMatrix for VulkanDesignMatrix {
             for (band, range) in data.bands.iter().zip(self.bands.elements()) {
                 let words = [len as u32, range.start as u32, range.end as u32];
                 let buffers = [indices, band, gathered];
-                commands.dispatch(&self.gather, &buffers, &words, workgroups(len))?;
+                commands.dispatch(&self.gather, &buffers, &words, workgroups(len));
             }
-            Ok(())
         })
     }
 

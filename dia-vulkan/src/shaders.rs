@@ -37,4 +37,4 @@ shaders! {
 }
 
 /// The most buffers that a shader binds.
-pub(crate) const MOST_BUFFERS: u32 = 5;
+pub(crate) const MOST_BUFFERS: usize = 5;

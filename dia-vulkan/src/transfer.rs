@@ -22,15 +22,18 @@ const PARTIAL: usize = 1 << 16;
 /// Elements that are gathered at a time.
 const GATHERED: usize = 1 << 16;
 
-/// The memory of transfers, sums and gathers.
+/// The memory of sums, gathers and downloads.
 pub(crate) struct Staging {
-    upload: Subbuffer<[f32]>,
+    rows: Subbuffer<[f32]>,
     download: Subbuffer<[f32]>,
     partial: DeviceBuffer,
     sum: DeviceBuffer,
     indices: DeviceBuffer,
     gathered: DeviceBuffer,
 }
+
+/// The memory of uploads.
+pub(crate) struct Upload(Subbuffer<[f32]>);
 
 /// Workgroups of 256 for `len` elements.
 pub(crate) fn workgroups(len: usize) -> [u32; 3] {
@@ -71,7 +74,7 @@ impl VulkanContext {
             return work(staging);
         }
         let new = Staging {
-            upload: allocate(self, STAGING, Place::Upload)?,
+            rows: allocate(self, GATHERED, Place::Upload)?,
             download: allocate(self, STAGING, Place::Download)?,
             partial: DeviceBuffer::new(self, 2 * PARTIAL)?,
             sum: DeviceBuffer::new(self, 2)?,
@@ -81,18 +84,21 @@ impl VulkanContext {
         work(staging.insert(new))
     }
 
-    /// Copies `values` to a buffer of that length.
+    /// Copies `values` to a buffer of that length, while another thread may compute.
     pub(crate) fn upload(&self, values: &[f32], to: &DeviceBuffer) -> Result<(), OperatorError> {
-        self.with_staging(|staging| {
-            for (i, chunk) in values.chunks(STAGING).enumerate() {
-                write(&staging.upload, |floats| floats[..chunk.len()].copy_from_slice(chunk))?;
-                let mut commands = Commands::new(self)?;
-                commands.copy(&staging.upload, 0, &to.floats, i * STAGING, chunk.len())?;
-                commands.submit()?;
-            }
-            self.count_in(values.len());
-            Ok(())
-        })
+        let mut upload = self.upload.lock().unwrap_or_else(PoisonError::into_inner);
+        let Upload(staging) = match &mut *upload {
+            Some(upload) => upload,
+            None => upload.insert(Upload(allocate(self, STAGING, Place::Upload)?)),
+        };
+        for (i, chunk) in values.chunks(STAGING).enumerate() {
+            write(staging, |floats| floats[..chunk.len()].copy_from_slice(chunk))?;
+            let mut commands = Commands::transfer(self)?;
+            commands.copy(staging, 0, &to.floats, i * STAGING, chunk.len());
+            commands.submit()?;
+        }
+        self.count_in(values.len());
+        Ok(())
     }
 
     /// Copies a buffer to `values`.
@@ -105,7 +111,7 @@ impl VulkanContext {
             self.count_out(values.len());
             for (i, chunk) in values.chunks_mut(STAGING).enumerate() {
                 let mut commands = Commands::new(self)?;
-                commands.copy(&from.floats, i * STAGING, &staging.download, 0, chunk.len())?;
+                commands.copy(&from.floats, i * STAGING, &staging.download, 0, chunk.len());
                 commands.submit()?;
                 read(&staging.download, |floats| chunk.copy_from_slice(&floats[..chunk.len()]))?;
             }
@@ -118,27 +124,22 @@ impl VulkanContext {
         &self,
         rows: &[usize],
         values: &mut [f64],
-        record: impl Fn(
-            &mut Commands<'_>,
-            usize,
-            &DeviceBuffer,
-            &DeviceBuffer,
-        ) -> Result<(), OperatorError>,
+        record: impl Fn(&mut Commands<'_>, usize, &DeviceBuffer, &DeviceBuffer),
     ) -> Result<(), OperatorError> {
         self.with_staging(|staging| {
-            let Staging { upload, download, indices, gathered, .. } = staging;
+            let Staging { rows: rows_in, download, indices, gathered, .. } = staging;
             for (rows, values) in rows.chunks(GATHERED).zip(values.chunks_mut(GATHERED)) {
                 let len = rows.len();
-                write(upload, |floats| {
+                write(rows_in, |floats| {
                     // Their bits are those of the indices: the shader reads integers.
                     for (float, row) in floats.iter_mut().zip(rows) {
                         *float = f32::from_bits(*row as u32);
                     }
                 })?;
                 let mut commands = Commands::new(self)?;
-                commands.copy(upload, 0, &indices.floats, 0, len)?;
-                record(&mut commands, len, indices, gathered)?;
-                commands.copy(&gathered.floats, 0, download, 0, len)?;
+                commands.copy(rows_in, 0, &indices.floats, 0, len);
+                record(&mut commands, len, indices, gathered);
+                commands.copy(&gathered.floats, 0, download, 0, len);
                 commands.submit()?;
                 self.count_in(len);
                 self.count_out(len);
@@ -155,16 +156,16 @@ impl VulkanContext {
     /// A sum of what `record` writes to the buffer of partial sums; it says how many these are.
     pub(crate) fn sum(
         &self,
-        record: impl FnOnce(&mut Commands<'_>, &DeviceBuffer) -> Result<usize, OperatorError>,
+        record: impl FnOnce(&mut Commands<'_>, &DeviceBuffer) -> usize,
     ) -> Result<f64, OperatorError> {
         let reduce = self.pipeline(&REDUCE, &[])?;
         self.with_staging(|staging| {
             let mut commands = Commands::new(self)?;
-            let groups = record(&mut commands, &staging.partial)?;
+            let groups = record(&mut commands, &staging.partial);
             assert!(groups <= PARTIAL);
             let buffers = [&staging.partial, &staging.sum];
-            commands.dispatch(&reduce, &buffers, &[groups as u32, 1], [1, 1, 1])?;
-            commands.copy(&staging.sum.floats, 0, &staging.download, 0, 2)?;
+            commands.dispatch(&reduce, &buffers, &[groups as u32, 1], [1, 1, 1]);
+            commands.copy(&staging.sum.floats, 0, &staging.download, 0, 2);
             commands.submit()?;
             self.count_out(2);
             read(&staging.download, |sum| f64::from(sum[0]) + f64::from(sum[1]))

@@ -10,11 +10,14 @@ use crate::bands::Bands;
 use crate::buffer::DeviceBuffer;
 use crate::commands::Commands;
 use crate::context::VulkanContext;
-use crate::shaders::{AXPBY, DOT, MULTIPLY, REWEIGHT, SCALE, SQUARE_ROOT};
+use crate::shaders::{AXPBY, DOT, MOST_BUFFERS, MULTIPLY, REWEIGHT, SCALE, SQUARE_ROOT};
 use crate::transfer::workgroups;
 
 /// Workgroups of a dot product, for each band.
 const DOT_GROUPS: usize = 512;
+
+/// The most push constants of the element-wise shaders.
+const MOST_WORDS: usize = 5;
 
 /// A data vector in the memory of a device, one buffer for each band of rows. Made by
 /// [`VulkanDesignMatrix`](crate::VulkanDesignMatrix).
@@ -26,7 +29,10 @@ pub struct DeviceVector {
 impl DeviceVector {
     /// A vector of any values.
     pub(crate) fn new(context: &Arc<VulkanContext>, bands: &Bands) -> Result<Self, OperatorError> {
-        let buffers = bands.elements().map(|range| DeviceBuffer::new(context, range.len()));
+        let buffers = bands
+            .elements()
+            .zip(bands.places())
+            .map(|(range, place)| DeviceBuffer::at(place, context, range.len()));
         Ok(Self { context: Arc::clone(context), bands: buffers.collect::<Result<_, _>>()? })
     }
 
@@ -38,7 +44,7 @@ impl DeviceVector {
         constants: &[u32],
     ) -> Result<(), OperatorError> {
         let mut commands = Commands::new(&self.context)?;
-        self.record(&mut commands, shader, read, constants)?;
+        self.record(&mut commands, shader, read, constants);
         commands.submit()
     }
 
@@ -48,17 +54,17 @@ impl DeviceVector {
         shader: &ComputePipeline,
         read: &[&Self],
         constants: &[u32],
-    ) -> Result<(), OperatorError> {
+    ) {
         assert!(read.iter().all(|other| other.len() == self.len()));
+        let (count, words) = (read.len() + 1, constants.len() + 1);
         for (i, own) in self.bands.iter().enumerate() {
-            let mut buffers: Vec<&DeviceBuffer> =
-                read.iter().map(|other| &other.bands[i]).collect();
-            buffers.push(own);
-            let mut words = vec![own.len() as u32];
-            words.extend(constants);
-            commands.dispatch(shader, &buffers, &words, workgroups(own.len()))?;
+            let band = |k| read.get(k).map_or(own, |other: &&Self| &other.bands[i]);
+            let buffers: [&DeviceBuffer; MOST_BUFFERS] = std::array::from_fn(band);
+            let word = |k: usize| if k == 0 { own.len() as u32 } else { constants[k - 1] };
+            let all: [u32; MOST_WORDS] =
+                std::array::from_fn(|k| if k < words { word(k) } else { 0 });
+            commands.dispatch(shader, &buffers[..count], &all[..words], workgroups(own.len()));
         }
-        Ok(())
     }
 
     /// self ← x self.
@@ -68,7 +74,8 @@ impl DeviceVector {
         x: &Self,
     ) -> Result<(), OperatorError> {
         let shader = self.context.pipeline(&MULTIPLY, &[])?;
-        self.record(commands, &shader, &[x], &[])
+        self.record(commands, &shader, &[x], &[]);
+        Ok(())
     }
 
     /// From M in `model` to weights, or with `residuals` to w (I − M); self is I.
@@ -112,7 +119,8 @@ impl DeviceVector {
             u32::from(photons.is_some()),
             u32::from(noise.reference.is_some()),
         ];
-        model.record(commands, &shader, &read, &constants)
+        model.record(commands, &shader, &read, &constants);
+        Ok(())
     }
 }
 
@@ -130,10 +138,10 @@ impl DataVector for DeviceVector {
             for (a, b) in self.bands.iter().zip(&other.bands) {
                 let groups = a.len().div_ceil(256).min(DOT_GROUPS);
                 let words = [a.len() as u32, first as u32];
-                commands.dispatch(&shader, &[a, b, partial], &words, [groups as u32, 1, 1])?;
+                commands.dispatch(&shader, &[a, b, partial], &words, [groups as u32, 1, 1]);
                 first += groups;
             }
-            Ok(first)
+            first
         })
     }
 

@@ -113,14 +113,78 @@ fn bands_give_the_same_products() {
 }
 
 #[test]
+fn rows_beyond_the_memory_of_the_device_give_the_same_products() {
+    let name = "rows_beyond_the_memory_of_the_device_give_the_same_products";
+    let Some(whole) = context(name) else { return };
+    let design = Design::new(90, 80, KernelBasis::delta(4), Some(1)).unwrap();
+    let design = design.with_variation(1, 1).unwrap();
+    let reference = image(90, 80, 6);
+    let a = VulkanDesignMatrix::new(&whole, reference.view(), design.clone()).unwrap();
+    assert_eq!(a.part_on_host(), 0.0);
+    let on_device = products(&a);
+    for (limit, least, most) in [(0, 1.0, 1.0), (200_000, 0.1, 0.9)] {
+        let options = ContextOptions { memory_limit_bytes: Some(limit), ..Default::default() };
+        let Some(context) = opened(name, options) else { return };
+        let b = VulkanDesignMatrix::new(&context, reference.view(), design.clone()).unwrap();
+        assert!((least..=most).contains(&b.part_on_host()), "{}", b.part_on_host());
+        let ((ya, ga, da), (yb, gb, db)) = (&on_device, products(&b));
+        assert_eq!(*ya, yb);
+        for (a, b) in ga.iter().zip(&gb) {
+            let difference: Vec<f64> = a.iter().zip(b).map(|(a, b)| a - b).collect();
+            // Up to 1440 products in float, in another order.
+            assert!(norm(&difference) <= 38.0 * f64::from(f32::EPSILON) * norm(a));
+        }
+        assert!((da - db).abs() <= 1e-12 * da.abs());
+    }
+}
+
+#[test]
 fn too_little_memory_is_an_error_with_the_estimate() {
     let name = "too_little_memory_is_an_error_with_the_estimate";
-    let options = ContextOptions { memory_limit_bytes: Some(1 << 18), ..Default::default() };
+    let options = ContextOptions {
+        memory_limit_bytes: Some(1 << 18),
+        host_limit_bytes: Some(1 << 16),
+        ..Default::default()
+    };
     let Some(context) = opened(name, options) else { return };
     let design = Design::new(300, 300, KernelBasis::delta(2), None).unwrap();
     let error = VulkanDesignMatrix::new(&context, image(300, 300, 1).view(), design).unwrap_err();
     let text = error.to_string();
-    assert!(text.contains("300 × 300") && text.contains("MiB"), "{text}");
+    assert!(text.contains("300 × 300") && text.contains("4.8 MiB"), "{text}");
+}
+
+#[test]
+fn many_rows_are_gathered_in_parts() {
+    let Some(context) = context("many_rows_are_gathered_in_parts") else { return };
+    let design = Design::new(300, 400, KernelBasis::delta(1), None).unwrap();
+    let a = VulkanDesignMatrix::new(&context, image(300, 400, 1).view(), design).unwrap();
+    // More than the 65 536 of one command buffer, and each value tells its row.
+    let rows: Vec<usize> = (0..a.nrows()).rev().filter(|i| i % 7 != 0).collect();
+    assert!(rows.len() > 65_536);
+    let data = a.upload((0..a.nrows()).map(|i| i as f32).collect()).unwrap();
+    let mut values = vec![f64::NAN; rows.len()];
+    a.gather(&data, &rows, &mut values).unwrap();
+    assert!(rows.iter().zip(&values).all(|(row, value)| *row as f64 == *value));
+}
+
+#[test]
+fn one_thread_uploads_while_another_computes() {
+    let Some(context) = context("one_thread_uploads_while_another_computes") else { return };
+    let design = Design::new(90, 100, KernelBasis::delta(4), Some(1)).unwrap();
+    let a = VulkanDesignMatrix::new(&context, image(90, 100, 2).view(), design).unwrap();
+    let alone = products(&a);
+    std::thread::scope(|scope| {
+        let uploads = scope.spawn(|| {
+            for seed in 0..50 {
+                let sent: Vec<f32> = (0..a.nrows()).map(|i| (i + seed) as f32).collect();
+                assert_eq!(a.download(a.upload(sent.clone()).unwrap()).unwrap(), sent);
+            }
+        });
+        for _ in 0..5 {
+            assert!(products(&a) == alone);
+        }
+        uploads.join().unwrap();
+    });
 }
 
 #[test]
