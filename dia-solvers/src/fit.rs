@@ -28,8 +28,8 @@ use crate::problem::{
 use crate::sample_fit::{Start, fit_sample};
 use crate::uncertainty::{Uncertainty, model_variance};
 use crate::{
-    CgWorkspace, Clipping, NestedKernel, NoiseScale, NormalWorkspace, Prepared, RowSample,
-    StopReason, SubtractError, VariableSourceOptions, VariableSources,
+    CgWorkspace, Clipping, NestedKernel, NoiseScale, NormalWorkspace, Prepared, StopReason,
+    SubtractError, Uploaded, VariableSourceOptions, VariableSources,
 };
 
 /// Which linear solver computes the corrections.
@@ -272,9 +272,30 @@ pub fn fit<A: DesignMatrix>(
 ) -> Result<Fit<A>, SubtractError> {
     options.validate()?;
     let before = a.traffic();
-    let FitOptions { loss, solver, tolerance, max_passes, sample_per_unknown, seed, .. } = *options;
+    let uploaded = Uploaded::new(prepared, a, options)?;
+    let mut fit = fit_uploaded(prepared, uploaded, a, reference_variance, options, observe)?;
+    fit.outcome.traffic = a.traffic().since(before);
+    Ok(fit)
+}
+
+/// As [`fit`], of a pair whose target has been [`Uploaded`] with the same options.
+///
+/// # Errors
+/// As [`fit`].
+pub fn fit_uploaded<A: DesignMatrix>(
+    prepared: &Prepared<'_, A::Pixel>,
+    uploaded: Uploaded<A>,
+    a: &A,
+    reference_variance: Option<&A>,
+    options: &FitOptions,
+    observe: &mut dyn FnMut(Progress),
+) -> Result<Fit<A>, SubtractError> {
+    options.validate()?;
+    let before = a.traffic();
+    let FitOptions { loss, solver, tolerance, max_passes, seed, .. } = *options;
+    let Uploaded { sample, sampled, data, fixed, photon } = uploaded;
     let design = a.design();
-    let (n, constant) = (a.ncols(), design.constant());
+    let n = a.ncols();
     let weighted = options.reference_noise != ReferenceNoise::Ignore;
     let mut variance =
         reference_variance.map(|v| Ok::<_, OperatorError>((v, v.workspace()?))).transpose()?;
@@ -282,11 +303,10 @@ pub fn fit<A: DesignMatrix>(
         Some(v) if weighted => Some(v.zeros()?),
         _ => None,
     };
-    let sample = RowSample::draw(prepared, sample_per_unknown * constant.ncols(), seed);
     let mut products = 0;
     // Losses with several minima start from the one that has a single one.
     let safe = if loss.redescends() { Loss::HUBER } else { loss };
-    let Start { x: start, rows } = fit_sample(prepared, &sample, safe, &mut |kernel| {
+    let mut carried = |kernel: &Kernel| {
         let (Some((v, workspace)), Some(reference)) = (&mut variance, &mut reference) else {
             return Ok(None);
         };
@@ -297,16 +317,14 @@ pub fn fit<A: DesignMatrix>(
         let mut values = vec![0.0; sample.rows().len()];
         v.gather(reference, sample.rows(), &mut values)?;
         Ok(Some(values.into_iter().map(A::Pixel::narrow).collect()))
-    })?;
+    };
+    let image = prepared.reference();
+    let Start { x: start, rows } = fit_sample(design, image, &sample, sampled, safe, &mut carried)?;
     let mut x = vec![0.0; n];
-    let (kernel, background) = start.split_at(constant.basis().len());
+    let (kernel, background) = start.split_at(design.basis().len());
     x[..kernel.len()].copy_from_slice(kernel);
     x[design.kernel_ncols()..].copy_from_slice(background);
 
-    let photon = match std::mem::replace(&mut prepared.photon, Photon::Uniform(0.0)) {
-        Photon::Uniform(photon) => Photon::Uniform(photon),
-        Photon::PerPixel(photon) => Photon::PerPixel(a.upload(photon)?),
-    };
     let varies = design.variation().len() > 1;
     let correct = options.reference_noise == ReferenceNoise::Correct && variance.is_some();
     let lambda = match options.lambda {
@@ -325,8 +343,8 @@ pub fn fit<A: DesignMatrix>(
             _ => Preconditioning::SampledRows,
         },
         can_fall_back: varies && solver != Solver::Cholesky && n <= LARGEST_DENSE,
-        data: a.upload(std::mem::take(&mut prepared.data))?,
-        noise: Noise { fixed: a.upload(std::mem::take(&mut prepared.fixed))?, photon, reference },
+        data,
+        noise: Noise { fixed, photon, reference },
         loss: safe,
         variance,
         correct,

@@ -14,6 +14,7 @@
 //! | P ≈ H and its factors | [`Preconditioner`]: [`Identity`], [`Jacobi`], [`Cholesky`] of [`RowSample`], [`autocorrelation_gram`], or of all rows |
 //! | weights from noise and loss, around any of the solvers | [`fit()`] |
 //! | images in, difference out | [`subtract()`], or in steps [`Prepared`], [`fit_prepared()`] or [`fit()`], [`difference()`] |
+//! | many images, one reference | [`series()`] of a [`PreparedReference`] |
 //! | how wide the kernel should be | [`nested_kernels()`], [`Criterion`] |
 //! | sources that changed, which a fit must not see | [`variable_sources()`] |
 //! | faer's operators and ours | [`ToFaer`], [`FromFaer`] |
@@ -50,9 +51,11 @@ mod problem;
 mod sample_fit;
 mod sampled_gram;
 mod sampled_rows;
+mod series;
 mod simd;
 mod subtract;
 mod uncertainty;
+mod uploaded;
 mod variable_sources;
 mod weighted;
 
@@ -66,6 +69,7 @@ pub use exclusion::{Clipping, NoiseScale};
 pub use faer_bridge::{FromFaer, ToFaer};
 pub use fit::{
     Estimate, Fit, FitOptions, FitOutcome, Lambda, Progress, ReferenceNoise, Solver, fit,
+    fit_uploaded,
 };
 pub use gram::GramPrecision;
 pub use lsqr::{LsqrOptions, LsqrWorkspace, lsqr};
@@ -73,11 +77,13 @@ pub use nested_kernels::{Criterion, NestedKernel, best_half_width, nested_kernel
 pub use normal::{NormalOperator, NormalWorkspace, SymmetricOperator};
 pub use outcome::{Outcome, StopReason};
 pub use preconditioner::{Identity, Jacobi, Preconditioner};
-pub use prepare::{Exposure, Prepared};
+pub use prepare::{Exposure, Prepared, PreparedReference};
 pub use problem::Preconditioning;
 pub use sampled_gram::RowSample;
 pub use sampled_rows::{SampledRows, SampledRowsWorkspace};
+pub use series::series;
 pub use subtract::{fit_prepared, subtract};
+pub use uploaded::Uploaded;
 pub use variable_sources::{
     VariableSource, VariableSourceOptions, VariableSources, variable_sources,
 };

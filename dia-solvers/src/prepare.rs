@@ -43,6 +43,153 @@ impl<T: Pixel> Exposure<'_, T> {
     }
 }
 
+/// A reference, ready for all the targets that are to be compared with it.
+#[derive(Clone, Debug)]
+pub struct PreparedReference<T = f32> {
+    design: Design,
+    image: Arc<Image<T>>,
+    sky: f64,
+    variance: Option<Arc<Image<T>>>,
+    /// The pixels of a target to which a kernel carries masked ones.
+    touched: Vec<bool>,
+}
+
+impl<T: Pixel> PreparedReference<T> {
+    /// Prepares a reference for the model `design`. `noise` says whether its own variance is to be carried into the model's.
+    ///
+    /// The median of the good pixels is taken for the sky and subtracted: kernel and background are then nearly uncorrelated, and the fitted
+    /// background is the target's sky. Masked pixels become 0, and every target pixel that a kernel carries them to is masked.
+    ///
+    /// # Errors
+    /// [`SubtractError`] if planes differ in size, the noise parameters are impossible, or the image is constant.
+    pub fn new(
+        reference: &Exposure<'_, T>,
+        design: Design,
+        noise: bool,
+    ) -> Result<Self, SubtractError> {
+        Self::prepare(reference, design, noise, None)
+    }
+
+    /// As [`new`](Self::new), with the sky in ADU given: 0 where it is subtracted already.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn with_sky(
+        reference: &Exposure<'_, T>,
+        design: Design,
+        noise: bool,
+        sky: f64,
+    ) -> Result<Self, SubtractError> {
+        Self::prepare(reference, design, noise, Some(sky))
+    }
+
+    fn prepare(
+        reference: &Exposure<'_, T>,
+        design: Design,
+        noise: bool,
+        given_sky: Option<f64>,
+    ) -> Result<Self, SubtractError> {
+        let shape = (design.height(), design.width());
+        let names = ["the reference image", "the reference mask", "the reference variance"];
+        check_exposure(reference, shape, names)?;
+        check_noise("reference", &reference.noise)?;
+        // It may be free of noise: a model, a very deep stack.
+        let mask = own_mask(reference, |variance| variance >= T::zero());
+        check_structure(reference.image, &mask, "reference")?;
+        let sky = given_sky.or_else(|| sky(reference.image, &mask)).unwrap_or(0.0);
+        let touched = mask.touched_by(design.basis().support());
+        let good = |(value, planes): (&T, &MaskPlanes)| {
+            if planes.is_empty() { T::narrow(value.widen() - sky) } else { T::zero() }
+        };
+        let pixels = reference.image.pixels().par_iter().zip(mask.planes()).map(good);
+        let image = Arc::new(Image::from_vec(shape.0, shape.1, pixels.collect())?);
+        let variance = |i: usize| {
+            if mask.planes()[i].is_empty() {
+                pixel_variance(&reference.noise, i, reference.image.pixels()[i].widen())
+            } else {
+                0.0
+            }
+        };
+        let variance = if noise {
+            let pixels = (0..shape.0 * shape.1).into_par_iter().map(|i| T::narrow(variance(i)));
+            Some(Arc::new(Image::from_vec(shape.0, shape.1, pixels.collect())?))
+        } else {
+            None
+        };
+        Ok(Self { design, image, sky, variance, touched })
+    }
+
+    /// The model.
+    pub fn design(&self) -> &Design {
+        &self.design
+    }
+
+    /// The reference without its sky, in ADU; 0 where masked.
+    pub fn image(&self) -> &Arc<Image<T>> {
+        &self.image
+    }
+
+    /// The reference's variance in ADU², 0 where masked; if it is to be used.
+    pub fn variance(&self) -> Option<&Arc<Image<T>>> {
+        self.variance.as_ref()
+    }
+
+    /// Prepares a target.
+    ///
+    /// # Errors
+    /// [`SubtractError`] if planes differ in size, the noise parameters are impossible, no usable pixel is left, or the image is constant.
+    pub fn with_target<'a>(
+        &self,
+        target: &Exposure<'a, T>,
+    ) -> Result<Prepared<'a, T>, SubtractError> {
+        let Self { design, touched, .. } = self;
+        let shape = (design.height(), design.width());
+        let names = ["the target image", "the target mask", "the target variance"];
+        check_exposure(target, shape, names)?;
+        check_noise("target", &target.noise)?;
+        // A pixel without noise would get infinite weight.
+        let mut mask = own_mask(target, |variance| variance > T::zero());
+        let valid = design.valid();
+        mark_unusable(&mut mask, touched, valid);
+        let used = count_used(&mask, valid, touched)?;
+        if used <= design.ncols() {
+            return Err(SubtractError::TooFewPixels { pixels: used, unknowns: design.ncols() });
+        }
+        check_structure(target.image, &mask, "target")?;
+
+        let (planes, pixels) = (mask.planes(), target.image.pixels());
+        let good = |i: usize, value: f64, masked: f64| {
+            if planes[i].is_empty() { value } else { masked }
+        };
+        let data = over_valid(valid, shape.1, |i| good(i, pixels[i].widen(), 0.0));
+        let fixed = over_valid(valid, shape.1, |i| {
+            good(i, fixed_variance(&target.noise, i), f64::INFINITY)
+        });
+        let photon = match &target.noise {
+            NoiseModel::Ccd(ccd, None) => Photon::Uniform(ccd.photon(1.0)),
+            NoiseModel::Ccd(ccd, Some(flat)) => Photon::PerPixel(over_valid(valid, shape.1, |i| {
+                good(i, ccd.photon(flat.pixels()[i].widen()), 0.0)
+            })),
+            NoiseModel::Variance(_) => Photon::Uniform(0.0),
+        };
+        // Pixels far below the sky are outliers: half the sky keeps them from getting a large weight.
+        let floor = T::narrow((0.5 * sky(target.image, &mask).unwrap_or(0.0)).max(0.0));
+        Ok(Prepared {
+            design: design.clone(),
+            reference: Arc::clone(&self.image),
+            reference_sky: self.sky,
+            reference_variance: self.variance.clone(),
+            target: Pixels::Borrowed(target.image),
+            mask,
+            data,
+            fixed,
+            photon,
+            floor,
+            used,
+        })
+    }
+}
+
 /// A pair of images, ready for the fit: the reference without its sky, and for each valid pixel of the target the
 /// data, the parts of its variance, and why it may not count.
 #[derive(Clone, Debug)]
@@ -51,7 +198,7 @@ pub struct Prepared<'a, T = f32> {
     reference: Arc<Image<T>>,
     reference_sky: f64,
     reference_variance: Option<Arc<Image<T>>>,
-    target: ImageView<'a, T>,
+    target: Pixels<'a, T>,
     mask: Mask,
     /// I at the valid pixels, 0 where masked.
     pub(crate) data: Vec<T>,
@@ -63,132 +210,31 @@ pub struct Prepared<'a, T = f32> {
     used: usize,
 }
 
+/// An image of somebody else's, or one's own.
+#[derive(Clone, Debug)]
+enum Pixels<'a, T> {
+    Borrowed(ImageView<'a, T>),
+    Owned(Image<T>),
+}
+
 impl<'a, T: Pixel> Prepared<'a, T> {
-    /// Prepares a pair for the model `design`. `reference_noise` says whether the reference's own variance is to be
-    /// carried into the model's.
-    ///
-    /// The median of the reference's good pixels is taken for its sky and subtracted: kernel and background are then nearly
-    /// uncorrelated, and the fitted background is the target's sky. Masked pixels of the reference become 0, and every
-    /// target pixel that a kernel carries them to is masked.
+    /// Prepares a pair for the model `design`: [`PreparedReference::new`] and [`PreparedReference::with_target`].
     ///
     /// # Errors
-    /// [`SubtractError`] if planes differ in size, the noise parameters are impossible, no usable pixel is left, or an image
-    /// is constant.
+    /// As those two.
     pub fn new(
         reference: &Exposure<'_, T>,
         target: &Exposure<'a, T>,
         design: Design,
         reference_noise: bool,
     ) -> Result<Self, SubtractError> {
-        Self::prepare(reference, target, design, reference_noise, None)
+        PreparedReference::new(reference, design, reference_noise)?.with_target(target)
     }
 
-    /// As [`new`](Self::new), with the sky of the reference in ADU given: 0 where it is subtracted already.
-    ///
-    /// # Errors
-    /// As [`new`](Self::new).
-    pub fn with_reference_sky(
-        reference: &Exposure<'_, T>,
-        target: &Exposure<'a, T>,
-        design: Design,
-        reference_noise: bool,
-        sky: f64,
-    ) -> Result<Self, SubtractError> {
-        Self::prepare(reference, target, design, reference_noise, Some(sky))
-    }
-
-    fn prepare(
-        reference: &Exposure<'_, T>,
-        target: &Exposure<'a, T>,
-        design: Design,
-        reference_noise: bool,
-        reference_sky: Option<f64>,
-    ) -> Result<Self, SubtractError> {
-        let shape = (design.height(), design.width());
-        check_exposure(
-            reference,
-            shape,
-            ["the reference image", "the reference mask", "the reference variance"],
-        )?;
-        check_exposure(
-            target,
-            shape,
-            ["the target image", "the target mask", "the target variance"],
-        )?;
-        check_noise("reference", &reference.noise)?;
-        check_noise("target", &target.noise)?;
-
-        // A reference may be free of noise (a model, a very deep stack); a target pixel without noise would get infinite weight.
-        let reference_mask = own_mask(reference, |variance| variance >= T::zero());
-        let reference_sky = reference_sky.or_else(|| sky(reference.image, &reference_mask));
-        let mut mask = own_mask(target, |variance| variance > T::zero());
-        let touched = reference_mask.touched_by(design.basis().support());
-        let valid = design.valid();
-        mark_unusable(&mut mask, &touched, valid);
-        let used = count_used(&mask, valid, &touched)?;
-        if used <= design.ncols() {
-            return Err(SubtractError::TooFewPixels { pixels: used, unknowns: design.ncols() });
-        }
-        let reference_sky = check_structure(reference.image, &reference_mask, "reference")
-            .map(|()| reference_sky.unwrap_or(0.0))?;
-        check_structure(target.image, &mask, "target")?;
-
-        let good = |value: &T, planes: &MaskPlanes, good: f64| {
-            if planes.is_empty() { T::narrow(value.widen() - good) } else { T::zero() }
-        };
-        let without_sky = Image::from_vec(shape.0, shape.1, {
-            let pixels = reference.image.pixels().par_iter().zip(reference_mask.planes());
-            pixels.map(|(value, planes)| good(value, planes, reference_sky)).collect()
-        })?;
-        let reference_variance = if reference_noise {
-            let variance = |i: usize| {
-                if reference_mask.planes()[i].is_empty() {
-                    pixel_variance(&reference.noise, i, reference.image.pixels()[i].widen())
-                } else {
-                    0.0
-                }
-            };
-            let pixels = (0..shape.0 * shape.1).into_par_iter().map(|i| T::narrow(variance(i)));
-            Some(Arc::new(Image::from_vec(shape.0, shape.1, pixels.collect())?))
-        } else {
-            None
-        };
-
-        let planes = mask.planes();
-        let pixels = target.image.pixels();
-        let data =
-            over_valid(
-                valid,
-                shape.1,
-                |i| {
-                    if planes[i].is_empty() { pixels[i].widen() } else { 0.0 }
-                },
-            );
-        let fixed = over_valid(valid, shape.1, |i| {
-            if planes[i].is_empty() { fixed_variance(&target.noise, i) } else { f64::INFINITY }
-        });
-        let photon = match &target.noise {
-            NoiseModel::Ccd(ccd, None) => Photon::Uniform(ccd.photon(1.0)),
-            NoiseModel::Ccd(ccd, Some(flat)) => Photon::PerPixel(over_valid(valid, shape.1, |i| {
-                if planes[i].is_empty() { ccd.photon(flat.pixels()[i].widen()) } else { 0.0 }
-            })),
-            NoiseModel::Variance(_) => Photon::Uniform(0.0),
-        };
-        // Pixels far below the sky are outliers: half the sky keeps them from getting a large weight.
-        let floor = T::narrow((0.5 * sky(target.image, &mask).unwrap_or(0.0)).max(0.0));
-        Ok(Self {
-            design,
-            reference: Arc::new(without_sky),
-            reference_sky,
-            reference_variance,
-            target: target.image,
-            mask,
-            data,
-            fixed,
-            photon,
-            floor,
-            used,
-        })
+    /// The same with a copy of the target, which need not live any longer.
+    pub fn into_owned(self) -> Prepared<'static, T> {
+        let target = Pixels::Owned(self.target().to_owned());
+        Prepared { target, ..self }
     }
 
     /// The model.
@@ -222,8 +268,11 @@ impl<'a, T: Pixel> Prepared<'a, T> {
     }
 
     /// The target as given.
-    pub fn target(&self) -> ImageView<'a, T> {
-        self.target
+    pub fn target(&self) -> ImageView<'_, T> {
+        match &self.target {
+            Pixels::Borrowed(view) => *view,
+            Pixels::Owned(image) => image.view(),
+        }
     }
 
     /// Why pixels of the target are left out: its own mask, the reference's through the kernel's footprint, the edge.
@@ -426,7 +475,7 @@ fn pixel_variance<T: Pixel>(noise: &NoiseModel<'_, T>, i: usize, value: f64) -> 
 mod tests {
     use dia_core::{CcdNoise, Design, Image, KernelBasis, NoiseModel};
 
-    use super::{Exposure, Prepared};
+    use super::{Exposure, PreparedReference};
 
     #[test]
     fn a_given_sky_is_subtracted_instead_of_the_median() {
@@ -435,11 +484,10 @@ mod tests {
             NoiseModel::Ccd(CcdNoise { gain: 1.0, read_noise: 5.0, subtracted_sky: 0.0 }, None);
         let exposure = Exposure { image: image.view(), mask: None, noise, saturation: None };
         let design = || Design::new(20, 20, KernelBasis::delta(1), Some(0)).unwrap();
-        let median = Prepared::new(&exposure, &exposure, design(), false).unwrap();
+        let median = PreparedReference::new(&exposure, design(), false).unwrap();
         // y and x are symmetric about 9.5.
-        assert_eq!((median.reference_sky(), median.reference().at(0, 0)), (95.0, -95.0));
-        let given =
-            Prepared::with_reference_sky(&exposure, &exposure, design(), false, 0.0).unwrap();
-        assert_eq!((given.reference_sky(), given.reference()), (0.0, image.view()));
+        assert_eq!((median.sky, median.image().view().at(0, 0)), (95.0, -95.0));
+        let given = PreparedReference::with_sky(&exposure, design(), false, 0.0).unwrap();
+        assert_eq!((given.sky, given.image().view()), (0.0, image.view()));
     }
 }

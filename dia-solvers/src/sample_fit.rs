@@ -5,8 +5,8 @@
 //! A kernel that varies starts from one that does not.
 
 use dia_core::{
-    DataVector, Kernel, LinearOperator, Loss, Noise, OperatorError, Photon, Pixel, PixelWeight,
-    Reweight,
+    DataVector, Design, ImageView, Kernel, LinearOperator, Loss, Noise, OperatorError, Photon,
+    Pixel, PixelWeight, Reweight,
 };
 
 use crate::cg::axpy;
@@ -20,6 +20,31 @@ pub(crate) struct Start<T> {
     pub(crate) x: Vec<f64>,
     /// The rows of the sample, of the design with that kernel.
     pub(crate) rows: SampledRows<T>,
+}
+
+/// The sampled pixels of a target.
+pub(crate) struct SampledTarget<T> {
+    data: Vec<T>,
+    noise: Noise<Vec<T>>,
+    /// 1/σ² in ADU⁻², with the data in place of the model.
+    weights: Vec<f64>,
+}
+
+impl<T: Pixel> SampledTarget<T> {
+    /// Those that `sample` has drawn.
+    pub(crate) fn new(prepared: &Prepared<'_, T>, sample: &RowSample) -> Self {
+        let pick = |values: &[T]| -> Vec<T> { sample.rows().iter().map(|i| values[*i]).collect() };
+        let noise = Noise {
+            fixed: pick(&prepared.fixed),
+            photon: match &prepared.photon {
+                Photon::Uniform(photon) => Photon::Uniform(*photon),
+                Photon::PerPixel(photon) => Photon::PerPixel(pick(photon)),
+            },
+            reference: None,
+        };
+        let weights = sample.rows().iter().map(|row| prepared.initial_weight(*row)).collect();
+        Self { data: pick(&prepared.data), noise, weights }
+    }
 }
 
 /// The fit of the sampled pixels alone, each with the inverse of its probability as weight.
@@ -39,26 +64,20 @@ struct SampleFit<'a, T> {
 pub(crate) type ReferenceVariance<'a, T> =
     dyn FnMut(&Kernel) -> Result<Option<Vec<T>>, OperatorError> + 'a;
 
-/// Fits a sample of the rows.
+/// Fits the rows that `sample` has drawn.
 pub(crate) fn fit_sample<T: Pixel>(
-    prepared: &Prepared<'_, T>,
+    design: &Design,
+    reference: ImageView<'_, T>,
     sample: &RowSample,
+    target: SampledTarget<T>,
     loss: Loss,
     reference_variance: &mut ReferenceVariance<'_, T>,
 ) -> Result<Start<T>, SubtractError> {
-    let design = &prepared.design().constant();
-    let rows = sample.gather(&DesignRows::new(design, prepared.reference()));
-    let pick = |values: &[T]| -> Vec<T> { sample.rows().iter().map(|i| values[*i]).collect() };
-    let noise = Noise {
-        fixed: pick(&prepared.fixed),
-        photon: match &prepared.photon {
-            Photon::Uniform(photon) => Photon::Uniform(*photon),
-            Photon::PerPixel(photon) => Photon::PerPixel(pick(photon)),
-        },
-        reference: None,
-    };
+    let design = &design.constant();
+    let rows = sample.gather(&DesignRows::new(design, reference));
+    let SampledTarget { data, noise, mut weights } = target;
     let mut fit = SampleFit {
-        data: pick(&prepared.data),
+        data,
         noise,
         loss,
         over_probability: sample.probabilities().iter().map(|p| T::narrow(1.0 / p)).collect(),
@@ -71,12 +90,7 @@ pub(crate) fn fit_sample<T: Pixel>(
     // Least squares on a part of the sample, with the weights of the noise model on the data. A small sample is used as a whole: its half might
     // leave some unknowns open.
     let part = if sample.rows().len() < 4 * design.ncols() { 1 } else { FIRST_PART };
-    let mut weights: Vec<f64> = sample
-        .rows()
-        .iter()
-        .enumerate()
-        .map(|(i, row)| if i % part == 0 { prepared.initial_weight(*row) } else { 0.0 })
-        .collect();
+    weights.iter_mut().enumerate().filter(|(i, _)| i % part != 0).for_each(|(_, w)| *w = 0.0);
     let factor =
         |weights: &[f64]| of_least_precision(|precision| sample.gram(&rows, weights, precision));
     let coarse = factor(&weights)?;

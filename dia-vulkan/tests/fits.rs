@@ -7,7 +7,7 @@ use dia_core::{
     Design, DesignMatrix, ImageView, KernelBasis, Loss, NoiseModel, OperatorError, Pixel,
 };
 use dia_fft::FftDesignMatrix;
-use dia_solvers::{Difference, Exposure, FitOptions, Solver, subtract};
+use dia_solvers::{Difference, Exposure, FitOptions, PreparedReference, Solver, series, subtract};
 use dia_vulkan::{ContextOptions, VulkanDesignMatrix};
 use hosted::{context, opened};
 
@@ -87,4 +87,49 @@ fn a_solve_moves_parameters_samples_and_few_images() {
     println!("{outcome:?}, bound {bound}");
     assert!(outcome.traffic.bytes_in + outcome.traffic.bytes_out <= bound, "{outcome:?} {bound}");
     assert!(outcome.traffic.submits > 0);
+}
+
+#[test]
+fn a_series_moves_the_reference_once() {
+    let name = "a_series_moves_the_reference_once";
+    // Its own context: counts are those of the device.
+    let Some(context) = opened(name, ContextOptions::default()) else { return };
+    let size = SimulationOptions { height: 120, width: 120, seed: 5, ..Default::default() };
+    let pair = simulate(&size).unwrap();
+    let options = FitOptions::plain();
+    let alone = subtracted(&pair, 0, &options, |image, design| {
+        VulkanDesignMatrix::new(&context, image, design)
+    });
+    let truth = &pair.truth.options;
+    let [reference, target] = [&pair.reference, &pair.target].map(|image| image.map(f32::narrow));
+    let exposure = |image, mask, noise| Exposure {
+        image,
+        mask: Some(mask),
+        noise: NoiseModel::Ccd(noise, None),
+        saturation: truth.saturation,
+    };
+    let design = alone.design.clone();
+    let exposed = exposure(reference.view(), &pair.reference_mask, truth.reference_noise());
+    let prepared = PreparedReference::new(&exposed, design.clone(), true).unwrap();
+    let a = VulkanDesignMatrix::new(&context, prepared.image().view(), design).unwrap();
+    let of_variance = prepared.design().of_variance();
+    let variance =
+        VulkanDesignMatrix::new(&context, prepared.variance().unwrap().view(), of_variance);
+    let variance = variance.unwrap();
+    let (before, mut moved) = (a.traffic(), Vec::new());
+    series(
+        &prepared,
+        &a,
+        Some(&variance),
+        [exposure(target.view(), &pair.target_mask, truth.target_noise()); 4].into_iter(),
+        |target| *target,
+        &options,
+        |_, difference| {
+            let difference = difference.unwrap();
+            assert_eq!(difference.parameters, alone.parameters);
+            moved.push(a.traffic().since(before));
+        },
+    );
+    // What a fit moves alone: its target and parameters. The operators were made before.
+    assert_eq!(moved[3].bytes_in, 4 * alone.outcome.traffic.bytes_in);
 }

@@ -4,7 +4,8 @@ use anyhow::{Context, Result};
 use dia_core::{CcdNoise, Design, Image, Kernel, KernelBasis, NoiseModel, Pixel};
 use dia_fft::{FftDesignMatrix, FftPixel};
 use dia_solvers::{
-    Difference, Exposure, FitOptions, Lambda, Prepared, ReferenceNoise, difference, fit_prepared,
+    Difference, Exposure, FitOptions, Lambda, PreparedReference, ReferenceNoise, difference,
+    fit_prepared,
 };
 use rayon::prelude::*;
 use serde::Serialize;
@@ -200,13 +201,13 @@ fn subtract<T: FftPixel>(pair: &Pair, edges: Edges, options: &FitOptions) -> Res
     // At a gain of 1 e⁻/ADU.
     let noise = CcdNoise { gain: 1.0, read_noise: READ_NOISE, subtracted_sky: 0.0 };
     let exposure = |image, noise| Exposure { image, mask: None, noise, saturation: None };
-    let mut prepared = Prepared::with_reference_sky(
+    let mut prepared = PreparedReference::with_sky(
         &exposure(reference.view(), NoiseModel::Variance(reference_variance.view())),
-        &exposure(target.view(), NoiseModel::Ccd(noise, None)),
         Design::new(side, side, KernelBasis::delta(HALF_WIDTH), Some(0))?,
         options.needs_reference_variance(),
         0.0,
-    )?;
+    )?
+    .with_target(&exposure(target.view(), NoiseModel::Ccd(noise, None)))?;
     let (a, fit) = fit_prepared(&mut prepared, FftDesignMatrix::new, options, &mut |_| ())?;
     if !fit.outcome.stop.converged() {
         anyhow::bail!(
