@@ -220,6 +220,10 @@ pub(crate) struct RunArgs {
     /// [default: no limit]
     #[arg(long, value_name = "SIZE")]
     pub(crate) max_memory: Option<ByteSize>,
+    /// Memory of the Vulkan device that the fit may take; rows of the image beyond it stay in the host's memory, which is right and
+    /// slower [default: all that the device has]
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) max_device_memory: Option<ByteSize>,
     /// Print nothing but errors
     #[arg(short, long, conflicts_with = "verbose")]
     pub(crate) quiet: bool,

@@ -37,8 +37,12 @@ impl FromStr for Backend {
 
 impl Backend {
     /// The device to compute on; `None` is the CPU.
-    pub(crate) fn open(&self, precision: Precision) -> Result<Option<Arc<VulkanContext>>> {
-        let open = |choice| VulkanContext::open(choice, ContextOptions::default());
+    pub(crate) fn open(
+        &self,
+        precision: Precision,
+        options: ContextOptions,
+    ) -> Result<Option<Arc<VulkanContext>>> {
+        let open = |choice| VulkanContext::open(choice, options);
         match (self, precision) {
             (Self::Cpu, _) | (Self::Auto, Precision::F64) => Ok(None),
             (Self::Auto, Precision::F32) => match open(&DeviceChoice::Auto) {
@@ -75,6 +79,9 @@ impl Backend {
 pub(crate) trait OnDevice: Sized {
     type Operator: DesignMatrix<Pixel = Self>;
 
+    /// The part of the image's rows for which the device has no room.
+    fn part_on_host(operator: &Self::Operator) -> f64;
+
     fn operator(
         context: &Arc<VulkanContext>,
         reference: ImageView<'_, Self>,
@@ -84,6 +91,10 @@ pub(crate) trait OnDevice: Sized {
 
 impl OnDevice for f32 {
     type Operator = VulkanDesignMatrix;
+
+    fn part_on_host(operator: &Self::Operator) -> f64 {
+        operator.part_on_host()
+    }
 
     fn operator(
         context: &Arc<VulkanContext>,
@@ -97,6 +108,10 @@ impl OnDevice for f32 {
 /// Never made: [`Backend::open`] gives no device for double precision.
 impl OnDevice for f64 {
     type Operator = FftDesignMatrix<f64>;
+
+    fn part_on_host(_: &Self::Operator) -> f64 {
+        0.0
+    }
 
     fn operator(
         _: &Arc<VulkanContext>,

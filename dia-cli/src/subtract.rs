@@ -2,19 +2,21 @@
 
 use std::io::IsTerminal;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use bytesize::ByteSize;
 use dia_core::{
-    Design, DesignMatrix, GaussianTerm, Image, Kernel, KernelBasis, KernelShape, KernelSupport,
-    MaskPlanes, seeing,
+    Design, DesignMatrix, GaussianTerm, Image, ImageView, Kernel, KernelBasis, KernelShape,
+    KernelSupport, MaskPlanes, seeing,
 };
 use dia_fft::{FftDesignMatrix, Plan};
 use dia_solvers::{
     Difference, FitOptions, Lambda, NoiseScale, Prepared, Progress, ReferenceNoise,
     VariableSourceOptions, best_half_width, difference, fit, nested_kernels,
 };
+use dia_vulkan::{ContextOptions, VulkanContext};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::align::align;
@@ -146,17 +148,21 @@ impl Job<'_> {
         let degree = usize::from(self.model.background_degree);
         let options = self.fit_options(seeing);
         let (reference_exposure, target_exposure) = (reference.exposure(), target.exposure());
+        let device = self.device::<T>(height, width)?;
         if let HalfWidth::Best(criterion) = self.model.half_width {
-            let kernels = nested_kernels(
-                &reference_exposure,
-                &target_exposure,
-                self.support(half_width),
-                degree,
-                FftDesignMatrix::new,
-                &options,
-            )
-            .with_context(subtracting)
-            .context("the best half-width cannot be found; give --half-width N")?;
+            let (r, t) = (&reference_exposure, &target_exposure);
+            let support = self.support(half_width);
+            let kernels = match &device {
+                Some(context) => {
+                    let operator =
+                        |image: ImageView<'_, T>, design| T::operator(context, image, design);
+                    nested_kernels(r, t, support, degree, operator, &options)
+                }
+                None => nested_kernels(r, t, support, degree, FftDesignMatrix::new, &options),
+            };
+            let kernels = kernels
+                .with_context(subtracting)
+                .context("the best half-width cannot be found; give --half-width N")?;
             half_width =
                 best_half_width(&kernels, criterion).context("no half-widths to choose from")?;
         }
@@ -182,7 +188,6 @@ impl Job<'_> {
         let mut prepared =
             Prepared::new(&reference_exposure, &target_exposure, design, needs_variance)
                 .with_context(subtracting)?;
-        let device = self.run.backend.open(self.model.precision)?;
         let backend = device
             .as_ref()
             .map_or("cpu".into(), |context| format!("vulkan: {}", context.device().name));
@@ -193,6 +198,14 @@ impl Job<'_> {
                     .with_context(|| self.run.backend.refused_by(&context.device().name))
             };
             let a = operator(prepared.shared_reference(), prepared.design().clone())?;
+            let on_host = T::part_on_host(&a);
+            if on_host > 0.0 && !self.run.quiet {
+                eprintln!(
+                    "note: {} has no room for {:.0} % of the rows, which stay in the host's memory: the fit is slower",
+                    context.device().name,
+                    100.0 * on_host
+                );
+            }
             let variance = prepared
                 .shared_reference_variance()
                 .map(|variance| operator(variance, prepared.design().of_variance()))
@@ -399,25 +412,32 @@ impl Job<'_> {
         }
     }
 
+    /// The device that computes, if one does, with the memory that it may take.
+    fn device<T: Real>(&self, height: usize, width: usize) -> Result<Option<Arc<VulkanContext>>> {
+        let planes = planes::<T>(height, width);
+        let (run, bytes) = (self.run, |size: ByteSize| size.as_u64());
+        let options = ContextOptions {
+            memory_limit_bytes: run.max_device_memory.map(bytes),
+            host_limit_bytes: run.max_memory.map(|limit| bytes(limit).saturating_sub(planes)),
+            ..Default::default()
+        };
+        let device = run.backend.open(self.model.precision, options)?;
+        if let (Some(_), Some(limit)) = (&device, run.max_memory) {
+            ensure!(ByteSize(planes) <= limit, too_large(height, width, ByteSize(planes), limit));
+        }
+        Ok(device)
+    }
+
     /// The fastest way to multiply that leaves the process within its memory.
     fn plan<T: Real>(&self, design: &Design) -> Result<Plan> {
         let plan = Plan::fastest(design)?;
         let Some(limit) = self.run.max_memory else { return Ok(plan) };
-        let pixels = design.height() * design.width();
-        let bytes = |plan: Plan| {
-            let planes = IMAGES * size_of::<T>() + MASKS * size_of::<MaskPlanes>();
-            ByteSize((pixels * planes + plan.bytes::<T>(design)) as u64)
-        };
+        let (height, width) = (design.height(), design.width());
+        let bytes =
+            |plan: Plan| ByteSize(planes::<T>(height, width) + plan.bytes::<T>(design) as u64);
         let slower = Plan { store_spectra: false, ..plan };
         let fits = [plan, slower].into_iter().find(|plan| bytes(*plan) <= limit);
-        fits.with_context(|| {
-            format!(
-                "images of {} × {} pixels take about {}, more than the limit of {limit}; give a larger --max-memory or cut the images",
-                design.height(),
-                design.width(),
-                bytes(slower)
-            )
-        })
+        fits.with_context(|| too_large(height, width, bytes(slower), limit))
     }
 
     fn support(&self, half_width: usize) -> KernelSupport {
@@ -470,6 +490,17 @@ impl Job<'_> {
             ..FitOptions::default()
         }
     }
+}
+
+/// What planes of pixels and masks take at the peak, in bytes.
+fn planes<T>(height: usize, width: usize) -> u64 {
+    (height * width * (IMAGES * size_of::<T>() + MASKS * size_of::<MaskPlanes>())) as u64
+}
+
+fn too_large(height: usize, width: usize, bytes: ByteSize, limit: ByteSize) -> String {
+    format!(
+        "images of {height} × {width} pixels take about {bytes}, more than the limit of {limit}; give a larger --max-memory or cut the images"
+    )
 }
 
 /// The design of the highest degree up to [`AUTO_DEGREE`] that leaves enough pixels per unknown.
