@@ -11,6 +11,10 @@ mod demo;
 mod devices;
 mod figure;
 mod fits;
+// Not of `fits`, which test programs include by its path.
+#[cfg(test)]
+#[path = "fits/tests.rs"]
+mod fits_tests;
 mod info;
 mod input;
 mod matched_filter;

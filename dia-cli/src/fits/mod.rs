@@ -33,6 +33,3 @@ pub use read::{FitsFile, Hdu, HduKind};
 pub use spec::{FitsSpec, HduSelector};
 pub use value::Value;
 pub use write::{HduData, HduOut, write};
-
-#[cfg(test)]
-mod tests;

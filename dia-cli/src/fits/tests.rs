@@ -14,7 +14,7 @@ use std::{
 
 use proptest::prelude::*;
 
-use super::{header::CARD_LENGTH, *};
+use crate::fits::*;
 
 /// A header of the given card texts, END and padding.
 fn header_bytes(cards: &[&str]) -> Vec<u8> {
