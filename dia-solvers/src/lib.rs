@@ -26,6 +26,7 @@ mod anderson;
 mod apertures;
 mod augmented;
 mod autocorrelation_gram;
+mod basis_rows;
 mod cg;
 mod cholesky;
 mod correlated_noise;

@@ -19,10 +19,13 @@
 //!
 //! For a deviation, ν is in the mean ν₁ = Σ_{r>0} (L_C⁻¹ ν L_C⁻ᵀ)_rr / (number of deviations).
 
-use dia_core::{Design, Kernel, KernelSupport};
+use std::sync::Arc;
+
+use dia_core::{Design, KernelBasis, KernelSupport};
 use faer::Mat;
 
 use crate::augmented::PenaltyRows;
+use crate::basis_rows::BasisRows;
 use crate::cg::{axpy, dot};
 use crate::{Cholesky, Preconditioner, SolveError};
 
@@ -30,6 +33,7 @@ use crate::{Cholesky, Preconditioner, SolveError};
 #[derive(Clone, Debug)]
 pub(crate) struct Penalty {
     design: Design,
+    maps: Arc<PenaltyMaps>,
     /// ν_st(u) over the (2h + 1)² pixels, for s ≤ t.
     noise: Vec<Vec<f64>>,
     /// ν̄, the mean of ν_00 over the kernel.
@@ -45,6 +49,24 @@ pub(crate) struct Penalty {
     strengths: Strengths,
     /// g(u) of both.
     tapers: [Vec<f64>; 2],
+}
+
+/// What depends on the basis alone.
+#[derive(Clone, Debug)]
+pub(crate) struct PenaltyMaps {
+    /// E.
+    kernel: BasisRows,
+    /// L E.
+    roughness: BasisRows,
+}
+
+impl PenaltyMaps {
+    pub(crate) fn new(basis: &KernelBasis) -> Self {
+        Self {
+            kernel: BasisRows::new(basis, <[f64]>::to_vec),
+            roughness: BasisRows::new(basis, |k| laplacian(basis.support(), k)),
+        }
+    }
 }
 
 /// That of the mean kernel, and that of the deviations from it.
@@ -63,6 +85,7 @@ impl Penalty {
     /// From Vᵀw, `moments`, see [`Design::of_variance`]; and the factor of C over the terms or more.
     pub(crate) fn new(
         design: &Design,
+        maps: Arc<PenaltyMaps>,
         moments: &[f64],
         terms: Cholesky,
         correct: bool,
@@ -93,6 +116,7 @@ impl Penalty {
         let tapers = tapers(design, strengths);
         Self {
             design: design.clone(),
+            maps,
             noise,
             mean,
             noises,
@@ -166,15 +190,9 @@ impl Penalty {
     /// multiplies, and −Eᵀ diag ν E, or zero.
     pub(crate) fn parts(&self, row: usize, radius: f64) -> [Mat<f64>; 2] {
         let taper = taper(self.design.basis().support(), radius);
-        let rough = self.of_basis(|k| {
-            let mut rough = self.rough(k, &taper);
-            for r in &mut rough {
-                *r *= self.mean;
-            }
-            rough
-        });
+        let rough = self.maps.roughness.gram(|u| self.mean * taper[u]);
         let noise = if self.correct {
-            self.of_basis(|k| self.noisy(row, k, -self.sampled))
+            self.noise_of_basis(row, -self.sampled)
         } else {
             Mat::zeros(rough.nrows(), rough.ncols())
         };
@@ -190,24 +208,9 @@ impl Penalty {
         })
     }
 
-    /// a ν k.
-    fn noisy(&self, row: usize, k: &[f64], a: f64) -> Vec<f64> {
-        k.iter().zip(&self.noises[row]).map(|(k, noise)| a * k * noise).collect()
-    }
-
-    /// Eᵀ B E for a map B of kernels.
-    fn of_basis(&self, map: impl Fn(&[f64]) -> Vec<f64>) -> Mat<f64> {
-        let basis = self.design.basis();
-        let mut kernel = Kernel::zero(self.design.half_width());
-        let mut unit = vec![0.0; basis.len()];
-        let mut matrix = Mat::zeros(unit.len(), unit.len());
-        for j in 0..unit.len() {
-            unit[j] = 1.0;
-            basis.expand(&unit, &mut kernel);
-            unit[j] = 0.0;
-            basis.project(&map(kernel.pixels()), matrix.col_as_slice_mut(j));
-        }
-        matrix
+    /// a Eᵀ diag ν E of the mean kernel, or of a deviation.
+    fn noise_of_basis(&self, row: usize, a: f64) -> Mat<f64> {
+        self.maps.kernel.gram(|u| a * self.noises[row][u])
     }
 
     /// H ← H + Q, in both triangles.
@@ -225,7 +228,7 @@ impl Penalty {
         let factor = |row: usize| {
             let Strength { lambda, radius } = self.strengths[row];
             let [rough, _] = self.parts(row, radius);
-            let noise = self.of_basis(|k| self.noisy(row, k, 1.0));
+            let noise = self.noise_of_basis(row, 1.0);
             Cholesky::new(&(rough * faer::Scale(lambda) + noise))
         };
         let terms = self.terms.leading(self.design.variation().len());
@@ -236,30 +239,30 @@ impl Penalty {
 
     /// Lᵀ diag(g) L k.
     fn rough(&self, k: &[f64], taper: &[f64]) -> Vec<f64> {
-        let mut rough = self.laplacian(k);
-        rough.iter_mut().zip(taper).for_each(|(r, g)| *r *= g);
-        self.laplacian(&rough)
-    }
-
-    /// L k, at the pixels of the support.
-    fn laplacian(&self, k: &[f64]) -> Vec<f64> {
         let support = self.design.basis().support();
-        let h = support.half_width() as isize;
-        let side = support.side();
-        let mut out = vec![0.0; k.len()];
-        let inside = |dy: isize, dx: isize| dy.abs() <= h && dx.abs() <= support.row_reach(dy);
-        for ((dy, dx), place) in support.offsets().zip(support.places()) {
-            let neighbours = [
-                (dy - 1, dx, place.wrapping_sub(side)),
-                (dy, dx - 1, place.wrapping_sub(1)),
-                (dy, dx + 1, place + 1),
-                (dy + 1, dx, place + side),
-            ];
-            let around = neighbours.iter().filter(|(dy, dx, _)| inside(*dy, *dx));
-            out[place] = around.map(|(_, _, other)| k[place] - k[*other]).sum();
-        }
-        out
+        let mut rough = laplacian(support, k);
+        rough.iter_mut().zip(taper).for_each(|(r, g)| *r *= g);
+        laplacian(support, &rough)
     }
+}
+
+/// L k, at the pixels of the support.
+fn laplacian(support: &KernelSupport, k: &[f64]) -> Vec<f64> {
+    let h = support.half_width() as isize;
+    let side = support.side();
+    let mut out = vec![0.0; k.len()];
+    let inside = |dy: isize, dx: isize| dy.abs() <= h && dx.abs() <= support.row_reach(dy);
+    for ((dy, dx), place) in support.offsets().zip(support.places()) {
+        let neighbours = [
+            (dy - 1, dx, place.wrapping_sub(side)),
+            (dy, dx - 1, place.wrapping_sub(1)),
+            (dy, dx + 1, place + 1),
+            (dy + 1, dx, place + side),
+        ];
+        let around = neighbours.iter().filter(|(dy, dx, _)| inside(*dy, *dx));
+        out[place] = around.map(|(_, _, other)| k[place] - k[*other]).sum();
+    }
+    out
 }
 
 /// The smallest eigenvalue of the Gram matrix of m rows of n values of white noise, in units of the mean (Marchenko & Pastur 1967, Math. USSR Sb. 1, 457).
@@ -308,7 +311,9 @@ mod tests {
     use dia_core::{Design, KernelBasis, KernelShape, KernelSupport};
     use faer::Mat;
 
-    use super::{Penalty, Strength, taper};
+    use std::sync::Arc;
+
+    use super::{Penalty, PenaltyMaps, Strength, taper};
     use crate::Cholesky;
 
     /// Q by explicit sums, for all pixels of a kernel of (2h + 1)² = 9 pixels and 3 terms.
@@ -345,7 +350,10 @@ mod tests {
             (0..6 * 9).map(f64::from).map(|k| if k < 9.0 { 20.0 + k } else { k.sin() }).collect();
         let strengths =
             [Strength { lambda: 0.3, radius: 2.0 }, Strength { lambda: 4.0, radius: 1.0 }];
-        Penalty::new(design, &moments, Cholesky::new(&c).unwrap(), true, strengths)
+        {
+            let maps = Arc::new(PenaltyMaps::new(design.basis()));
+            Penalty::new(design, maps, &moments, Cholesky::new(&c).unwrap(), true, strengths)
+        }
     }
 
     #[test]

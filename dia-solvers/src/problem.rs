@@ -13,7 +13,7 @@ use crate::cg::{axpy, dot};
 use crate::descent::RobustProblem;
 use crate::kronecker::Kronecker;
 use crate::lambda::{Search, penalised};
-use crate::penalty::{Penalty, Strengths, mean_taper};
+use crate::penalty::{Penalty, PenaltyMaps, Strengths, mean_taper};
 use crate::sampled_gram::of_least_precision;
 use crate::weighted::WeightedWorkspace;
 use crate::{
@@ -44,6 +44,7 @@ pub(crate) struct Problem<'a, A: DesignMatrix> {
     pub(crate) raises: usize,
     /// Q, where there is one.
     pub(crate) penalty: Option<Penalty>,
+    pub(crate) penalty_maps: Arc<PenaltyMaps>,
     /// How far the parameters have moved since noise and penalty were computed, in σ.
     pub(crate) moved: f64,
     /// Before the first reweighting it has not been touched, and takes no memory.
@@ -197,7 +198,14 @@ impl<A: DesignMatrix> Problem<'_, A> {
             v.apply_adjoint(&self.weights, &mut moments, workspace)?;
             self.products += 1;
             let c = self.sample.moments(design)?;
-            let penalty = Penalty::new(design, &moments, c, self.correct, self.strengths);
+            let penalty = Penalty::new(
+                design,
+                Arc::clone(&self.penalty_maps),
+                &moments,
+                c,
+                self.correct,
+                self.strengths,
+            );
             let sampled = self.sample.draw.rows().len();
             self.penalty = Some(penalty.with_sample(sampled, self.a.nrows()));
         }
