@@ -4,7 +4,7 @@ mod yardstick;
 
 use dia_core::simulate::{SimulatedPair, SimulationOptions, simulate};
 use dia_core::{Design, KernelBasis, NoiseModel};
-use dia_solvers::{Exposure, Prepared};
+use dia_solvers::{Exposure, Prepared, PreparedReference};
 
 pub use yardstick::Yardstick;
 
@@ -37,6 +37,18 @@ impl Field {
         degree: usize,
         reference_noise: bool,
     ) -> Prepared<'_, f32> {
+        self.prepare_reference(half_width, degree, reference_noise)
+            .with_target(&self.target())
+            .expect("the field is usable")
+    }
+
+    /// The reference, prepared for such a kernel.
+    pub fn prepare_reference(
+        &self,
+        half_width: usize,
+        degree: usize,
+        noise: bool,
+    ) -> PreparedReference<f32> {
         let options = &self.pair.truth.options;
         let (height, width) = self.target.view().shape();
         let design = Design::new(height, width, KernelBasis::delta(half_width), Some(1))
@@ -48,13 +60,18 @@ impl Field {
             noise: NoiseModel::Ccd(options.reference_noise(), None),
             saturation: options.saturation,
         };
-        let target = Exposure {
+        PreparedReference::new(&reference, design, noise).expect("the field is usable")
+    }
+
+    /// The target.
+    pub fn target(&self) -> Exposure<'_, f32> {
+        let options = &self.pair.truth.options;
+        Exposure {
             image: self.target.view(),
             mask: Some(&self.pair.target_mask),
             noise: NoiseModel::Ccd(options.target_noise(), None),
             saturation: options.saturation,
-        };
-        Prepared::new(&reference, &target, design, reference_noise).expect("the field is usable")
+        }
     }
 
     /// The target at the valid pixels, 0 where masked.

@@ -36,7 +36,9 @@ impl BasisRows {
             let weight = weight(*pixel);
             for (j, b) in row {
                 let column = gram.col_as_slice_mut(*j);
-                row.iter().for_each(|(i, a)| column[*i] += weight * b * a);
+                for (i, a) in row {
+                    column[*i] += weight * b * a;
+                }
             }
         }
         gram

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use dia_benches::Field;
 use dia_core::{Design, DesignMatrix, Image, ImageView, KernelBasis, LinearOperator, Traffic};
-use dia_solvers::{FitOptions, FitOutcome, difference, fit};
+use dia_solvers::{FitOptions, FitOutcome, difference, fit, series};
 use dia_vulkan::{ContextOptions, DeviceChoice, VulkanContext, VulkanDesignMatrix};
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
@@ -27,7 +27,8 @@ fn main() -> Result<()> {
     println!("dia {} on {}", env!("CARGO_PKG_VERSION"), context.device());
     transfers(&context, &sides)?;
     products(&context, &sides)?;
-    fits(&context, &sides)
+    fits(&context, &sides)?;
+    series_of_targets(&context, &sides)
 }
 
 /// Median time in ms of what `run` says that it took, after one run that warms up: 21 runs, fewer where they take more than 5 s together.
@@ -225,4 +226,59 @@ fn subtract(
     let outcome = fit.outcome;
     times.difference = timed(|| difference(&prepared, &a, fit))?.0;
     Ok((times, outcome))
+}
+
+/// Targets of a series.
+const TARGETS: usize = 8;
+
+/// Plain fits of targets of one reference: the next one is prepared and uploaded while one is fitted.
+fn series_of_targets(context: &Arc<VulkanContext>, sides: &[usize]) -> Result<()> {
+    println!(
+        "\n{TARGETS} targets of one reference, for each: prepare, upload, fit and difference one after the other; or as a series.\n\n\
+         | image | kernel | degree | alone / ms | in a series / ms |\n|---|---|---|---|---|"
+    );
+    for &side in sides {
+        let field = Field::simulate(side);
+        for (half_width, degree) in settings() {
+            let options = FitOptions::plain();
+            let reference = field.prepare_reference(half_width, degree, true);
+            let design = reference.design();
+            let a = VulkanDesignMatrix::new(context, reference.image().view(), design.clone())?;
+            let variance = reference.variance().ok_or("it was asked for")?;
+            let variance = VulkanDesignMatrix::new(context, variance.view(), design.of_variance())?;
+            let alone = || -> Result<()> {
+                let mut prepared = reference.with_target(&field.target())?;
+                let fit = fit(&mut prepared, &a, Some(&variance), &options, &mut |_| ())?;
+                difference(&prepared, &a, fit)?;
+                Ok(())
+            };
+            let (one_by_one, ()) = timed(|| (0..TARGETS).try_for_each(|_| alone()))?;
+            let mut failed = Ok(());
+            let targets = std::iter::repeat_n(field.target(), TARGETS);
+            let (as_series, ()) = timed(|| {
+                series(
+                    &reference,
+                    &a,
+                    Some(&variance),
+                    targets,
+                    |t| *t,
+                    &options,
+                    |_, d| {
+                        if let Err(error) = d {
+                            failed = Err(error);
+                        }
+                    },
+                );
+                failed
+            })?;
+            let each = |time: Duration| 1e3 * time.as_secs_f64() / TARGETS as f64;
+            println!(
+                "| {side}² | {k}² | {degree} | {:.1} | {:.1} |",
+                each(one_by_one),
+                each(as_series),
+                k = 2 * half_width + 1
+            );
+        }
+    }
+    Ok(())
 }
