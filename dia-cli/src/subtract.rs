@@ -307,7 +307,7 @@ impl Job<'_> {
         )?;
         report.timings_s.write = clock.lap();
         report.timings_s.total = start.elapsed().as_secs_f64();
-        let done = Done { difference: narrow(&difference), report };
+        let done = Done { difference: difference.map_pixels(narrow_pixel), report };
         if let Some(path) = self.figure {
             let heading = heading(&done.report);
             let images = [reference.image.map(narrow_pixel), target.image.map(narrow_pixel)];
@@ -521,28 +521,6 @@ fn fwhm<T: Real>(input: &Input<T>) -> Option<f64> {
 
 fn narrow_pixel<T: Real>(value: T) -> f32 {
     value.widen() as f32
-}
-
-fn narrow<T: Real>(difference: &Difference<T>) -> Difference<f32> {
-    Difference {
-        difference: difference.difference.map(narrow_pixel),
-        variance: difference.variance.map(narrow_pixel),
-        model: difference.model.map(narrow_pixel),
-        mask: difference.mask.clone(),
-        kernel: difference.kernel.clone(),
-        photometric_scale: difference.photometric_scale,
-        background: difference.background.clone(),
-        reference_sky: difference.reference_sky,
-        lambda: difference.lambda,
-        lambda_variation: difference.lambda_variation,
-        design: difference.design.clone(),
-        parameters: difference.parameters.clone(),
-        covariance: difference.covariance.clone(),
-        variables: difference.variables.clone(),
-        noise_scale: difference.noise_scale,
-        outcome: difference.outcome,
-        residuals: difference.residuals,
-    }
 }
 
 fn heading(report: &Report) -> String {

@@ -65,6 +65,34 @@ pub struct ResidualStatistics {
     pub chi2_dof: f64,
 }
 
+impl<T: Pixel> Difference<T> {
+    /// The same with `map` of the pixels of its images.
+    pub fn map_pixels<U: Pixel>(self, map: impl Fn(T) -> U + Copy) -> Difference<U> {
+        let Self { difference, variance, model, .. } = &self;
+        let [difference, variance, model] =
+            [difference, variance, model].map(|image| image.map(map));
+        Difference {
+            difference,
+            variance,
+            model,
+            mask: self.mask,
+            kernel: self.kernel,
+            photometric_scale: self.photometric_scale,
+            background: self.background,
+            reference_sky: self.reference_sky,
+            lambda: self.lambda,
+            lambda_variation: self.lambda_variation,
+            variables: self.variables,
+            noise_scale: self.noise_scale,
+            parameters: self.parameters,
+            covariance: self.covariance,
+            design: self.design,
+            outcome: self.outcome,
+            residuals: self.residuals,
+        }
+    }
+}
+
 /// From a fit to the planes of the difference.
 ///
 /// # Errors
