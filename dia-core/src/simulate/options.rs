@@ -72,7 +72,7 @@ pub struct SimulationOptions {
     pub brightest_varies: bool,
     /// Number of stars that appear in the target only.
     pub transients: usize,
-    /// Range of the [signal-to-noise ratio](Event::signal_to_noise) of transients; drawn evenly in its logarithm.
+    /// Range of the [signal-to-noise ratio](super::Event::signal_to_noise) of transients; drawn evenly in its logarithm.
     pub transient_signal_to_noise: (f64, f64),
     /// Variables and transients keep this distance from the borders of the image, in pixels.
     pub event_margin: f64,
