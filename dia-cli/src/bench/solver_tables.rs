@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use dia_core::robust;
 use serde::Serialize;
 
 use super::backend::Backend;
@@ -23,6 +22,8 @@ pub(crate) struct MethodCost {
     pub(crate) model: CostModel,
     /// Most pixels that were measured.
     pub(crate) largest: usize,
+    /// Time by the model over the time measured, where most pixels were.
+    pub(crate) at_largest: f64,
 }
 
 /// Time of a row that came to the minimum.
@@ -254,24 +255,21 @@ pub(crate) fn cost_models(rows: &[Row]) -> Vec<MethodCost> {
                 seconds: m.total_s,
             };
             let samples: Vec<Sample> = measured.iter().map(sample).collect();
-            let model = CostModel::fit(&larger_half(samples))?;
-            let largest = measured.iter().map(|m| m.pixels).max()?;
-            Some(MethodCost { method, loss, backend: backend.clone(), threads, model, largest })
+            let model = CostModel::fit(&samples)?;
+            let largest = measured.iter().max_by_key(|m| m.pixels)?;
+            let modelled = model.seconds(largest.pixels as f64, largest.unknowns as f64);
+            let (largest, at_largest) = (largest.pixels, modelled / largest.total_s);
+            Some(MethodCost {
+                method,
+                loss,
+                backend: backend.clone(),
+                threads,
+                model,
+                largest,
+                at_largest,
+            })
         };
     groups.into_iter().filter_map(model).collect()
-}
-
-/// The samples of N n at or above its median, if there are enough: costs that small problems have and large ones do not feel would bend the
-/// exponents.
-fn larger_half(samples: Vec<Sample>) -> Vec<Sample> {
-    let work = |s: &Sample| s.pixels * s.unknowns;
-    let mut all: Vec<f64> = samples.iter().map(work).collect();
-    match robust::median(&mut all) {
-        Some(median) if samples.len() >= LEAST_SAMPLES => {
-            samples.into_iter().filter(|s| work(s) >= median).collect()
-        }
-        _ => samples,
-    }
 }
 
 fn cost_table(rows: &[Row]) -> String {
@@ -282,11 +280,14 @@ fn cost_table(rows: &[Row]) -> String {
             name_of(&cost.loss),
             cost.backend.to_string(),
             cost.threads.to_string(),
-            format!("{:.1}", 1e3 * m.constant),
-            format!("{:.2e}", m.factor),
-            format!("{:.2}", m.alpha),
-            format!("{:.2}", m.beta),
+            term(m.constant, format!("{:.1}", 1e3 * m.constant)),
+            term(m.per_pixel, format!("{:.0}", 1e9 * m.per_pixel)),
+            term(m.factor, format!("{:.1e}", m.factor)),
+            term(m.factor, format!("{:.2}", m.alpha)),
+            term(m.factor, format!("{:.2}", m.beta)),
+            term(m.cubic, format!("{:.0}", 1e12 * m.cubic)),
             format!("{:.0} %", 100.0 * m.scatter.exp_m1()),
+            format!("{:.0} %", 100.0 * m.scatter_left_out.exp_m1()),
             m.samples.to_string(),
         ]
     };
@@ -300,19 +301,28 @@ fn cost_table(rows: &[Row]) -> String {
         "backend",
         "threads",
         "c / ms",
+        "p / ns",
         "a / s",
         "α (pixels)",
         "β (unknowns)",
+        "b / ps",
         "scatter",
+        "left out",
         "rows",
     ];
     let table = markdown(&heads, &costs.iter().map(cells).collect::<Vec<_>>());
     format!(
-        "t = c + a N^α n^β, N pixels and n unknowns, of constant kernels; where there are enough rows, of the half with the larger N n.\n\n{table}"
+        "t = c + p N + a N^α n^β + b n³, N pixels and n unknowns, of constant kernels; a term that is not there would not help to predict a row from the others. Scatter is the rms of \
+         the relative error, once more where each row is left out of the fit that predicts it.\n\n{table}"
     )
 }
 
-/// Rows of which a model is made of the larger half.
+/// A term's number, if the term is there.
+fn term(coefficient: f64, number: String) -> String {
+    if coefficient == 0.0 { String::new() } else { number }
+}
+
+/// Rows that a model needs to be carried beyond what was measured.
 const LEAST_SAMPLES: usize = 12;
 
 /// Unknowns of a 19 × 19 kernel with a background of degree 1.
@@ -320,7 +330,7 @@ const UNKNOWNS: f64 = 364.0;
 
 /// The models that are carried beyond what was measured.
 fn trusted_models(rows: &[Row]) -> Vec<MethodCost> {
-    cost_models(rows).into_iter().filter(|cost| 2 * cost.model.samples >= LEAST_SAMPLES).collect()
+    cost_models(rows).into_iter().filter(|cost| cost.model.samples >= LEAST_SAMPLES).collect()
 }
 
 fn extrapolations(rows: &[Row]) -> String {
@@ -333,6 +343,7 @@ fn extrapolations(rows: &[Row]) -> String {
             cost.backend.to_string(),
             cost.threads.to_string(),
             format!("{:.1e}", cost.largest as f64),
+            format!("{:.2}", cost.at_largest),
             format!("{large:.1}"),
             format!("{:.2}", night / 3600.0),
         ]
@@ -347,6 +358,7 @@ fn extrapolations(rows: &[Row]) -> String {
         "backend",
         "threads",
         "largest measured / pixels",
+        "model / measured there",
         "10k × 10k / s (extrapolated)",
         "1000 images of 4096² / h (extrapolated)",
     ];
