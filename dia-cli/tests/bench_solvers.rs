@@ -150,10 +150,9 @@ fn a_device_comes_to_the_same_minimum_and_is_named() {
     assert!(csv.contains(",\"vulkan:llvmpipe ("), "{csv}");
     let tables = String::from_utf8(folder.bytes("out/tables.md")).unwrap();
     assert!(tables.contains("| vulkan:llvmpipe ("), "{tables}");
-    let figures: Vec<_> = std::fs::read_dir(folder.path("out")).unwrap().collect();
-    let of_device =
-        |name: &str| name.starts_with("crossover-huber-llvmpipe-") && name.ends_with(".png");
-    assert!(figures.iter().flatten().any(|f| of_device(&f.file_name().to_string_lossy())));
+    let mut figures = std::fs::read_dir(folder.path("out")).unwrap().flatten();
+    let of_device = |name: &str| name.starts_with("crossover-huber-llvmpipe-");
+    assert!(figures.any(|figure| of_device(&figure.file_name().to_string_lossy())));
 }
 
 #[test]
