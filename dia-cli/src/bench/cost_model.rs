@@ -61,10 +61,10 @@ impl CostModel {
         let mut sets: Vec<Terms> =
             (1..1 << TERMS).map(|set| [0, 1, 2, 3].map(|k| set >> k & 1 == 1)).collect();
         // One sample is left out, and the others must not be met exactly by any times.
-        sets.retain(|terms| parameters(terms) < samples.len());
-        sets.sort_by_key(parameters);
+        sets.retain(|terms| parameters(*terms) < samples.len());
+        sets.sort_by_key(|terms| parameters(*terms));
         let mut best: Option<Self> = None;
-        for terms in &sets {
+        for terms in sets {
             let Some(model) = Self::judged(samples, terms) else { continue };
             let bar = best.map_or(f64::MAX, |best| best.scatter_left_out);
             if model.scatter_left_out < (1.0 - WORTH) * bar - EXACT {
@@ -75,7 +75,7 @@ impl CostModel {
     }
 
     /// The model of a set of terms with both kinds of scatter.
-    fn judged(samples: &[Sample], terms: &Terms) -> Option<Self> {
+    fn judged(samples: &[Sample], terms: Terms) -> Option<Self> {
         let model = Self::with_terms(samples, terms)?;
         let mut squares = 0.0;
         for (i, left_out) in samples.iter().enumerate() {
@@ -86,7 +86,7 @@ impl CostModel {
         scatter_left_out.is_finite().then_some(Self { scatter_left_out, ..model })
     }
 
-    fn with_terms(samples: &[Sample], terms: &Terms) -> Option<Self> {
+    fn with_terms(samples: &[Sample], terms: Terms) -> Option<Self> {
         let at = |[alpha, beta]: [f64; 2]| Self::with_exponents(samples, terms, [alpha, beta]);
         let better = |a: &Option<Self>, b: &Option<Self>| {
             a.is_some_and(|a| b.is_none_or(|b| a.scatter < b.scatter))
@@ -121,7 +121,7 @@ impl CostModel {
     }
 
     /// The coefficients for given exponents.
-    fn with_exponents(samples: &[Sample], terms: &Terms, [alpha, beta]: [f64; 2]) -> Option<Self> {
+    fn with_exponents(samples: &[Sample], terms: Terms, [alpha, beta]: [f64; 2]) -> Option<Self> {
         let rows: Vec<[f64; TERMS]> = samples
             .iter()
             .map(|s| {
@@ -173,7 +173,7 @@ impl CostModel {
 }
 
 /// Numbers that are fitted.
-fn parameters(terms: &Terms) -> usize {
+fn parameters(terms: Terms) -> usize {
     terms.iter().filter(|term| **term).count() + if terms[MIXED] { 2 } else { 0 }
 }
 
@@ -182,7 +182,7 @@ fn non_negative(
     rows: &[[f64; TERMS]],
     samples: &[Sample],
     weights: &[f64],
-    terms: &Terms,
+    terms: Terms,
 ) -> Option<[f64; TERMS]> {
     let (mut h, mut g) = ([[0.0; TERMS]; TERMS], [0.0; TERMS]);
     for ((row, s), w) in rows.iter().zip(samples).zip(weights) {
