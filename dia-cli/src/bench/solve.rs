@@ -73,8 +73,6 @@ fn on_device(case: &Case, folder: &Path, name: &str) -> Result<Run> {
     let baseline = |_: &LeastSquares<VulkanDesignMatrix>, _: &[f64]| {
         bail!("the first-order baseline needs its data on the host")
     };
-    // The driver compiles a shader when it is first used: once for all images of a night.
-    let _ = once(case, &planes, &make, &baseline, 1)?;
     measure(case, &planes, &make, &baseline)
 }
 
@@ -96,6 +94,10 @@ fn measure<A: DesignMatrix<Pixel: FftPixel>>(
 ) -> Result<Run> {
     let once = |max_iterations: usize| once(case, planes, make, baseline, max_iterations);
     let base_bytes = memory::restart_peak();
+    if case.backend.is_device() {
+        // The driver compiles a shader when it is first used: once for all images of a night.
+        let _ = once(1)?;
+    }
     let (solution, seconds) = once(MAX_ITERATIONS)?;
     let peak_bytes = memory::peak();
     let mut all = vec![seconds];
