@@ -4,6 +4,8 @@
 //! Gflop/s.
 #![allow(missing_docs, reason = "criterion's macros make undocumented functions")]
 
+mod brief;
+
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use dia_benches::Field;
 use dia_core::{LinearOperator, Pixel};
@@ -121,5 +123,5 @@ fn rayon_pool(threads: usize) -> rayon::ThreadPool {
     rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap()
 }
 
-criterion_group!(benches, gram);
+criterion_group!(name = benches; config = brief::brief(); targets = gram);
 criterion_main!(benches);

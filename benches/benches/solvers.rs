@@ -4,6 +4,8 @@
 //! for ten iterations.
 #![allow(missing_docs, reason = "criterion's macros make undocumented functions")]
 
+mod brief;
+
 use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
@@ -128,5 +130,5 @@ fn solvers(criterion: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, solvers);
+criterion_group!(name = benches; config = brief::brief(); targets = solvers);
 criterion_main!(benches);

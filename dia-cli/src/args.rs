@@ -40,7 +40,7 @@ pub(crate) enum Command {
     /// List the Vulkan devices
     Devices,
     /// Benchmarks against a known truth
-    Bench(BenchArgs),
+    Bench(Box<BenchArgs>),
 }
 
 #[derive(Debug, Args)]
@@ -611,6 +611,9 @@ pub(crate) struct SolversArgs {
     /// Numbers of threads [default, if any list is given: 1 and all cores]
     #[arg(long, value_name = "N,…", value_delimiter = ',', value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) threads: Option<Vec<u16>>,
+    /// Where products are computed, each as `--backend` takes it [default: cpu; in the grid of BENCHMARKS.md every GPU, too]
+    #[arg(long, value_name = "BACKEND,…", value_delimiter = ',')]
+    pub(crate) backends: Option<Vec<Backend>>,
     /// Runs of which the median counts; those above two seconds are run once
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub(crate) repeats: u16,

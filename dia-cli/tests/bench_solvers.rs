@@ -85,6 +85,89 @@ fn what_is_measured_already_is_not_measured_again() {
     assert_eq!(fresh.lines().count(), 2);
 }
 
+/// A part of the software device's name; `None`, loudly, where there is none and none is required.
+fn software_device(folder: &Folder, test: &str) -> Option<&'static str> {
+    let listed = folder.dia(&["devices"]);
+    if listed.stdout.contains("llvmpipe") {
+        return Some("llvmpipe");
+    }
+    let required = std::env::var("DIA_REQUIRE_VULKAN").is_ok_and(|value| value == "1");
+    assert!(!required, "DIA_REQUIRE_VULKAN=1, but: {}", listed.stderr);
+    eprintln!("\nSKIPPED {test}: no software Vulkan device; {}\n", listed.stderr);
+    None
+}
+
+#[test]
+fn a_device_comes_to_the_same_minimum_and_is_named() {
+    let folder = Folder::new();
+    let Some(device) = software_device(&folder, "a_device_comes_to_the_same_minimum") else {
+        return;
+    };
+    let backends = format!("cpu,vulkan:{device},vulkan:{}", device.to_uppercase());
+    let methods = "cholesky,cholesky-f32,pcg-fft-gram,pcg-sampled-gram,lsqr,fit-pcg";
+    let run = |backends: &str| {
+        let _ = folder.succeed(&[
+            "bench",
+            "solvers",
+            "--sizes",
+            "128",
+            "--half-widths",
+            "2",
+            "--losses",
+            "huber",
+            "--threads",
+            "1,2",
+            "--repeats",
+            "1",
+            "--quiet",
+            "-o",
+            "out",
+            "--methods",
+            methods,
+            "--backends",
+            backends,
+        ]);
+        rows(&folder, "out/results.json")
+    };
+    let cpu = run("cpu");
+    let all = run(&backends);
+    // One device named twice, and one number of threads on it; what the CPU has measured is kept.
+    assert_eq!((cpu.len(), all.len()), (12, 18));
+    assert!(cpu.iter().all(|row| row["backend"] == "cpu" && all.contains(row)));
+    for row in all.iter().filter(|row| row["backend"] != "cpu") {
+        let name = row["backend"].as_str().unwrap();
+        assert!(name.starts_with("vulkan:llvmpipe (") && row["threads"] == 2, "{row}");
+        if row["method"] == "cholesky" {
+            assert_eq!(row["status"], "not applicable: devices compute in single precision");
+            continue;
+        }
+        // As on the CPU, where the bounds are explained: 0.01 σ as estimated, by uniform weights a few times that.
+        let measured = &row["measured"];
+        assert!(row["converged"] == true && measured["precision"] == "f32", "{row}");
+        assert!(measured["distance"].as_f64().unwrap() < 0.05, "{row}");
+    }
+    let csv = String::from_utf8(folder.bytes("out/results.csv")).unwrap();
+    assert!(csv.contains(",\"vulkan:llvmpipe ("), "{csv}");
+    let tables = String::from_utf8(folder.bytes("out/tables.md")).unwrap();
+    assert!(tables.contains("| vulkan:llvmpipe ("), "{tables}");
+    let mut figures = std::fs::read_dir(folder.path("out")).unwrap().flatten();
+    let of_device = |name: &str| name.starts_with("crossover-huber-llvmpipe-");
+    assert!(figures.any(|figure| of_device(&figure.file_name().to_string_lossy())));
+}
+
+#[test]
+fn an_unknown_device_ends_the_command_before_anything_is_measured() {
+    let folder = Folder::new();
+    let ended =
+        folder.dia(&[&SMALL[..], &["--backends", "cpu,vulkan:no such GPU", "-o", "out"]].concat());
+    // Without a loader or a device the message says that instead.
+    assert_eq!(ended.code, Some(1));
+    assert!(ended.stderr.contains("--backends"), "{}", ended.stderr);
+    assert!(!folder.path("out").exists());
+    let ended = folder.dia(&[&SMALL[..], &["--backends", "cuda"]].concat());
+    assert_eq!(ended.code, Some(2));
+}
+
 #[test]
 fn a_case_over_the_limit_is_a_row_that_says_so() {
     let folder = Folder::new();

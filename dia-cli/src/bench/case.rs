@@ -2,15 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::backend::Backend;
 use super::method::{BenchLoss, Method};
-
-/// Where products are computed; a back end is a name here and one line in `solve::run`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) enum Backend {
-    /// `dia-fft`.
-    Cpu,
-}
 
 /// The settings of a measurement. Two rows of equal settings measure the same.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -1,8 +1,11 @@
 //! Which cases are measured.
 
+use anyhow::Result;
+
 use crate::args::SolversArgs;
 
-use super::case::{Backend, Case};
+use super::backend::Backend;
+use super::case::Case;
 use super::method::{BenchLoss, Method};
 
 /// All combinations of the lists.
@@ -34,7 +37,7 @@ const SLOW: [Method; 4] =
     [Method::PcgNone, Method::PcgJacobi, Method::AdamLbfgs, Method::CholeskyRebuilt];
 
 /// The cases of a command line, one problem after the other.
-pub(crate) fn cases(args: &SolversArgs) -> Vec<Case> {
+pub(crate) fn cases(args: &SolversArgs) -> Result<Vec<Case>> {
     let all_cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let mut threads = vec![1, all_cores];
     threads.dedup();
@@ -51,9 +54,14 @@ pub(crate) fn cases(args: &SolversArgs) -> Vec<Case> {
     } else {
         document(&threads)
     };
+    let backends = match &args.backends {
+        Some(choices) => Backend::all_of(choices)?,
+        None if args.quick || given => vec![Backend::Cpu],
+        None => Backend::cpu_and_gpus()?,
+    };
     let mut cases: Vec<Case> = Vec::new();
     for sweep in &sweeps {
-        for case in sweep.cases(args) {
+        for case in backends.iter().flat_map(|backend| sweep.cases(args, backend)) {
             let known =
                 cases.iter_mut().find(|c| Case { curve: case.curve, ..(*c).clone() } == case);
             match known {
@@ -62,8 +70,10 @@ pub(crate) fn cases(args: &SolversArgs) -> Vec<Case> {
             }
         }
     }
-    cases.sort_by_key(|c| (c.side, c.half_width, c.degree, c.loss, c.method, c.threads));
-    cases
+    cases.sort_by_cached_key(|c| {
+        (c.side, c.half_width, c.degree, c.loss, c.method, c.backend.clone(), c.threads)
+    });
+    Ok(cases)
 }
 
 fn asked_for(args: &SolversArgs, threads: Vec<usize>) -> Sweep {
@@ -125,20 +135,23 @@ fn document(threads: &[usize]) -> Vec<Sweep> {
 }
 
 impl Sweep {
-    fn cases(&self, args: &SolversArgs) -> Vec<Case> {
+    fn cases(&self, args: &SolversArgs, backend: &Backend) -> Vec<Case> {
+        // A device hardly feels the threads of the host.
+        let most = self.threads.iter().max().map(std::slice::from_ref).unwrap_or_default();
+        let threads = if backend.is_device() { most } else { &self.threads };
         let mut cases = Vec::new();
         for &side in &self.sides {
             for &half_width in &self.half_widths {
                 for &degree in &self.degrees {
                     for &loss in &self.losses {
                         for &method in &self.methods {
-                            cases.extend(self.threads.iter().map(|&threads| Case {
+                            cases.extend(threads.iter().map(|&threads| Case {
                                 side,
                                 half_width,
                                 degree,
                                 loss,
                                 method,
-                                backend: Backend::Cpu,
+                                backend: backend.clone(),
                                 threads,
                                 seed: args.seed,
                                 repeats: if args.quick { 1 } else { args.repeats.into() },

@@ -60,6 +60,9 @@ impl Method {
             Self::CholeskyRebuilt if case.loss == BenchLoss::Gaussian => {
                 Some("weights do not change: the same as cholesky")
             }
+            _ if self.double() && case.backend.is_device() => {
+                Some("devices compute in single precision")
+            }
             _ => None,
         }
     }

@@ -1,6 +1,7 @@
 //! `dia bench`: benchmarks against a known truth.
 
 mod accuracy;
+mod backend;
 mod case;
 mod cost_model;
 mod first_order;

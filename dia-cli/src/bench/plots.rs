@@ -13,6 +13,7 @@ use plotters::coord::combinators::LogCoord;
 use plotters::prelude::*;
 use plotters::style::register_font;
 
+use super::backend::Backend;
 use super::case::Row;
 use super::method::Method;
 use super::solver_tables::{problems, time_to_minimum};
@@ -47,33 +48,44 @@ enum Figure {
     Winners(Winners),
 }
 
-/// Draws all figures that the rows allow into `folder`.
+/// Draws all figures that the rows allow into `folder`; the names of those of a device end in its name.
 pub(crate) fn draw(folder: &Path, rows: &[Row]) -> Result<()> {
-    let Some(threads) = rows.iter().map(|row| row.case.threads).max() else { return Ok(()) };
-    let rows: Vec<Row> = rows.iter().filter(|row| row.case.threads == threads).cloned().collect();
-    let mut losses: Vec<_> = rows.iter().map(|row| row.case.loss).collect();
-    losses.sort_unstable();
-    losses.dedup();
-    for loss in losses {
-        let of_loss: Vec<Row> = rows.iter().filter(|row| row.case.loss == loss).cloned().collect();
-        let (loss, constant) = (name_of(&loss), |row: &&Row| row.case.degree == 0);
-        let note = format!("{loss} loss, threads: {threads}");
-        let constant: Vec<&Row> = of_loss.iter().filter(constant).collect();
+    let mut parts: BTreeMap<_, Vec<&Row>> = BTreeMap::new();
+    for row in rows {
+        parts.entry((&row.case.backend, row.case.loss)).or_default().push(row);
+    }
+    for ((backend, loss), mut rows) in parts {
+        let Some(threads) = rows.iter().map(|row| row.case.threads).max() else { continue };
+        rows.retain(|row| row.case.threads == threads);
+        let loss = name_of(&loss);
+        let (note, suffix) = match backend {
+            Backend::Cpu => (format!("{loss} loss, threads: {threads}"), loss),
+            Backend::Vulkan(name) => {
+                (format!("{loss} loss, {name}"), format!("{loss}-{}", words(name)))
+            }
+        };
+        let constant: Vec<&Row> = rows.iter().filter(|row| row.case.degree == 0).copied().collect();
         let half_width = richest(constant.iter().map(|r| (r.case.half_width, r.case.side)));
         let side = richest(constant.iter().map(|r| (r.case.side, r.case.half_width)));
         let figures = [
             ("time-pixels", half_width.map(|h| over_pixels(&constant, h, &note))),
             ("time-half-width", side.map(|side| over_half_width(&constant, side, &note))),
             ("convergence", convergence(&constant, &note)),
-            ("crossover", Some(Figure::Winners(winners(&of_loss, &note)))),
+            ("crossover", Some(Figure::Winners(winners(&rows, &note)))),
         ];
         for (name, figure) in figures {
             if let Some(figure) = figure {
-                write(&folder.join(format!("{name}-{loss}")), &figure)?;
+                write(&folder.join(format!("{name}-{suffix}")), &figure)?;
             }
         }
     }
     Ok(())
+}
+
+/// The letters and digits of a name, in a form for files.
+fn words(name: &str) -> String {
+    let words = name.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
+    words.collect::<Vec<_>>().join("-").to_lowercase()
 }
 
 /// The key that occurs with most different values.
@@ -149,8 +161,8 @@ fn convergence(rows: &[&Row], note: &str) -> Option<Figure> {
     }))
 }
 
-fn winners(rows: &[Row], note: &str) -> Winners {
-    let groups = problems(rows);
+fn winners(rows: &[&Row], note: &str) -> Winners {
+    let groups = problems(rows.iter().copied());
     let cells = groups.iter().filter_map(|group| {
         let (row, m) = group.first()?;
         Some((m.pixels as f64, m.unknowns as f64, row.case.method))

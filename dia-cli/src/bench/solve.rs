@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
-use dia_core::{DataVector, Design, DesignMatrix, Loss, Pixel};
+use dia_core::{DataVector, Design, DesignMatrix, ImageView, Loss, OperatorError, Pixel};
 use dia_fft::{FftDesignMatrix, FftPixel, autocorrelation};
 use dia_solvers::{
     CgOptions, CgWorkspace, Cholesky, DesignRows, FitOptions, GramPrecision, Identity, Jacobi,
@@ -12,8 +12,10 @@ use dia_solvers::{
     ReferenceNoise, RowSample, Solver, StopReason, Weighted, WeightedWorkspace,
     autocorrelation_gram, cg, fit, lsqr,
 };
+use dia_vulkan::VulkanDesignMatrix;
 
-use super::case::{Backend, Case, Run};
+use super::backend::{self, Backend};
+use super::case::{Case, Run};
 use super::first_order::adam_then_lbfgs;
 use super::least_squares::LeastSquares;
 use super::memory;
@@ -46,42 +48,37 @@ pub(crate) struct Solution {
 
 /// Runs a case on the planes in `folder`. A further back end is a further line here.
 pub(crate) fn run(case: &Case, folder: &Path) -> Result<Run> {
-    match case.backend {
+    match &case.backend {
         Backend::Cpu if case.method.double() => on_cpu::<f64>(case, folder),
         Backend::Cpu => on_cpu::<f32>(case, folder),
+        Backend::Vulkan(name) => on_device(case, folder, name),
     }
 }
 
 fn on_cpu<T: FftPixel>(case: &Case, folder: &Path) -> Result<Run> {
     let planes = Planes::<T>::read(folder, case.side)?;
-    let plan = |prepared: &Prepared<'_, T>, design: Design, squared: bool| {
-        let reference = prepared.reference();
-        let operator = if squared {
-            FftDesignMatrix::new(reference.to_owned().map(|r| r * r).view(), design)
-        } else {
-            FftDesignMatrix::new(reference, design)
-        };
-        Ok(operator?)
-    };
-    if case.method == Method::AdamLbfgs {
-        return measure(
-            case,
-            &planes,
-            &plan,
-            &|problem: &LeastSquares<FftDesignMatrix<T>>, diagonal| {
-                let limit = Duration::from_secs_f64(case.baseline_limit);
-                adam_then_lbfgs(problem, case.loss.loss(), diagonal, limit)
-            },
-        );
-    }
-    measure(case, &planes, &plan, &|_, _| {
-        bail!("the first-order baseline needs its data on the host")
+    let make = |reference: ImageView<'_, T>, design| FftDesignMatrix::new(reference, design);
+    measure(case, &planes, &make, &|problem: &LeastSquares<FftDesignMatrix<T>>, diagonal| {
+        let limit = Duration::from_secs_f64(case.baseline_limit);
+        adam_then_lbfgs(problem, case.loss.loss(), diagonal, limit)
     })
 }
 
-/// Makes the operator of a design, on the reference or on its square.
+fn on_device(case: &Case, folder: &Path, name: &str) -> Result<Run> {
+    let context = backend::open(name)?;
+    let planes = Planes::<f32>::read(folder, case.side)?;
+    let make = |reference: ImageView<'_, f32>, design| {
+        VulkanDesignMatrix::new(&context, reference, design)
+    };
+    let baseline = |_: &LeastSquares<VulkanDesignMatrix>, _: &[f64]| {
+        bail!("the first-order baseline needs its data on the host")
+    };
+    measure(case, &planes, &make, &baseline)
+}
+
+/// Makes the operator of a design.
 type MakeOperator<'a, A> =
-    &'a dyn Fn(&Prepared<'_, <A as DesignMatrix>::Pixel>, Design, bool) -> Result<A>;
+    &'a dyn Fn(ImageView<'_, <A as DesignMatrix>::Pixel>, Design) -> Result<A, OperatorError>;
 
 /// The first-order baseline, given the diagonal of H.
 type Baseline<'a, A> = &'a dyn Fn(&LeastSquares<A>, &[f64]) -> Result<Solution>;
@@ -97,6 +94,10 @@ fn measure<A: DesignMatrix<Pixel: FftPixel>>(
 ) -> Result<Run> {
     let once = |max_iterations: usize| once(case, planes, make, baseline, max_iterations);
     let base_bytes = memory::restart_peak();
+    if case.backend.is_device() {
+        // The driver compiles a shader when it is first used: once for all images of a night.
+        let _ = once(1)?;
+    }
     let (solution, seconds) = once(MAX_ITERATIONS)?;
     let peak_bytes = memory::peak();
     let mut all = vec![seconds];
@@ -172,7 +173,7 @@ fn once<A: DesignMatrix<Pixel: FftPixel>>(
 ) -> Result<(Solution, Seconds)> {
     let mut prepared = planes.prepare(case.half_width, case.degree)?;
     let start = Instant::now();
-    let a = make(&prepared, prepared.design().clone(), false)?;
+    let a = make(prepared.reference(), prepared.design().clone())?;
     let plan_s = start.elapsed().as_secs_f64();
     if let Method::FitPcg | Method::FitCholesky = case.method {
         let start = Instant::now();
@@ -181,8 +182,8 @@ fn once<A: DesignMatrix<Pixel: FftPixel>>(
     }
     let problem = LeastSquares::new(&prepared, a)?;
     let diagonal = || -> Result<Vec<f64>> {
-        let squares = make(&prepared, problem.design().of_variance(), true)?;
-        diagonal(&problem, &squares)
+        let squares = problem.reference.view().to_owned().map(|r| r * r);
+        diagonal(&problem, &make(squares.view(), problem.design().of_variance())?)
     };
     let start = Instant::now();
     if case.method == Method::AdamLbfgs {

@@ -2,26 +2,28 @@
 
 use std::collections::BTreeMap;
 
-use dia_core::robust;
 use serde::Serialize;
 
+use super::backend::Backend;
 use super::case::{Measured, Row};
 use super::cost_model::{CostModel, Sample};
 use super::method::{BenchLoss, Method};
 use super::table::markdown;
 use crate::args::name_of;
 
-/// A model of the rows of a method, loss and number of threads that have a constant kernel.
+/// A model of the rows of a method, loss, back end and number of threads that have a constant kernel.
 #[derive(Debug, Serialize)]
 pub(crate) struct MethodCost {
     pub(crate) method: Method,
     pub(crate) loss: BenchLoss,
-    pub(crate) backend: super::case::Backend,
+    pub(crate) backend: Backend,
     pub(crate) threads: usize,
     #[serde(flatten)]
     pub(crate) model: CostModel,
     /// Most pixels that were measured.
     pub(crate) largest: usize,
+    /// Time by the model over the time measured, where most pixels were.
+    pub(crate) at_largest: f64,
 }
 
 /// Time of a row that came to the minimum.
@@ -79,7 +81,7 @@ fn measurements(rows: &[Row]) -> String {
                 name_of(&case.loss),
                 name_of(&case.method),
                 precision.to_owned(),
-                backend(row),
+                case.backend.to_string(),
                 case.threads.to_string(),
             ]
         };
@@ -116,12 +118,6 @@ fn added_memory(m: &Measured) -> Option<u64> {
     Some(m.peak_bytes?.saturating_sub(m.base_bytes?))
 }
 
-fn backend(row: &Row) -> String {
-    match row.case.backend {
-        super::case::Backend::Cpu => "cpu".into(),
-    }
-}
-
 /// Two digits.
 fn short(value: f64) -> String {
     if value == 0.0 || (1e-3..1e4).contains(&value) {
@@ -138,6 +134,7 @@ fn arrivals(rows: &[Row]) -> String {
             format!("{}²", row.case.side),
             m.unknowns.to_string(),
             name_of(&row.case.loss),
+            row.case.backend.to_string(),
             row.case.threads.to_string(),
             name_of(&row.case.method),
         ];
@@ -156,6 +153,7 @@ fn arrivals(rows: &[Row]) -> String {
         "image",
         "n",
         "loss",
+        "backend",
         "threads",
         "method",
         "10 σ / ms",
@@ -187,6 +185,7 @@ fn winners(rows: &[Row]) -> String {
             first.1.unknowns.to_string(),
             case.degree.to_string(),
             name_of(&case.loss),
+            case.backend.to_string(),
             case.threads.to_string(),
             name_of(&case.method),
             next,
@@ -202,6 +201,7 @@ fn winners(rows: &[Row]) -> String {
         "n",
         "degree",
         "loss",
+        "backend",
         "threads",
         "fastest",
         "next",
@@ -220,12 +220,14 @@ pub(crate) fn is_direct(method: Method) -> bool {
 }
 
 /// The converged rows of each problem, back end and number of threads, the fastest first.
-pub(crate) fn problems(rows: &[Row]) -> Vec<Vec<(&Row, &Measured)>> {
-    let mut groups: BTreeMap<_, Vec<(&Row, &Measured)>> = BTreeMap::new();
+pub(crate) fn problems<'a>(
+    rows: impl IntoIterator<Item = &'a Row>,
+) -> Vec<Vec<(&'a Row, &'a Measured)>> {
+    let mut groups: BTreeMap<_, Vec<(&'a Row, &'a Measured)>> = BTreeMap::new();
     for row in rows {
         if let Some(m) = time_to_minimum(row) {
             let c = &row.case;
-            let key = (c.loss, c.backend, c.threads, c.degree, c.side, c.half_width, c.seed);
+            let key = (c.loss, &c.backend, c.threads, c.degree, c.side, c.half_width, c.seed);
             groups.entry(key).or_default().push((row, m));
         }
     }
@@ -242,34 +244,32 @@ pub(crate) fn cost_models(rows: &[Row]) -> Vec<MethodCost> {
     for row in rows.iter().filter(|row| row.case.degree == 0) {
         if let Some(m) = time_to_minimum(row) {
             let c = &row.case;
-            groups.entry((c.loss, c.backend, c.threads, c.method)).or_default().push(m);
+            groups.entry((c.loss, &c.backend, c.threads, c.method)).or_default().push(m);
         }
     }
-    let model = |((loss, backend, threads, method), measured): (_, Vec<&Measured>)| {
-        let sample = |m: &&Measured| Sample {
-            pixels: m.pixels as f64,
-            unknowns: m.unknowns as f64,
-            seconds: m.total_s,
+    let model =
+        |((loss, backend, threads, method), measured): ((_, &Backend, _, _), Vec<&Measured>)| {
+            let sample = |m: &&Measured| Sample {
+                pixels: m.pixels as f64,
+                unknowns: m.unknowns as f64,
+                seconds: m.total_s,
+            };
+            let samples: Vec<Sample> = measured.iter().map(sample).collect();
+            let model = CostModel::fit(&samples)?;
+            let largest = measured.iter().max_by_key(|m| m.pixels)?;
+            let modelled = model.seconds(largest.pixels as f64, largest.unknowns as f64);
+            let (largest, at_largest) = (largest.pixels, modelled / largest.total_s);
+            Some(MethodCost {
+                method,
+                loss,
+                backend: backend.clone(),
+                threads,
+                model,
+                largest,
+                at_largest,
+            })
         };
-        let samples: Vec<Sample> = measured.iter().map(sample).collect();
-        let model = CostModel::fit(&larger_half(samples))?;
-        let largest = measured.iter().map(|m| m.pixels).max()?;
-        Some(MethodCost { method, loss, backend, threads, model, largest })
-    };
     groups.into_iter().filter_map(model).collect()
-}
-
-/// The samples of N n at or above its median, if there are enough: costs that small problems have and large ones do not feel would bend the
-/// exponents.
-fn larger_half(samples: Vec<Sample>) -> Vec<Sample> {
-    let work = |s: &Sample| s.pixels * s.unknowns;
-    let mut all: Vec<f64> = samples.iter().map(work).collect();
-    match robust::median(&mut all) {
-        Some(median) if samples.len() >= LEAST_SAMPLES => {
-            samples.into_iter().filter(|s| work(s) >= median).collect()
-        }
-        _ => samples,
-    }
 }
 
 fn cost_table(rows: &[Row]) -> String {
@@ -278,12 +278,16 @@ fn cost_table(rows: &[Row]) -> String {
         vec![
             name_of(&cost.method),
             name_of(&cost.loss),
+            cost.backend.to_string(),
             cost.threads.to_string(),
-            format!("{:.1}", 1e3 * m.constant),
-            format!("{:.2e}", m.factor),
-            format!("{:.2}", m.alpha),
-            format!("{:.2}", m.beta),
+            term(m.constant, format!("{:.1}", 1e3 * m.constant)),
+            term(m.per_pixel, format!("{:.0}", 1e9 * m.per_pixel)),
+            term(m.factor, format!("{:.1e}", m.factor)),
+            term(m.factor, format!("{:.2}", m.alpha)),
+            term(m.factor, format!("{:.2}", m.beta)),
+            term(m.cubic, format!("{:.0}", 1e12 * m.cubic)),
             format!("{:.0} %", 100.0 * m.scatter.exp_m1()),
+            format!("{:.0} %", 100.0 * m.scatter_left_out.exp_m1()),
             m.samples.to_string(),
         ]
     };
@@ -294,21 +298,31 @@ fn cost_table(rows: &[Row]) -> String {
     let heads = [
         "method",
         "loss",
+        "backend",
         "threads",
         "c / ms",
+        "p / ns",
         "a / s",
         "α (pixels)",
         "β (unknowns)",
+        "b / ps",
         "scatter",
+        "left out",
         "rows",
     ];
     let table = markdown(&heads, &costs.iter().map(cells).collect::<Vec<_>>());
     format!(
-        "t = c + a N^α n^β, N pixels and n unknowns, of constant kernels; where there are enough rows, of the half with the larger N n.\n\n{table}"
+        "t = c + p N + a N^α n^β + b n³, N pixels and n unknowns, of constant kernels; a term that is not there would not help to predict a row from the others. Scatter is the rms of \
+         the relative error, once more where each row is left out of the fit that predicts it.\n\n{table}"
     )
 }
 
-/// Rows of which a model is made of the larger half.
+/// A term's number, if the term is there.
+fn term(coefficient: f64, number: String) -> String {
+    if coefficient == 0.0 { String::new() } else { number }
+}
+
+/// Rows that a model needs to be carried beyond what was measured.
 const LEAST_SAMPLES: usize = 12;
 
 /// Unknowns of a 19 × 19 kernel with a background of degree 1.
@@ -316,7 +330,7 @@ const UNKNOWNS: f64 = 364.0;
 
 /// The models that are carried beyond what was measured.
 fn trusted_models(rows: &[Row]) -> Vec<MethodCost> {
-    cost_models(rows).into_iter().filter(|cost| 2 * cost.model.samples >= LEAST_SAMPLES).collect()
+    cost_models(rows).into_iter().filter(|cost| cost.model.samples >= LEAST_SAMPLES).collect()
 }
 
 fn extrapolations(rows: &[Row]) -> String {
@@ -326,8 +340,10 @@ fn extrapolations(rows: &[Row]) -> String {
         vec![
             name_of(&cost.method),
             name_of(&cost.loss),
+            cost.backend.to_string(),
             cost.threads.to_string(),
             format!("{:.1e}", cost.largest as f64),
+            format!("{:.2}", cost.at_largest),
             format!("{large:.1}"),
             format!("{:.2}", night / 3600.0),
         ]
@@ -339,8 +355,10 @@ fn extrapolations(rows: &[Row]) -> String {
     let heads = [
         "method",
         "loss",
+        "backend",
         "threads",
         "largest measured / pixels",
+        "model / measured there",
         "10k × 10k / s (extrapolated)",
         "1000 images of 4096² / h (extrapolated)",
     ];
@@ -367,7 +385,7 @@ fn crossover(rows: &[Row]) -> String {
         });
         if best[0].is_finite() {
             let c = &row.case;
-            let line = (c.loss, c.threads, c.degree, pcg.unknowns);
+            let line = (c.loss, &c.backend, c.threads, c.degree, pcg.unknowns);
             lines.entry(line).or_default().push((c.side as f64, pcg.total_s, best));
         }
     }
@@ -375,16 +393,21 @@ fn crossover(rows: &[Row]) -> String {
     if lines.is_empty() {
         return String::new();
     }
-    let cells = lines.iter().map(|((loss, threads, degree, unknowns), sides)| {
-        let mut cells =
-            vec![name_of(loss), threads.to_string(), degree.to_string(), unknowns.to_string()];
+    let cells = lines.iter().map(|((loss, backend, threads, degree, unknowns), sides)| {
+        let mut cells = vec![
+            name_of(loss),
+            backend.to_string(),
+            threads.to_string(),
+            degree.to_string(),
+            unknowns.to_string(),
+        ];
         cells.extend([0, 1, 2].map(|k| {
             let gains = sides.iter().map(|(side, pcg, direct)| (*side, (direct[k] / pcg).ln()));
             crossing(&gains.collect::<Vec<_>>())
         }));
         cells
     });
-    let heads = ["loss", "threads", "degree", "n", "1 factorization", "3", "10"];
+    let heads = ["loss", "backend", "threads", "degree", "n", "1 factorization", "3", "10"];
     let table = markdown(&heads, &cells.collect::<Vec<_>>());
     format!(
         "Side of the image in pixels from which sampled-Gram PCG is faster than the faster of `cholesky` and `cholesky-f32`, interpolated between the measured sizes; the normal \
@@ -410,13 +433,13 @@ pub(crate) fn csv(rows: &[Row]) -> String {
     let line = |row: &Row| {
         let c = &row.case;
         let settings = format!(
-            "{},{},{},{},{},{},{},{},\"{}\",{}",
+            "{},{},{},{},{},\"{}\",{},{},\"{}\",{}",
             c.side,
             c.half_width,
             c.degree,
             name_of(&c.loss),
             name_of(&c.method),
-            backend(row),
+            c.backend,
             c.threads,
             c.seed,
             row.status.replace('"', "'"),

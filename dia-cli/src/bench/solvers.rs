@@ -27,7 +27,7 @@ use crate::terminal::say;
 
 /// Runs the command.
 pub(crate) fn run(args: &SolversArgs) -> Result<()> {
-    let cases = cases(args);
+    let cases = cases(args)?;
     for case in &cases {
         ensure!(
             case.side > 2 * case.half_width + 8,
