@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use dia_vulkan::{ContextOptions, DeviceChoice, VulkanContext, devices};
+use dia_vulkan::{ContextOptions, Device, DeviceChoice, VulkanContext, VulkanError, devices};
 use serde::{Deserialize, Serialize};
 
 use crate::args::Precision;
@@ -24,7 +24,8 @@ impl Backend {
     /// The back ends of `--backends`, each once; fails before anything is measured if a device is not there or cannot compute.
     pub(crate) fn all_of(choices: &[Choice]) -> Result<Vec<Self>> {
         let found = choices.iter().map(|choice| {
-            let device = choice.open(Precision::F32).context("--backends")?;
+            let device =
+                choice.open(Precision::F32, ContextOptions::default()).context("--backends")?;
             Ok(device.map_or(Self::Cpu, |device| Self::Vulkan(device.device().name.clone())))
         });
         let mut backends = found.collect::<Result<Vec<_>>>()?;
@@ -35,8 +36,15 @@ impl Backend {
 
     /// The CPU and every GPU, no software device.
     pub(crate) fn cpu_and_gpus() -> Result<Vec<Self>> {
-        // Without a loader or a driver there is no GPU.
-        let gpus = devices().unwrap_or_default().into_iter().filter(dia_vulkan::Device::is_gpu);
+        let devices = match devices() {
+            Err(
+                VulkanError::NoLoader { .. }
+                | VulkanError::NoDriver { .. }
+                | VulkanError::NoDevices,
+            ) => Vec::new(),
+            found => found.context("--backends cpu does without")?,
+        };
+        let gpus = devices.into_iter().filter(Device::is_gpu);
         let gpus = gpus.map(|gpu| Choice::Vulkan(DeviceChoice::Index(gpu.index)));
         Self::all_of(&[Choice::Cpu].into_iter().chain(gpus).collect::<Vec<_>>())
             .context("a GPU cannot be used; --backends cpu does without")
