@@ -10,6 +10,7 @@ use dia_solvers::{
 use rayon::prelude::*;
 use serde::Serialize;
 
+use super::args::{AccuracyArgs, EdgesArg};
 use super::hitchcock2021::{
     CENTRE, Cell, HALF_WIDTH, Pair, READ_NOISE, REFERENCE_DEPTH, SIDE, variance,
 };
@@ -18,7 +19,7 @@ use super::progress::progress_bar;
 use super::published::{Published, published};
 use super::summary::{Measurement, Summary};
 use super::table::markdown;
-use crate::args::{AccuracyArgs, EdgesArg, RunArgs, SolverArg, name_of};
+use crate::args::{RunArgs, SolverArg, name_of};
 use crate::output::check_place;
 use crate::report::write_json;
 use crate::subtract::set_threads;

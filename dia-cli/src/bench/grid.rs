@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 
-use crate::args::SolversArgs;
+use super::args::SolversArgs;
 
 use super::backend::Backend;
 use super::case::Case;

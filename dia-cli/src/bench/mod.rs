@@ -1,6 +1,7 @@
 //! `dia bench`: benchmarks against a known truth.
 
 mod accuracy;
+mod args;
 mod backend;
 mod case;
 mod cost_model;
@@ -27,9 +28,9 @@ mod table;
 
 use anyhow::Result;
 
-use crate::args::{BenchArgs, Benchmark};
+use args::Benchmark;
 
-pub(crate) use method::{BenchLoss, Method};
+pub(crate) use args::BenchArgs;
 
 /// Runs the command.
 pub(crate) fn run(args: &BenchArgs) -> Result<()> {

@@ -15,11 +15,12 @@ use dia_core::{CcdNoise, Image};
 use serde::Serialize;
 use serde_json::json;
 
+use super::args::PeersArgs;
 use super::peer_score::{Score, score};
 use super::process::{self, Ended};
 use super::progress::progress_bar;
 use super::table::markdown;
-use crate::args::{PeersArgs, RunArgs};
+use crate::args::RunArgs;
 use crate::fits::{self, FitsFile, HduData, HduOut, Header};
 use crate::output::check_place;
 use crate::report::write_json;

@@ -11,6 +11,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 
+use super::args::{SolverCaseArgs, SolversArgs};
 use super::case::{Case, Row, Run};
 use super::grid::cases;
 use super::optimum::Optimum;
@@ -19,7 +20,7 @@ use super::progress::progress_bar;
 use super::solve;
 use super::solver_tables;
 use super::{plots, process};
-use crate::args::{RunArgs, SolverCaseArgs, SolversArgs};
+use crate::args::RunArgs;
 use crate::fits::write_atomically;
 use crate::report::write_json;
 use crate::subtract::set_threads;
