@@ -344,6 +344,8 @@ impl<'a> Bench<'a> {
             ("-rss", 2.0 * f64::from(self.args.half_width)),
             ("-iu", saturation),
             ("-tu", saturation),
+            ("-iuk", saturation),
+            ("-tuk", saturation),
             ("-il", -1000.0),
             ("-tl", -1000.0),
             ("-ig", image.gain),

@@ -1,7 +1,8 @@
 """Subtracts one simulated pair with PyTorchDIA: run_pytorchdia.py FOLDER DIFFERENCE.
 
 The steps are its defaults, the loss is the robust one of its tutorial (Huber's, c = 1.345, with the noise of the model), which the user
-writes, with masked pixels left out. Its documentation asks for a reference without sky. Pixels of the border have no model: NaN.
+writes, with masked pixels left out, and those that a masked pixel of the reference reaches. Its documentation asks for a reference without
+sky. Pixels of the border have no model: NaN.
 """
 
 import json
@@ -11,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from astropy.io import fits
+from scipy.ndimage import maximum_filter
 
 folder, difference = Path(sys.argv[1]), sys.argv[2]
 settings = json.loads((folder / "settings.json").read_text())
@@ -24,8 +26,9 @@ torch.set_num_threads(settings["threads"])
 h = settings["half_width"]
 reference = fits.getdata(folder / "reference_masked.fits").astype(np.float64)
 target = fits.getdata(folder / "target_masked.fits").astype(np.float64)
-good = (fits.getdata(folder / "target_bad.fits") == 0)[h:-h, h:-h]
-good = torch.from_numpy(good.astype(np.float32))[None, None]
+bad = fits.getdata(folder / "target_bad.fits") != 0
+bad |= maximum_filter(fits.getdata(folder / "reference_bad.fits"), 2 * h + 1) != 0
+good = torch.from_numpy(np.where(bad, 0, 1).astype(np.float32)[h:-h, h:-h])[None, None]
 device = "cuda" if torch.cuda.is_available() else "cpu"
 good = good.to(device)
 reference -= np.median(reference)
