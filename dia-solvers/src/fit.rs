@@ -21,7 +21,7 @@ use crate::descent::{DescentOptions, RobustProblem, descend};
 use crate::exclusion::{Exclusion, Rules};
 use crate::lambda::Search;
 use crate::nested_kernels::compare_kernels;
-use crate::penalty::{Penalty, PenaltyMaps, Strength};
+use crate::penalty::{Penalty, Strength};
 use crate::problem::{
     Factor, Inner, LARGEST_DENSE, LsqrMemory, Preconditioning, Problem, Sample, explain,
 };
@@ -278,7 +278,7 @@ pub fn fit<A: DesignMatrix>(
     Ok(fit)
 }
 
-/// As [`fit`], of a pair whose target has been [`Uploaded`] with the same options.
+/// As [`fit`], of a pair whose target has been [`Uploaded`] for the same operator with the same options.
 ///
 /// # Errors
 /// As [`fit`].
@@ -352,7 +352,7 @@ pub fn fit_uploaded<A: DesignMatrix>(
         strengths: [Strength { lambda, radius: 2.0 }; 2],
         raises: if options.lambda == Lambda::Auto { MAX_RAISES } else { 0 },
         penalty: None,
-        penalty_maps: Arc::new(PenaltyMaps::new(design.basis())),
+        penalty_maps: None,
         moved: f64::INFINITY,
         weights: a.zeros()?,
         memory: NormalWorkspace::new(a)?,

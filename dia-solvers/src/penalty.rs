@@ -350,10 +350,8 @@ mod tests {
             (0..6 * 9).map(f64::from).map(|k| if k < 9.0 { 20.0 + k } else { k.sin() }).collect();
         let strengths =
             [Strength { lambda: 0.3, radius: 2.0 }, Strength { lambda: 4.0, radius: 1.0 }];
-        {
-            let maps = Arc::new(PenaltyMaps::new(design.basis()));
-            Penalty::new(design, maps, &moments, Cholesky::new(&c).unwrap(), true, strengths)
-        }
+        let maps = Arc::new(PenaltyMaps::new(design.basis()));
+        Penalty::new(design, maps, &moments, Cholesky::new(&c).unwrap(), true, strengths)
     }
 
     #[test]

@@ -44,7 +44,8 @@ pub(crate) struct Problem<'a, A: DesignMatrix> {
     pub(crate) raises: usize,
     /// Q, where there is one.
     pub(crate) penalty: Option<Penalty>,
-    pub(crate) penalty_maps: Arc<PenaltyMaps>,
+    /// Made with the first.
+    pub(crate) penalty_maps: Option<Arc<PenaltyMaps>>,
     /// How far the parameters have moved since noise and penalty were computed, in σ.
     pub(crate) moved: f64,
     /// Before the first reweighting it has not been touched, and takes no memory.
@@ -198,14 +199,10 @@ impl<A: DesignMatrix> Problem<'_, A> {
             v.apply_adjoint(&self.weights, &mut moments, workspace)?;
             self.products += 1;
             let c = self.sample.moments(design)?;
-            let penalty = Penalty::new(
-                design,
-                Arc::clone(&self.penalty_maps),
-                &moments,
-                c,
-                self.correct,
-                self.strengths,
-            );
+            let maps =
+                self.penalty_maps.get_or_insert_with(|| Arc::new(PenaltyMaps::new(design.basis())));
+            let maps = Arc::clone(maps);
+            let penalty = Penalty::new(design, maps, &moments, c, self.correct, self.strengths);
             let sampled = self.sample.draw.rows().len();
             self.penalty = Some(penalty.with_sample(sampled, self.a.nrows()));
         }

@@ -1,7 +1,9 @@
 //! Many targets, one reference.
 
+use std::panic;
 use std::sync::mpsc;
 use std::thread;
+use std::time::Duration;
 
 use dia_core::DesignMatrix;
 
@@ -10,12 +12,16 @@ use crate::{
     Difference, Exposure, FitOptions, PreparedReference, SubtractError, Uploaded, difference,
 };
 
-/// Fits and subtracts one target after the other. The reference, in `a` and `reference_variance`, stays where they compute; while one target is
+/// Fits and subtracts one target after the other. The reference, in `a` and `reference_variance`, stays where they compute. While one target is
 /// fitted, another thread takes the next one from `targets`, prepares it and moves its pixels there.
 ///
-/// `targets` may read files: it is asked for one target at a time, and three exist at once. `exposure` borrows from the target alone: what it needs must be
-/// part of it. `take` is given each of them back in their order,
-/// with its difference or the error; the others go on. The results are those of [`subtract`](crate::subtract()), bit for bit.
+/// `targets` may read files: it is asked for one target at a time, and two exist at once, each with a copy of its pixels. `exposure` borrows from the target
+/// alone: what it needs must be part of it. `take` is given the targets back in their order, each with its difference or its error, which does
+/// not end the series. The results are those of [`subtract`](crate::subtract()), bit for bit, but for the `traffic` of an outcome: that has what both
+/// threads moved meanwhile. The other thread computes in rayon's global pool.
+///
+/// # Panics
+/// If `targets`, `exposure` or `take` does.
 ///
 /// # Example
 /// ```
@@ -60,10 +66,10 @@ pub fn series<A: DesignMatrix, T: Send>(
     options: &FitOptions,
     mut take: impl FnMut(T, Result<Difference<A::Pixel>, SubtractError>),
 ) {
-    // The sender waits until its target is taken: so many are ready at most, and no more.
+    // The sender waits until its target is taken: one is ready at most.
     let (send, ready) = mpsc::sync_channel(0);
     thread::scope(|scope| {
-        scope.spawn(move || {
+        let loader = scope.spawn(move || {
             for target in targets {
                 let prepare = || {
                     let mut prepared = reference.with_target(&exposure(&target))?.into_owned();
@@ -77,7 +83,7 @@ pub fn series<A: DesignMatrix, T: Send>(
                 }
             }
         });
-        for (target, prepared) in ready {
+        while let Some((target, prepared)) = receive(&ready) {
             let subtract = |(prepared, uploaded)| {
                 let fit =
                     fit_uploaded(&prepared, uploaded, a, reference_variance, options, &mut |_| ())?;
@@ -85,5 +91,26 @@ pub fn series<A: DesignMatrix, T: Send>(
             };
             take(target, prepared.and_then(subtract));
         }
+        if let Err(panic) = loader.join() {
+            panic::resume_unwind(panic);
+        }
     });
 }
+
+/// What comes next. A thread of rayon's pool goes on with the work of others, which may be that of the sender.
+fn receive<T>(from: &mpsc::Receiver<T>) -> Option<T> {
+    loop {
+        match from.try_recv() {
+            Ok(value) => return Some(value),
+            Err(mpsc::TryRecvError::Disconnected) => return None,
+            Err(mpsc::TryRecvError::Empty) => match rayon::yield_now() {
+                None => return from.recv().ok(),
+                Some(rayon::Yield::Executed) => {}
+                Some(rayon::Yield::Idle) => thread::sleep(PAUSE),
+            },
+        }
+    }
+}
+
+/// Between two looks for work.
+const PAUSE: Duration = Duration::from_micros(100);

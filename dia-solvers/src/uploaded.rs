@@ -21,6 +21,8 @@ pub struct Uploaded<A: DesignMatrix> {
 impl<A: DesignMatrix> Uploaded<A> {
     /// Draws the sample, and moves the planes of `prepared` to where `a` computes, which is free on the CPU.
     ///
+    /// What asks `prepared` for its planes panics afterwards: its weights, another upload.
+    ///
     /// # Errors
     /// If there is not enough memory or a transfer fails.
     pub fn new(

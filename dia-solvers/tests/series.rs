@@ -58,3 +58,43 @@ fn a_series_is_its_targets_one_by_one() {
         }
     }
 }
+
+/// A small reference as its own target; `targets` says how often.
+fn of_itself(targets: impl Iterator<Item = ()> + Send) -> Vec<f64> {
+    let pair = simulated(90, 5);
+    let planes = Planes::<f32>::of(&pair);
+    let (reference, _) = planes.exposures(&pair);
+    let design = Design::new(90, 90, KernelBasis::delta(1), Some(0)).unwrap();
+    let prepared = PreparedReference::new(&reference, design.clone(), false).unwrap();
+    let a = FftDesignMatrix::new(prepared.image().view(), design).unwrap();
+    let mut scales = Vec::new();
+    let targets = targets.map(|()| reference);
+    series(
+        &prepared,
+        &a,
+        None,
+        targets,
+        |target| *target,
+        &FitOptions::plain(),
+        |_, difference| {
+            scales.push(difference.unwrap().photometric_scale.value);
+        },
+    );
+    scales
+}
+
+#[test]
+fn threads_of_a_pool_may_run_series() {
+    // As many as the pool has threads, so that none is left for what the series have to do.
+    let all = rayon::broadcast(|_| of_itself(std::iter::repeat_n((), 3)));
+    for scales in all {
+        // The fit is exact but for the rounding of f32 sums.
+        assert!(scales.len() == 3 && scales.iter().all(|p| (p - 1.0).abs() < 1e-5), "{scales:?}");
+    }
+}
+
+#[test]
+#[should_panic(expected = "the tape is torn")]
+fn a_panic_of_the_targets_comes_through() {
+    let _ = of_itself((0..3).map(|i| assert!(i < 2, "the tape is torn")));
+}

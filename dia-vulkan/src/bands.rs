@@ -20,7 +20,7 @@ pub(crate) struct Room {
     pub(crate) buffer: u64,
     /// In the device's own memory.
     pub(crate) device: u64,
-    /// In memory of the host that the device can use; 0 where it is the device's own.
+    /// In memory of the host that the device can use.
     pub(crate) host: u64,
 }
 
@@ -47,7 +47,7 @@ impl Bands {
                 room.buffer
             )));
         }
-        // Every band but for the first has a halo of its own.
+        // Every band has a halo of its own.
         let bytes = |rows: usize| {
             let bands = rows.div_ceil(most);
             line * (IMAGES * (rows + bands * halo) + VECTORS * rows) as u64

@@ -38,7 +38,7 @@ pub(crate) enum Place {
 }
 
 /// A buffer of `len` floats, one at least.
-pub(crate) fn allocate(
+fn allocate(
     context: &VulkanContext,
     len: usize,
     place: Place,
@@ -71,6 +71,51 @@ pub(crate) fn allocate(
     })
 }
 
+/// Memory of the host that only copies reach.
+pub(crate) struct HostBuffer {
+    pub(crate) floats: Subbuffer<[f32]>,
+    lost: Arc<AtomicBool>,
+}
+
+impl HostBuffer {
+    /// A buffer of `len` floats of any value, to be written or read by the host as `place` says.
+    pub(crate) fn new(
+        place: Place,
+        context: &VulkanContext,
+        len: usize,
+    ) -> Result<Self, OperatorError> {
+        let floats = allocate(context, len, place)?;
+        Ok(Self { floats, lost: Arc::clone(&context.lost) })
+    }
+
+    /// Writes the first `len` floats, which the device does not use now.
+    pub(crate) fn write(
+        &self,
+        len: usize,
+        fill: impl FnOnce(&mut [f32]),
+    ) -> Result<(), OperatorError> {
+        let part = self.floats.clone().slice(0..len as u64);
+        let mut floats = part
+            .write()
+            .map_err(|e| OperatorError::with_source("cannot write to a Vulkan buffer", e))?;
+        fill(&mut floats);
+        Ok(())
+    }
+
+    /// Reads the first `len` floats, which the device does not use now.
+    pub(crate) fn read<T>(
+        &self,
+        len: usize,
+        take: impl FnOnce(&[f32]) -> T,
+    ) -> Result<T, OperatorError> {
+        let part = self.floats.clone().slice(0..len as u64);
+        let floats = part
+            .read()
+            .map_err(|e| OperatorError::with_source("cannot read from a Vulkan buffer", e))?;
+        Ok(take(&floats))
+    }
+}
+
 impl DeviceBuffer {
     /// A buffer of `len` floats of any value in the device's memory.
     pub(crate) fn new(context: &VulkanContext, len: usize) -> Result<Self, OperatorError> {
@@ -100,11 +145,20 @@ impl DeviceBuffer {
     }
 }
 
+// A device that does not answer may still read and write: its buffers stay where they are.
+
 impl Drop for DeviceBuffer {
-    /// A device that does not answer may still write: its buffers stay where they are.
     fn drop(&mut self) {
         if self.lost.load(Relaxed) {
             mem::forget((self.floats.clone(), Arc::clone(&self.set)));
+        }
+    }
+}
+
+impl Drop for HostBuffer {
+    fn drop(&mut self) {
+        if self.lost.load(Relaxed) {
+            mem::forget(self.floats.clone());
         }
     }
 }

@@ -1,6 +1,6 @@
 //! One command buffer: recorded, submitted and waited for.
 //!
-//! Each lane records into the same command buffer again and again: a product in a loop allocates nothing, neither here nor in Vulkan. vulkano's own
+//! Each lane records into the same command buffer again and again: a product in a loop allocates nothing. vulkano's own
 //! recorder allocates for every command, so these few commands go to the driver directly.
 
 use std::mem::ManuallyDrop;
@@ -103,10 +103,15 @@ impl<'a> Commands<'a> {
         let commands = Self { context, lane, dispatches: 0 };
         let info = vk::CommandBufferBeginInfo::default()
             .flags(vk::CommandBufferUsageFlags::ONE_TIME_SUBMIT);
-        // SAFETY: the buffer is not in use, for its lane is locked and every submission has been waited for; to begin resets it.
-        unsafe { (commands.functions().begin_command_buffer)(commands.handle(), &raw const info) }
-            .result()
-            .map_err(|e| context.lose(e.into()))?;
+        let (fns, buffer) = (commands.functions(), commands.handle());
+        // SAFETY: the buffer is not in use, for its lane is locked and every submission has been waited for. It may have been left in the middle of a
+        // recording, which only an explicit reset ends.
+        unsafe {
+            (fns.reset_command_buffer)(buffer, vk::CommandBufferResetFlags::empty())
+                .result()
+                .and_then(|()| (fns.begin_command_buffer)(buffer, &raw const info).result())
+        }
+        .map_err(|e| context.lose(e.into()))?;
         Ok(commands)
     }
 
@@ -255,8 +260,7 @@ impl<'a> Commands<'a> {
             .and_then(|()| lane.fence.wait(Some(context.timeout)))
             .map_err(|error| context.lose(error))?;
         // SAFETY: the fence is signalled and no one waits for it.
-        unsafe { lane.fence.reset() }
-            .map_err(|e| OperatorError::with_source("cannot reset a Vulkan fence", e))?;
+        unsafe { lane.fence.reset_unchecked() }.map_err(|error| context.lose(error))?;
         context.count(dispatches);
         Ok(())
     }

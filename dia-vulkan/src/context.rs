@@ -59,7 +59,7 @@ pub struct ContextOptions {
     /// The memory of the device that a fit may plan for in bytes, if less than its largest heap. Rows of the image that have no room there lie in
     /// the host's memory, which is right, and slow on a device with memory of its own.
     pub memory_limit_bytes: Option<u64>,
-    /// The memory of the host that such rows may take in bytes; 0 for an error instead.
+    /// The memory of the host that such rows may take in bytes, if less than there is; 0 for an error instead.
     pub host_limit_bytes: Option<u64>,
     /// How long to wait for one command buffer. A device that takes longer counts as lost.
     pub timeout: Duration,
@@ -94,7 +94,7 @@ pub struct VulkanContext {
     pub(crate) families: Vec<u32>,
     pub(crate) staging: Mutex<Option<Staging>>,
     pub(crate) upload: Mutex<Option<Upload>>,
-    /// The memory of the host that is not the device's own as well.
+    /// The largest heap that is not the device's own, 0 if there is none.
     host_bytes: u64,
     pub(crate) timeout: Duration,
     pub(crate) lost: Arc<AtomicBool>,
@@ -126,9 +126,17 @@ impl VulkanContext {
         limit("invocations in a workgroup", description.max_workgroup_invocations, INVOCATIONS)?;
         limit("bound descriptor sets", properties.max_bound_descriptor_sets, MOST_BUFFERS as u32)?;
         let host_bytes = host_bytes(&physical);
-        let families = QueueFamilies::of(&physical);
-        limit("compute queues", u32::from(families.is_some()), 1)?;
-        let families = families.ok_or(VulkanError::NoDevices)?;
+        limit(
+            "storage buffers of a shader",
+            properties.max_per_stage_descriptor_storage_buffers,
+            MOST_BUFFERS as u32,
+        )?;
+        let families = QueueFamilies::of(&physical).ok_or_else(|| VulkanError::Unsuitable {
+            device: description.name.clone(),
+            what: "compute queues",
+            has: 0,
+            needs: 1,
+        })?;
 
         let fail = |step| move |source| VulkanError::Failed { step, source };
         let info =
@@ -196,8 +204,11 @@ impl VulkanContext {
         let ContextOptions { max_buffer_bytes, memory_limit_bytes, host_limit_bytes, .. } =
             self.options;
         let device = least(memory_limit_bytes, self.description.memory_bytes);
-        // One memory serves both: the host has what is left.
-        let left = self.host_bytes.max(self.description.memory_bytes - device);
+        // Where one memory serves both, the host has what is left.
+        let left = match self.host_bytes {
+            0 => self.description.memory_bytes - device,
+            bytes => bytes,
+        };
         Room {
             buffer: least(max_buffer_bytes, u64::from(self.description.max_storage_buffer_bytes)),
             device,
@@ -230,6 +241,9 @@ impl VulkanContext {
     /// The device is not to be used any more.
     pub(crate) fn lose(&self, error: DriverError) -> OperatorError {
         self.lost.store(true, Relaxed);
+        // It may still be running: buffers stay by themselves, pipelines here.
+        let pipelines = self.pipelines.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::forget(pipelines.clone());
         let name = &self.description.name;
         let text = if error == DriverError::Timeout {
             format!(

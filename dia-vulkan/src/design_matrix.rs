@@ -7,16 +7,15 @@ use dia_core::{
     Design, DesignMatrix, ImageView, Kernel, LinearOperator, Loss, Noise, OperatorError,
     PixelWeight, Polynomial2d, Traffic,
 };
-use vulkano::buffer::Subbuffer;
 use vulkano::pipeline::ComputePipeline;
 
 use crate::bands::Bands;
-use crate::buffer::{DeviceBuffer, Place, allocate};
+use crate::buffer::{DeviceBuffer, HostBuffer, Place};
 use crate::commands::Commands;
 use crate::context::VulkanContext;
 use crate::grid::{Convolve, Correlate};
 use crate::shaders::{CONVOLVE, CORRELATE, GATHER, MOMENTS, REDUCE};
-use crate::transfer::{read, workgroups, write};
+use crate::transfer::workgroups;
 use crate::vector::DeviceVector;
 
 /// The design matrix A of a reference image on a device: (A x)(p) = Σ_t T_t(p) (R ⊗ K_t)(p) + Σ_j b_j φ_j(p) at the valid pixels p.
@@ -67,12 +66,12 @@ pub struct VulkanWorkspace {
     /// K_t.
     kernels: Vec<Kernel>,
     /// K_t and b, on their way to the device.
-    parameters_in: Subbuffer<[f32]>,
+    parameters_in: HostBuffer,
     parameters: DeviceBuffer,
     partial: DeviceBuffer,
     sums: DeviceBuffer,
     /// Sums as hi + lo, on their way to the host.
-    sums_out: Subbuffer<[f32]>,
+    sums_out: HostBuffer,
     gradient: Vec<f64>,
     /// The model, in robust gradients.
     model: Option<DeviceVector>,
@@ -174,6 +173,13 @@ impl VulkanDesignMatrix {
         })
     }
 
+    /// Shaders trust the lengths of buffers: a vector must be one of this matrix.
+    fn check(&self, y: &DeviceVector) {
+        assert!(Arc::ptr_eq(&self.context, &y.context), "a vector of another device");
+        let lengths = self.bands.elements().map(|range| range.len());
+        assert!(y.bands.iter().map(DeviceBuffer::len).eq(lengths), "a vector of other bands");
+    }
+
     /// Leaves the kernels and the background of `x` where the device finds them.
     fn set_parameters(
         &self,
@@ -184,7 +190,7 @@ impl VulkanDesignMatrix {
         let background = self.design.split(x).1;
         self.design.expand(x, kernels);
         let values = kernels.iter().flat_map(Kernel::pixels).chain(background);
-        write(parameters_in, |floats| {
+        parameters_in.write(self.sums(), |floats| {
             for (float, value) in floats.iter_mut().zip(values) {
                 *float = *value as f32;
             }
@@ -200,8 +206,10 @@ impl VulkanDesignMatrix {
         y: &DeviceVector,
         workspace: &VulkanWorkspace,
     ) {
+        self.check(y);
         let VulkanWorkspace { parameters_in, parameters, .. } = workspace;
-        commands.copy(parameters_in, 0, &parameters.floats, 0, self.sums());
+        assert_eq!(parameters.len(), self.sums());
+        commands.copy(&parameters_in.floats, 0, &parameters.floats, 0, self.sums());
         let side = self.design.basis().support().side();
         let background = self.design.background().map_or(u32::MAX, |b| b.degree() as u32);
         for ((rows, reference), y) in self.bands.rows().zip(&self.reference).zip(&y.bands) {
@@ -229,7 +237,9 @@ impl VulkanDesignMatrix {
         y: &DeviceVector,
         workspace: &VulkanWorkspace,
     ) {
+        self.check(y);
         let VulkanWorkspace { partial, sums, sums_out, .. } = workspace;
+        assert_eq!(partial.len(), 2 * self.sums() * self.groups().sum::<u32>() as usize);
         let (width, n) = (self.bands.width as u32, self.sums() as u32);
         let terms = self.design.variation().len() as u32;
         let side = self.design.basis().support().side() as u32;
@@ -253,7 +263,7 @@ impl VulkanDesignMatrix {
         }
         let words = [self.groups().sum(), n];
         commands.dispatch(&self.reduce, &[partial, sums], &words, [n.div_ceil(32), 1, 1]);
-        commands.copy(&sums.floats, 0, sums_out, 0, 2 * n as usize);
+        commands.copy(&sums.floats, 0, &sums_out.floats, 0, 2 * n as usize);
     }
 
     /// Takes what [`record_adjoint`](Self::record_adjoint) left.
@@ -264,7 +274,7 @@ impl VulkanDesignMatrix {
     ) -> Result<(), OperatorError> {
         let VulkanWorkspace { sums_out, gradient, .. } = workspace;
         let (kernel, background) = self.design.split_mut(g);
-        read(sums_out, |sums| {
+        sums_out.read(2 * self.sums(), |sums| {
             let (of_kernel, of_background) = sums.split_at(2 * gradient.len());
             for (g, pair) in gradient.iter_mut().zip(of_kernel.chunks_exact(2)) {
                 *g = f64::from(pair[0]) + f64::from(pair[1]);
@@ -297,11 +307,11 @@ impl LinearOperator for VulkanDesignMatrix {
         let kernels = vec![Kernel::zero(self.design.half_width()); self.design.variation().len()];
         Ok(VulkanWorkspace {
             kernels,
-            parameters_in: allocate(context, n, Place::Upload)?,
+            parameters_in: HostBuffer::new(Place::Upload, context, n)?,
             parameters: DeviceBuffer::new(context, n)?,
             partial: DeviceBuffer::new(context, 2 * n * groups as usize)?,
             sums: DeviceBuffer::new(context, 2 * n)?,
-            sums_out: allocate(context, 2 * n, Place::Download)?,
+            sums_out: HostBuffer::new(Place::Download, context, 2 * n)?,
             gradient: vec![0.0; self.design.variation().len() * self.kernel_pixels()],
             model: None,
         })
@@ -415,6 +425,7 @@ impl DesignMatrix for VulkanDesignMatrix {
         rows: &[usize],
         values: &mut [f64],
     ) -> Result<(), OperatorError> {
+        self.check(data);
         self.context.gather(rows, values, |commands, len, indices, gathered| {
             for (band, range) in data.bands.iter().zip(self.bands.elements()) {
                 let words = [len as u32, range.start as u32, range.end as u32];

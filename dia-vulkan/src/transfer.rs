@@ -3,9 +3,8 @@
 use std::sync::PoisonError;
 
 use dia_core::OperatorError;
-use vulkano::buffer::Subbuffer;
 
-use crate::buffer::{DeviceBuffer, Place, allocate};
+use crate::buffer::{DeviceBuffer, HostBuffer, Place};
 use crate::commands::Commands;
 use crate::context::VulkanContext;
 use crate::shaders::REDUCE;
@@ -24,8 +23,8 @@ const GATHERED: usize = 1 << 16;
 
 /// The memory of sums, gathers and downloads.
 pub(crate) struct Staging {
-    rows: Subbuffer<[f32]>,
-    download: Subbuffer<[f32]>,
+    rows: HostBuffer,
+    download: HostBuffer,
     partial: DeviceBuffer,
     sum: DeviceBuffer,
     indices: DeviceBuffer,
@@ -33,34 +32,11 @@ pub(crate) struct Staging {
 }
 
 /// The memory of uploads.
-pub(crate) struct Upload(Subbuffer<[f32]>);
+pub(crate) struct Upload(HostBuffer);
 
 /// Workgroups of 256 for `len` elements.
 pub(crate) fn workgroups(len: usize) -> [u32; 3] {
     [len.div_ceil(256).clamp(1, WORKGROUPS) as u32, 1, 1]
-}
-
-/// Writes to memory that the device does not use now.
-pub(crate) fn write(
-    buffer: &Subbuffer<[f32]>,
-    fill: impl FnOnce(&mut [f32]),
-) -> Result<(), OperatorError> {
-    let mut guard = buffer
-        .write()
-        .map_err(|e| OperatorError::with_source("cannot write to a Vulkan buffer", e))?;
-    fill(&mut guard);
-    Ok(())
-}
-
-/// Reads memory that the device does not use now.
-pub(crate) fn read<T>(
-    buffer: &Subbuffer<[f32]>,
-    take: impl FnOnce(&[f32]) -> T,
-) -> Result<T, OperatorError> {
-    let guard = buffer
-        .read()
-        .map_err(|e| OperatorError::with_source("cannot read from a Vulkan buffer", e))?;
-    Ok(take(&guard))
 }
 
 impl VulkanContext {
@@ -74,8 +50,8 @@ impl VulkanContext {
             return work(staging);
         }
         let new = Staging {
-            rows: allocate(self, GATHERED, Place::Upload)?,
-            download: allocate(self, STAGING, Place::Download)?,
+            rows: HostBuffer::new(Place::Upload, self, GATHERED)?,
+            download: HostBuffer::new(Place::Download, self, STAGING)?,
             partial: DeviceBuffer::new(self, 2 * PARTIAL)?,
             sum: DeviceBuffer::new(self, 2)?,
             indices: DeviceBuffer::new(self, GATHERED)?,
@@ -89,12 +65,12 @@ impl VulkanContext {
         let mut upload = self.upload.lock().unwrap_or_else(PoisonError::into_inner);
         let Upload(staging) = match &mut *upload {
             Some(upload) => upload,
-            None => upload.insert(Upload(allocate(self, STAGING, Place::Upload)?)),
+            None => upload.insert(Upload(HostBuffer::new(Place::Upload, self, STAGING)?)),
         };
         for (i, chunk) in values.chunks(STAGING).enumerate() {
-            write(staging, |floats| floats[..chunk.len()].copy_from_slice(chunk))?;
+            staging.write(chunk.len(), |floats| floats.copy_from_slice(chunk))?;
             let mut commands = Commands::transfer(self)?;
-            commands.copy(staging, 0, &to.floats, i * STAGING, chunk.len());
+            commands.copy(&staging.floats, 0, &to.floats, i * STAGING, chunk.len());
             commands.submit()?;
         }
         self.count_in(values.len());
@@ -111,9 +87,9 @@ impl VulkanContext {
             self.count_out(values.len());
             for (i, chunk) in values.chunks_mut(STAGING).enumerate() {
                 let mut commands = Commands::new(self)?;
-                commands.copy(&from.floats, i * STAGING, &staging.download, 0, chunk.len());
+                commands.copy(&from.floats, i * STAGING, &staging.download.floats, 0, chunk.len());
                 commands.submit()?;
-                read(&staging.download, |floats| chunk.copy_from_slice(&floats[..chunk.len()]))?;
+                staging.download.read(chunk.len(), |floats| chunk.copy_from_slice(floats))?;
             }
             Ok(())
         })
@@ -130,20 +106,20 @@ impl VulkanContext {
             let Staging { rows: rows_in, download, indices, gathered, .. } = staging;
             for (rows, values) in rows.chunks(GATHERED).zip(values.chunks_mut(GATHERED)) {
                 let len = rows.len();
-                write(rows_in, |floats| {
+                rows_in.write(len, |floats| {
                     // Their bits are those of the indices: the shader reads integers.
                     for (float, row) in floats.iter_mut().zip(rows) {
                         *float = f32::from_bits(*row as u32);
                     }
                 })?;
                 let mut commands = Commands::new(self)?;
-                commands.copy(rows_in, 0, &indices.floats, 0, len);
+                commands.copy(&rows_in.floats, 0, &indices.floats, 0, len);
                 record(&mut commands, len, indices, gathered);
-                commands.copy(&gathered.floats, 0, download, 0, len);
+                commands.copy(&gathered.floats, 0, &download.floats, 0, len);
                 commands.submit()?;
                 self.count_in(len);
                 self.count_out(len);
-                read(download, |floats| {
+                download.read(len, |floats| {
                     for (value, float) in values.iter_mut().zip(floats) {
                         *value = f64::from(*float);
                     }
@@ -165,10 +141,10 @@ impl VulkanContext {
             assert!(groups <= PARTIAL);
             let buffers = [&staging.partial, &staging.sum];
             commands.dispatch(&reduce, &buffers, &[groups as u32, 1], [1, 1, 1]);
-            commands.copy(&staging.sum.floats, 0, &staging.download, 0, 2);
+            commands.copy(&staging.sum.floats, 0, &staging.download.floats, 0, 2);
             commands.submit()?;
             self.count_out(2);
-            read(&staging.download, |sum| f64::from(sum[0]) + f64::from(sum[1]))
+            staging.download.read(2, |sum| f64::from(sum[0]) + f64::from(sum[1]))
         })
     }
 }

@@ -36,6 +36,13 @@ impl DeviceVector {
         Ok(Self { context: Arc::clone(context), bands: buffers.collect::<Result<_, _>>()? })
     }
 
+    /// Shaders trust the lengths of buffers: both must be vectors of one matrix.
+    fn check(&self, other: &Self) {
+        assert!(Arc::ptr_eq(&self.context, &other.context), "a vector of another device");
+        let lengths = other.bands.iter().map(DeviceBuffer::len);
+        assert!(self.bands.iter().map(DeviceBuffer::len).eq(lengths), "a vector of other bands");
+    }
+
     /// Runs an element-wise shader on each band of self and of what is read.
     fn each_band(
         &self,
@@ -55,7 +62,9 @@ impl DeviceVector {
         read: &[&Self],
         constants: &[u32],
     ) {
-        assert!(read.iter().all(|other| other.len() == self.len()));
+        for other in read {
+            self.check(other);
+        }
         let (count, words) = (read.len() + 1, constants.len() + 1);
         for (i, own) in self.bands.iter().enumerate() {
             let band = |k| read.get(k).map_or(own, |other: &&Self| &other.bands[i]);
@@ -131,7 +140,7 @@ impl DataVector for DeviceVector {
 
     /// Products in `f32`, their sum in twice that precision.
     fn dot(&self, other: &Self) -> Result<f64, OperatorError> {
-        assert_eq!(self.len(), other.len());
+        self.check(other);
         let shader = self.context.pipeline(&DOT, &[])?;
         self.context.sum(|commands, partial| {
             let mut first = 0;
