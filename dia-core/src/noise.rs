@@ -88,6 +88,22 @@ pub enum Photon<D> {
     PerPixel(D),
 }
 
+impl<D> Photon<D> {
+    /// The same with what `map` makes of the values per pixel, if there are any.
+    ///
+    /// # Errors
+    /// That of `map`.
+    pub fn try_map<E, Error>(
+        self,
+        map: impl FnOnce(D) -> Result<E, Error>,
+    ) -> Result<Photon<E>, Error> {
+        Ok(match self {
+            Self::Uniform(photon) => Photon::Uniform(photon),
+            Self::PerPixel(photons) => Photon::PerPixel(map(photons)?),
+        })
+    }
+}
+
 impl<T: Pixel> Noise<Vec<T>> {
     /// σ² in ADU² of element `i` where the model is `model`.
     #[inline(always)]

@@ -1,8 +1,6 @@
 //! The difference image and what belongs to it.
 
-use dia_core::{
-    Design, DesignMatrix, Image, Kernel, Loss, Mask, MaskPlanes, Photon, Pixel, robust,
-};
+use dia_core::{Design, DesignMatrix, Image, Kernel, Loss, Mask, MaskPlanes, Pixel, robust};
 use faer::Mat;
 use rayon::prelude::*;
 
@@ -109,10 +107,7 @@ pub fn difference<A: DesignMatrix>(
     for (i, value, _) in &fit.excluded {
         fixed[*i] = *value;
     }
-    let photon = match fit.noise.photon {
-        Photon::Uniform(photon) => Photon::Uniform(photon),
-        Photon::PerPixel(photon) => Photon::PerPixel(a.download(photon)?),
-    };
+    let photon = fit.noise.photon.try_map(|photon| a.download(photon))?;
     let reference = fit.noise.reference.map(|reference| a.download(reference)).transpose()?;
     let noise = dia_core::Noise { fixed, photon, reference };
     let model_variance = fit.model_variance.map(|variance| a.download(variance)).transpose()?;

@@ -33,16 +33,13 @@ impl<A: DesignMatrix> Uploaded<A> {
         let rows = options.sample_per_unknown * a.design().constant().ncols();
         let sample = RowSample::draw(prepared, rows, options.seed);
         let sampled = SampledTarget::new(prepared, &sample);
-        let photon = match std::mem::replace(&mut prepared.photon, Photon::Uniform(0.0)) {
-            Photon::Uniform(photon) => Photon::Uniform(photon),
-            Photon::PerPixel(photon) => Photon::PerPixel(a.upload(photon)?),
-        };
+        let photon = std::mem::replace(&mut prepared.photon, Photon::Uniform(0.0));
         Ok(Self {
             sample,
             sampled,
             data: a.upload(std::mem::take(&mut prepared.data))?,
             fixed: a.upload(std::mem::take(&mut prepared.fixed))?,
-            photon,
+            photon: photon.try_map(|photon| a.upload(photon))?,
         })
     }
 }

@@ -257,7 +257,7 @@ impl<'a> Commands<'a> {
         });
         submitted
             .map_err(DriverError::from)
-            .and_then(|()| lane.fence.wait(Some(context.timeout)))
+            .and_then(|()| lane.fence.wait(Some(context.options.timeout)))
             .map_err(|error| context.lose(error))?;
         // SAFETY: the fence is signalled and no one waits for it.
         unsafe { lane.fence.reset_unchecked() }.map_err(|error| context.lose(error))?;

@@ -80,7 +80,7 @@ impl Default for ContextOptions {
 /// A device that is ready to compute. Share it between operators: a kernel compiled for one serves all.
 pub struct VulkanContext {
     description: Device,
-    options: ContextOptions,
+    pub(crate) options: ContextOptions,
     device: Arc<Logical>,
     pub(crate) memory: Arc<StandardMemoryAllocator>,
     pub(crate) descriptors: Arc<StandardDescriptorSetAllocator>,
@@ -96,7 +96,6 @@ pub struct VulkanContext {
     pub(crate) upload: Mutex<Option<Upload>>,
     /// The largest heap that is not the device's own, 0 if there is none.
     host_bytes: u64,
-    pub(crate) timeout: Duration,
     pub(crate) lost: Arc<AtomicBool>,
     bytes_in: AtomicU64,
     bytes_out: AtomicU64,
@@ -174,7 +173,6 @@ impl VulkanContext {
             staging: Mutex::new(None),
             upload: Mutex::new(None),
             host_bytes,
-            timeout: options.timeout,
             lost,
             bytes_in: AtomicU64::new(0),
             bytes_out: AtomicU64::new(0),
@@ -248,7 +246,7 @@ impl VulkanContext {
         let text = if error == DriverError::Timeout {
             format!(
                 "{name} did not answer within {} s; use smaller images, another device or the CPU",
-                self.timeout.as_secs_f64()
+                self.options.timeout.as_secs_f64()
             )
         } else {
             format!(

@@ -36,11 +36,15 @@ impl DeviceVector {
         Ok(Self { context: Arc::clone(context), bands: buffers.collect::<Result<_, _>>()? })
     }
 
-    /// Shaders trust the lengths of buffers: both must be vectors of one matrix.
-    fn check(&self, other: &Self) {
-        assert!(Arc::ptr_eq(&self.context, &other.context), "a vector of another device");
-        let lengths = other.bands.iter().map(DeviceBuffer::len);
-        assert!(self.bands.iter().map(DeviceBuffer::len).eq(lengths), "a vector of other bands");
+    /// Shaders trust the lengths of buffers: this must be a vector on that device, with bands of those lengths.
+    pub(crate) fn check(&self, context: &Arc<VulkanContext>, lengths: impl Iterator<Item = usize>) {
+        assert!(Arc::ptr_eq(&self.context, context), "a vector of another device");
+        assert!(self.lengths().eq(lengths), "a vector of other bands");
+    }
+
+    /// Of each band.
+    fn lengths(&self) -> impl Iterator<Item = usize> + '_ {
+        self.bands.iter().map(DeviceBuffer::len)
     }
 
     /// Runs an element-wise shader on each band of self and of what is read.
@@ -63,7 +67,7 @@ impl DeviceVector {
         constants: &[u32],
     ) {
         for other in read {
-            self.check(other);
+            other.check(&self.context, self.lengths());
         }
         let (count, words) = (read.len() + 1, constants.len() + 1);
         for (i, own) in self.bands.iter().enumerate() {
@@ -135,12 +139,12 @@ impl DeviceVector {
 
 impl DataVector for DeviceVector {
     fn len(&self) -> usize {
-        self.bands.iter().map(DeviceBuffer::len).sum()
+        self.lengths().sum()
     }
 
     /// Products in `f32`, their sum in twice that precision.
     fn dot(&self, other: &Self) -> Result<f64, OperatorError> {
-        self.check(other);
+        other.check(&self.context, self.lengths());
         let shader = self.context.pipeline(&DOT, &[])?;
         self.context.sum(|commands, partial| {
             let mut first = 0;

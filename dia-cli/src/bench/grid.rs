@@ -3,7 +3,6 @@
 use anyhow::Result;
 
 use super::args::SolversArgs;
-
 use super::backend::Backend;
 use super::case::Case;
 use super::method::{BenchLoss, Method};
