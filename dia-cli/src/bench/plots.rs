@@ -224,11 +224,19 @@ where
     Ok(())
 }
 
-/// Least and largest value, a little apart, for a logarithmic axis.
+/// Least and largest value, a little apart, for a logarithmic axis; a whole decade where they lie within one, for labels stand at powers of ten.
 fn range(values: impl Iterator<Item = f64>) -> Range<f64> {
     let positive = values.filter(|v| *v > 0.0 && v.is_finite());
     let (low, high) = positive.fold((f64::INFINITY, 0.0_f64), |(l, h), v| (l.min(v), h.max(v)));
-    if low > high { 1.0..10.0 } else { low / 1.3..high * 1.3 }
+    if low > high {
+        return 1.0..10.0;
+    }
+    let (low, high) = (low / 1.3, high * 1.3);
+    let decade = low.log10().floor();
+    if high < 10.0_f64.powf(decade + 1.0) {
+        return 10.0_f64.powf(decade)..10.0_f64.powf(decade + 1.0);
+    }
+    low..high
 }
 
 /// A chart with a title and two logarithmic axes, for a legend at its right; the grid has a colour for light and one for bold lines.
