@@ -171,9 +171,9 @@ impl Loss {
         (-800..=800).map(|i| f64::from(i) * step).map(|z| step * density(z) * f(z)).sum()
     }
 
-    /// The mean of ψ(z)/z where the noise is Gaussian.
-    pub fn mean_weight(self) -> f64 {
-        Self::expectation(|z| self.weight(z))
+    /// The mean of a weight, not divided by σ², where the noise is Gaussian.
+    pub fn mean_weight(self, kind: PixelWeight) -> f64 {
+        Self::expectation(|z| self.pixel_weight(kind, z))
     }
 
     /// Relative to least squares, the inverse variance of the parameters where the noise is Gaussian: (E ψ′)²/E ψ² (Huber 1964).
@@ -187,8 +187,7 @@ impl Loss {
     /// assert!((Loss::STUDENT_T.efficiency() - 0.94).abs() < 5e-3);
     /// ```
     pub fn efficiency(self) -> f64 {
-        let curvature = Self::expectation(|z| self.curvature(z));
-        curvature.powi(2) / Self::expectation(|z| self.psi(z).powi(2))
+        self.mean_weight(PixelWeight::Curvature).powi(2) / self.mean_weight(PixelWeight::Score)
     }
 }
 

@@ -1,6 +1,8 @@
 //! The difference image and what belongs to it.
 
-use dia_core::{Design, DesignMatrix, Image, Kernel, Loss, Mask, MaskPlanes, Pixel, robust};
+use dia_core::{
+    Design, DesignMatrix, Image, Kernel, Loss, Mask, MaskPlanes, Pixel, PixelWeight, robust,
+};
 use faer::Mat;
 use rayon::prelude::*;
 
@@ -112,6 +114,8 @@ pub fn difference<A: DesignMatrix>(
     let noise = dia_core::Noise { fixed, photon, reference };
     let model_variance = fit.model_variance.map(|variance| a.download(variance)).transpose()?;
 
+    let unit = prepared.units().target;
+    let in_adu = |value: A::Pixel, power: f64| A::Pixel::narrow(value.widen() * power);
     let nan = <A::Pixel as num_traits::Float>::nan();
     let mut difference = Image::filled(height, width, nan);
     let mut variance = Image::filled(height, width, nan);
@@ -126,15 +130,17 @@ pub fn difference<A: DesignMatrix>(
         let target = &prepared.target().pixels()[pixels];
         for x in valid.x..valid.x + valid.width {
             let i = row * valid.width + x - valid.x;
+            let value = in_adu(model_values[i], unit);
             if !planes[x].intersects(MaskPlanes::REFERENCE_BAD) {
-                m[x] = model_values[i];
+                m[x] = value;
             }
             if planes[x].is_empty() {
-                d[x] = target[x] - model_values[i];
-                sigma2[x] = noise.variance(i, model_values[i]);
+                d[x] = target[x] - value;
+                let mut variance = noise.variance(i, model_values[i]);
                 if let Some(more) = &model_variance {
-                    sigma2[x] += more[i];
+                    variance += more[i];
                 }
+                sigma2[x] = in_adu(variance, unit * unit);
             }
         }
     });
@@ -187,7 +193,7 @@ fn statistics<T: Pixel>(
     let mfb = sum(&|z| z) / count;
     let mfv = sum(&|z| (z - mfb).powi(2)) / (count - 1.0);
     let chi2_dof = sum(&|z| z * z) / (count - unknowns as f64);
-    let outliers = 1.0 - sum(&|z| loss.weight(z)) / (count * loss.mean_weight());
+    let outliers = 1.0 - sum(&|z| loss.weight(z)) / (count * loss.mean_weight(PixelWeight::Robust));
     // Of a very large image, a regular part tells the median well enough.
     let stride = (d.len() / 4_000_000).max(1) | 1;
     let part = (0..d.len()).step_by(stride).map(z);

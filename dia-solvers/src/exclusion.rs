@@ -106,12 +106,13 @@ impl<T: Pixel> Exclusion<T> {
         let variance: Vec<T> = variance.into_par_iter().map(T::recip).collect();
         let (design, valid) = (a.design(), a.design().valid());
         let pixel = |i: usize| (valid.y + i / valid.width, valid.x + i % valid.width);
+        let unit = prepared.units().target;
         let residual: Vec<T> = model
             .par_iter()
             .enumerate()
             .map(|(i, m)| {
                 let (y, x) = pixel(i);
-                prepared.target().at(y, x) - *m
+                T::narrow(prepared.target().at(y, x).widen() / unit) - *m
             })
             .collect();
 

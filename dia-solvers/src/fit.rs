@@ -21,12 +21,13 @@ use crate::descent::{DescentOptions, RobustProblem, descend};
 use crate::exclusion::{Exclusion, Rules};
 use crate::lambda::Search;
 use crate::nested_kernels::compare_kernels;
-use crate::penalty::{Penalty, Strength};
+use crate::penalty::{Penalty, PenaltyMaps, Strength};
 use crate::problem::{
     Factor, Inner, LARGEST_DENSE, LsqrMemory, Preconditioning, Problem, Sample, explain,
 };
 use crate::sample_fit::{Start, fit_sample};
 use crate::uncertainty::{Uncertainty, model_variance};
+use crate::units::scaled;
 use crate::{
     CgWorkspace, Clipping, NestedKernel, NoiseScale, NormalWorkspace, Prepared, StopReason,
     SubtractError, Uploaded, VariableSourceOptions, VariableSources,
@@ -214,7 +215,7 @@ pub struct Estimate {
 
 /// A fitted kernel and background, with the data vectors that the difference is made of.
 pub struct Fit<A: DesignMatrix> {
-    /// x: the kernel's coefficients, then those of the background.
+    /// x: the kernel's coefficients in target ADU per reference ADU, then those of the background in ADU.
     pub parameters: Vec<f64>,
     /// K.
     pub kernel: Kernel,
@@ -352,7 +353,9 @@ pub fn fit_uploaded<A: DesignMatrix>(
         strengths: [Strength { lambda, radius: 2.0 }; 2],
         raises: if options.lambda == Lambda::Auto { MAX_RAISES } else { 0 },
         penalty: None,
-        penalty_maps: None,
+        penalty_maps: Arc::new(PenaltyMaps::new(design.basis())),
+        free: None,
+        scatter: prepared.reference_scatter().powi(2),
         moved: f64::INFINITY,
         weights: a.zeros()?,
         memory: NormalWorkspace::new(a)?,
@@ -374,9 +377,7 @@ pub fn fit_uploaded<A: DesignMatrix>(
     let mut exclusion = Exclusion::new(rules, prepared);
     let explained = |error| explain(error, correct);
     let mut searches = (options.lambda == Lambda::Auto).then(|| [Search::new(), Search::new()]);
-    if let Some(searches) = &mut searches {
-        problem.settle_strengths(&mut x, searches, 3).map_err(explained)?;
-    }
+    problem.settle_strengths(&mut x, searches.as_mut(), 3).map_err(explained)?;
     let mut p = problem.factor(&x).map_err(explained)?;
     let mut report = |pass: usize, optimality| observe(Progress { pass, optimality });
     let mut steps = 0;
@@ -403,10 +404,8 @@ pub fn fit_uploaded<A: DesignMatrix>(
         if !exclusion.update(&mut problem, prepared, &x)? {
             break;
         }
-        if let Some(searches) = &mut searches {
-            searches.iter_mut().for_each(Search::widen);
-            problem.settle_strengths(&mut x, searches, 2).map_err(explained)?;
-        }
+        searches.iter_mut().flatten().for_each(Search::widen);
+        problem.settle_strengths(&mut x, searches.as_mut(), 2).map_err(explained)?;
         p = problem.factor(&x).map_err(explained)?;
     }
     let descended = run(&mut problem, &mut p, &mut x, tolerance)?;
@@ -449,17 +448,31 @@ pub fn fit_uploaded<A: DesignMatrix>(
     } = problem;
     a.apply(&x, &mut weights, &mut memory.operator)?;
     products += 1;
+    // Back to ADU.
+    let units = prepared.units();
+    units.scale_parameters(design, &mut x);
+    let covariance = covariance.map(|mut covariance| {
+        units.scale_covariance(design, &mut covariance);
+        covariance
+    });
+    let variables = exclusion.variables.map(|mut variables| {
+        for source in &mut variables.sources {
+            source.change *= units.target;
+            source.flux *= units.target;
+        }
+        variables
+    });
     Ok(Fit {
         kernel: design.kernel(&x),
         model: weights,
         parameters: x,
-        photometric_scale,
-        background,
+        photometric_scale: scaled(photometric_scale, units.kernel()),
+        background: background.into_iter().map(|b| scaled(b, units.target)).collect(),
         covariance,
         nested_kernels: nested,
         lambda,
         lambda_variation: varies.then_some(lambda_variation),
-        variables: exclusion.variables,
+        variables,
         noise_scale: exclusion.noise_scale,
         loss,
         excluded: exclusion.pixels,

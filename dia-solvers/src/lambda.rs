@@ -12,7 +12,7 @@
 
 use faer::Mat;
 
-use crate::cg::{axpy, dot};
+use crate::cg::dot;
 use crate::penalty::Strength;
 use crate::{Cholesky, SolveError};
 
@@ -38,20 +38,19 @@ impl Search {
 
     /// The strength of least risk near the last one, to a factor of 10^step in λ and 2 in r; the next search is finer.
     ///
-    /// λ is the least for which H + Q is positive definite, if the risk grows from there. `h` is H with both triangles, over the kernel and the
-    /// background, and `factor` its factor; `parts` gives the two parts of Q over the kernel for a radius, `mean` that of g; `minima` are the x̂ of one kernel or several.
+    /// λ is the least for which J + Q is positive definite, if the risk grows from there. `parts` gives the two parts of Q over the kernel for a radius,
+    /// `mean` that of g; `minima` are the x̂ of one kernel or several.
     ///
     /// # Errors
     /// [`SolveError::NonFinite`] if H holds NaN.
     pub(crate) fn least_risk(
         &mut self,
-        h: &Mat<f64>,
-        factor: &Cholesky,
+        information: &Information,
         parts: impl Fn(f64) -> [Mat<f64>; 2],
         mean: impl Fn(f64) -> f64,
         minima: &[Vec<f64>],
     ) -> Result<Strength, SolveError> {
-        let risk = Risk::new(h, factor, minima);
+        let risk = Risk::new(information, minima);
         let mut known: Vec<((f64, f64), f64)> = Vec::new();
         let mut of_radius: Vec<(f64, [Mat<f64>; 2])> = Vec::new();
         let mut at = |place: (f64, f64)| -> Result<f64, SolveError> {
@@ -103,39 +102,49 @@ impl Search {
 /// Finest step of log₁₀ λ: the risk is so flat that half of it does not matter.
 const FINEST: f64 = 0.25;
 
+/// What a sample tells of the parameters.
+pub(crate) struct Information {
+    /// J = Aᵀ(ψ′/σ²)A with both triangles, over the kernel and the background.
+    pub(crate) curvature: Mat<f64>,
+    /// The factor of S = Aᵀ(ψ²/σ²)A, the covariance of the gradient.
+    pub(crate) score: Cholesky,
+}
+
 /// The risk of one kernel or several, but for a constant.
 struct Risk<'a> {
-    h: &'a Mat<f64>,
-    minima: &'a [Vec<f64>],
-    /// H x̂ of each.
+    information: &'a Information,
+    /// J x̂ of each.
     right: Vec<Vec<f64>>,
-    /// L_H, H = L_H L_Hᵀ.
-    factor: &'a Cholesky,
 }
 
 impl<'a> Risk<'a> {
-    fn new(h: &'a Mat<f64>, factor: &'a Cholesky, minima: &'a [Vec<f64>]) -> Self {
-        let right = minima.iter().map(|minimum| product(h, minimum)).collect();
-        Self { h, minima, right, factor }
+    fn new(information: &'a Information, minima: &[Vec<f64>]) -> Self {
+        let right = minima.iter().map(|x| product(&information.curvature, x)).collect();
+        Self { information, right }
     }
 
-    /// That of λ, infinite where H + Q is not positive definite.
+    /// That of λ, infinite where J + Q is not positive definite.
     fn of(&self, [rough, noise]: &[Mat<f64>; 2], lambda: f64) -> Result<f64, SolveError> {
+        let Information { curvature, score } = self.information;
         let q = rough * faer::Scale(lambda) + noise;
-        let factor = match Cholesky::new(&penalised(self.h, &q)) {
+        let factor = match Cholesky::new(&penalised(curvature, &q)) {
             Ok(factor) => factor,
             Err(SolveError::NotPositiveDefinite { .. }) => return Ok(f64::INFINITY),
             Err(error) => return Err(error),
         };
-        let excess = self.right.iter().zip(self.minima).map(|(right, minimum)| {
+        let signal = penalised(curvature, &(noise * faer::Scale(signal_share())));
+        let excess = self.right.iter().map(|right| {
             let mut x = right.clone();
             factor.solve_in_place(&mut x);
-            axpy(-1.0, minimum, &mut x);
-            dot(&x, &product(self.h, &x))
+            dot(&x, &product(&signal, &x)) - 2.0 * dot(&x, right)
         });
-        let trace = factor.whitened(self.factor).squared_norm_l2();
-        Ok(excess.sum::<f64>() + 2.0 * self.minima.len() as f64 * trace)
+        let trace = factor.whitened(score).squared_norm_l2();
+        Ok(excess.sum::<f64>() + 2.0 * self.right.len() as f64 * trace)
     }
+}
+
+fn signal_share() -> f64 {
+    std::env::var("DIA_SIGNAL").ok().and_then(|v| v.parse().ok()).unwrap_or(1.0)
 }
 
 /// H + Q, Q over the first columns.
@@ -150,6 +159,6 @@ pub(crate) fn penalised(h: &Mat<f64>, q: &Mat<f64>) -> Mat<f64> {
 }
 
 /// H x.
-fn product(h: &Mat<f64>, x: &[f64]) -> Vec<f64> {
+pub(crate) fn product(h: &Mat<f64>, x: &[f64]) -> Vec<f64> {
     (0..h.ncols()).map(|j| dot(h.col_as_slice(j), x)).collect()
 }

@@ -52,10 +52,12 @@ mod problem;
 mod sample_fit;
 mod sampled_gram;
 mod sampled_rows;
+mod seeing_kernel;
 mod series;
 mod simd;
 mod subtract;
 mod uncertainty;
+mod units;
 mod uploaded;
 mod variable_sources;
 mod weighted;
@@ -84,6 +86,7 @@ pub use sampled_gram::RowSample;
 pub use sampled_rows::{SampledRows, SampledRowsWorkspace};
 pub use series::series;
 pub use subtract::{fit_prepared, subtract};
+pub use units::Units;
 pub use uploaded::Uploaded;
 pub use variable_sources::{
     VariableSource, VariableSourceOptions, VariableSources, variable_sources,

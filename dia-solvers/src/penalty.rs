@@ -27,6 +27,7 @@ use faer::Mat;
 use crate::augmented::PenaltyRows;
 use crate::basis_rows::BasisRows;
 use crate::cg::{axpy, dot};
+use crate::lambda::product;
 use crate::{Cholesky, Preconditioner, SolveError};
 
 /// Q over the terms of the kernel's variation.
@@ -36,8 +37,12 @@ pub(crate) struct Penalty {
     maps: Arc<PenaltyMaps>,
     /// ν_st(u) over the (2h + 1)² pixels, for s ≤ t.
     noise: Vec<Vec<f64>>,
-    /// ν̄, the mean of ν_00 over the kernel.
-    mean: f64,
+    /// ν̄, the unit of λ.
+    unit: f64,
+    /// What the mean kernel may be without any penalty, if that is known.
+    free: Option<Arc<FreeKernels>>,
+    /// B N C⁻ᵀ over the kernel's pixels for B = ν̄ Lᵀ diag(g₀) L and C Cᵀ = Nᵀ B N, which take the free kernels N out of B.
+    freed: Vec<Vec<f64>>,
     /// ν of the mean kernel, ν₀₀, and ν₁.
     noises: [Vec<f64>; 2],
     /// L_C over the terms or more.
@@ -51,6 +56,24 @@ pub(crate) struct Penalty {
     tapers: [Vec<f64>; 2],
 }
 
+/// The bias that the reference's noise leaves.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bias<'a> {
+    /// Vᵀw, w the curvature of the loss over σ²; zero where the reference's variance is not known.
+    pub(crate) moments: &'a [f64],
+    /// Whether it is taken out.
+    pub(crate) correct: bool,
+    /// The unit of λ where there is no noise.
+    pub(crate) otherwise: f64,
+}
+
+/// Kernels that cost nothing, N: each by its coefficients and by its pixels.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct FreeKernels {
+    pub(crate) coefficients: Vec<Vec<f64>>,
+    pub(crate) kernels: Vec<Vec<f64>>,
+}
+
 /// What depends on the basis alone.
 #[derive(Clone, Debug)]
 pub(crate) struct PenaltyMaps {
@@ -61,6 +84,11 @@ pub(crate) struct PenaltyMaps {
 }
 
 impl PenaltyMaps {
+    /// E.
+    pub(crate) fn kernel(&self) -> &BasisRows {
+        &self.kernel
+    }
+
     pub(crate) fn new(basis: &KernelBasis) -> Self {
         Self {
             kernel: BasisRows::new(basis, <[f64]>::to_vec),
@@ -82,15 +110,15 @@ pub(crate) struct Strength {
 }
 
 impl Penalty {
-    /// From Vᵀw, `moments`, see [`Design::of_variance`]; and the factor of C over the terms or more.
+    /// From Vᵀw, see [`Design::of_variance`]; and the factor of C over the terms or more.
     pub(crate) fn new(
         design: &Design,
         maps: Arc<PenaltyMaps>,
-        moments: &[f64],
+        bias: Bias<'_>,
         terms: Cholesky,
-        correct: bool,
         strengths: Strengths,
     ) -> Self {
+        let Bias { moments, correct, otherwise } = bias;
         let pixels = design.basis().support().side().pow(2);
         let count = design.variation().len();
         let mut noise = Vec::with_capacity(count * (count + 1) / 2);
@@ -104,6 +132,7 @@ impl Penalty {
             }
         }
         let mean = noise[0].iter().sum::<f64>() / pixels as f64;
+        let unit = if mean > 0.0 { mean } else { otherwise };
         let mut noises = [noise[0].clone(), vec![0.0; pixels]];
         let inverse = inverse_columns(&terms, count);
         for (t, a) in inverse.iter().enumerate() {
@@ -118,7 +147,9 @@ impl Penalty {
             design: design.clone(),
             maps,
             noise,
-            mean,
+            unit,
+            free: None,
+            freed: Vec::new(),
             noises,
             terms,
             correct,
@@ -141,6 +172,21 @@ impl Penalty {
     pub(crate) fn set_strengths(&mut self, strengths: Strengths) {
         self.tapers = tapers(&self.design, strengths);
         self.strengths = strengths;
+        self.free_kernels();
+    }
+
+    /// The same with some mean kernels free of penalty.
+    pub(crate) fn with_free(mut self, free: Option<Arc<FreeKernels>>) -> Self {
+        self.free = free;
+        self.free_kernels();
+        self
+    }
+
+    /// Takes the free kernels out of B.
+    fn free_kernels(&mut self) {
+        let Some(free) = &self.free else { return };
+        let pressed: Vec<Vec<f64>> = free.kernels.iter().map(|k| self.roughness(k, 0)).collect();
+        self.freed = orthonormal(&free.kernels, pressed);
     }
 
     /// The same for the H of sampled rows.
@@ -168,9 +214,14 @@ impl Penalty {
             for (t, kernel) in kernels.iter().enumerate().skip(r) {
                 axpy(l[(t, r)], kernel.pixels(), &mut mixed);
             }
-            let rough = self.rough(&mixed, &self.tapers[r.min(1)]);
+            let mut rough = self.roughness(&mixed, r.min(1));
+            if r == 0 {
+                for freed in &self.freed {
+                    axpy(-dot(freed, &mixed), freed, &mut rough);
+                }
+            }
             for (t, sum) in product.chunks_exact_mut(pixels).enumerate().skip(r) {
-                axpy(lambda * self.mean * l[(t, r)], &rough, sum);
+                axpy(lambda * l[(t, r)], &rough, sum);
             }
         }
         if self.correct {
@@ -186,17 +237,25 @@ impl Penalty {
         axpy(a, &projected, g);
     }
 
-    /// The two parts of Q over the functions of the basis, for the mean kernel (`row` 0) or a deviation: ν̄ EᵀLᵀ diag(g) L E for a given radius, which λ
+    /// The two parts of Q over the functions of the basis, for the mean kernel (`row` 0) or a deviation: EᵀB E for a given radius, which λ
     /// multiplies, and −Eᵀ diag ν E, or zero.
     pub(crate) fn parts(&self, row: usize, radius: f64) -> [Mat<f64>; 2] {
         let taper = taper(self.design.basis().support(), radius);
-        let rough = self.maps.roughness.gram(|u| self.mean * taper[u]);
-        let noise = if self.correct {
-            self.noise_of_basis(row, -self.sampled)
-        } else {
-            Mat::zeros(rough.nrows(), rough.ncols())
-        };
-        [rough, noise]
+        let mut rough = self.maps.roughness.gram(|u| self.unit * taper[u]);
+        if let (0, Some(free)) = (row, &self.free) {
+            let pressed = free.coefficients.iter().map(|x| product(&rough, x)).collect();
+            for freed in orthonormal(&free.coefficients, pressed) {
+                for (j, b) in freed.iter().enumerate() {
+                    axpy(-b, &freed, rough.col_as_slice_mut(j));
+                }
+            }
+        }
+        [rough, self.noise_part(row)]
+    }
+
+    /// −Eᵀ diag ν E of the mean kernel or of a deviation, as the sample's H holds it; or zero.
+    pub(crate) fn noise_part(&self, row: usize) -> Mat<f64> {
+        self.noise_of_basis(row, if self.correct { -self.sampled } else { 0.0 })
     }
 
     /// λ ν̄ EᵀLᵀ diag(g) L E − Eᵀ diag ν E of the mean kernel, and of a deviation.
@@ -237,13 +296,37 @@ impl Penalty {
         Ok(PenaltyRows::new(&self.design, terms.factor().to_owned(), [factor(0)?, deviations]))
     }
 
-    /// Lᵀ diag(g) L k.
-    fn rough(&self, k: &[f64], taper: &[f64]) -> Vec<f64> {
+    /// ν̄ Lᵀ diag(g) L k with the g of the mean kernel (`row` 0) or the deviations.
+    fn roughness(&self, k: &[f64], row: usize) -> Vec<f64> {
         let support = self.design.basis().support();
         let mut rough = laplacian(support, k);
-        rough.iter_mut().zip(taper).for_each(|(r, g)| *r *= g);
+        rough.iter_mut().zip(&self.tapers[row]).for_each(|(r, g)| *r *= self.unit * g);
         laplacian(support, &rough)
     }
+}
+
+/// B N C⁻ᵀ from N and B N, C Cᵀ = NᵀBN, by Gram–Schmidt: with it, B − (B N C⁻ᵀ)(B N C⁻ᵀ)ᵀ vanishes on N and is otherwise as near to B as can be. A
+/// column that B does not press, or no more than those before, is left out.
+fn orthonormal(n: &[Vec<f64>], mut pressed: Vec<Vec<f64>>) -> Vec<Vec<f64>> {
+    let mut n = n.to_vec();
+    let mut done: Vec<Vec<f64>> = Vec::new();
+    let mut bases: Vec<Vec<f64>> = Vec::new();
+    for (x, b) in n.iter_mut().zip(&mut pressed) {
+        let size = dot(x, b);
+        for (base, freed) in bases.iter().zip(&done) {
+            let along = dot(freed, x);
+            axpy(-along, base, x);
+            axpy(-along, freed, b);
+        }
+        let norm2 = dot(x, b);
+        if norm2 <= 1e-9 * size {
+            continue;
+        }
+        let scale = norm2.sqrt().recip();
+        bases.push(x.iter().map(|v| v * scale).collect());
+        done.push(b.iter().map(|v| v * scale).collect());
+    }
+    done
 }
 
 /// L k, at the pixels of the support.
@@ -313,7 +396,7 @@ mod tests {
 
     use std::sync::Arc;
 
-    use super::{Penalty, PenaltyMaps, Strength, taper};
+    use super::{Bias, Penalty, PenaltyMaps, Strength, taper};
     use crate::Cholesky;
 
     /// Q by explicit sums, for all pixels of a kernel of (2h + 1)² = 9 pixels and 3 terms.
@@ -334,7 +417,7 @@ mod tests {
                     let Strength { lambda, radius } = penalty.strengths[r.min(1)];
                     let g = taper(design.basis().support(), radius);
                     let rough = (0..9).map(|w| laplacian(u, w) * g[w] * laplacian(w, v));
-                    q += l[(s, r)] * l[(t, r)] * lambda * penalty.mean * rough.sum::<f64>();
+                    q += l[(s, r)] * l[(t, r)] * lambda * penalty.unit * rough.sum::<f64>();
                 }
                 let noise = if u == v { penalty.noise(s, t)[u] } else { 0.0 };
                 sum += (q - noise) * kernels[s][v];
@@ -351,7 +434,8 @@ mod tests {
         let strengths =
             [Strength { lambda: 0.3, radius: 2.0 }, Strength { lambda: 4.0, radius: 1.0 }];
         let maps = Arc::new(PenaltyMaps::new(design.basis()));
-        Penalty::new(design, maps, &moments, Cholesky::new(&c).unwrap(), true, strengths)
+        let bias = Bias { moments: &moments, correct: true, otherwise: 0.0 };
+        Penalty::new(design, maps, bias, Cholesky::new(&c).unwrap(), strengths)
     }
 
     #[test]

@@ -9,6 +9,7 @@ use dia_core::{
 use rayon::prelude::*;
 
 use crate::SubtractError;
+use crate::units::{Units, power_of_two};
 
 /// An image with what is known of its pixels.
 #[derive(Clone, Copy, Debug)]
@@ -48,6 +49,10 @@ impl<T: Pixel> Exposure<'_, T> {
 pub struct PreparedReference<T = f32> {
     design: Design,
     image: Arc<Image<T>>,
+    /// The power of two in ADU that is one in `image`.
+    unit: f64,
+    /// The robust scatter of `image`.
+    scatter: f64,
     sky: f64,
     variance: Option<Arc<Image<T>>>,
     /// The pixels of a target to which a kernel carries masked ones.
@@ -96,16 +101,17 @@ impl<T: Pixel> PreparedReference<T> {
         // It may be free of noise: a model, a very deep stack.
         let mask = own_mask(reference, |variance| variance >= T::zero());
         check_structure(reference.image, &mask, "reference")?;
-        let sky = given_sky.or_else(|| sky(reference.image, &mask)).unwrap_or(0.0);
+        let level = Level::of(reference.image, &mask);
+        let (sky, unit) = (given_sky.unwrap_or(level.sky), level.unit);
         let touched = mask.touched_by(design.basis().support());
         let good = |(value, planes): (&T, &MaskPlanes)| {
-            if planes.is_empty() { T::narrow(value.widen() - sky) } else { T::zero() }
+            if planes.is_empty() { T::narrow((value.widen() - sky) / unit) } else { T::zero() }
         };
         let pixels = reference.image.pixels().par_iter().zip(mask.planes()).map(good);
         let image = Arc::new(Image::from_vec(shape.0, shape.1, pixels.collect())?);
         let variance = |i: usize| {
             if mask.planes()[i].is_empty() {
-                pixel_variance(&reference.noise, i, reference.image.pixels()[i].widen())
+                pixel_variance(&reference.noise, i, reference.image.pixels()[i].widen()) / unit / unit
             } else {
                 0.0
             }
@@ -116,7 +122,8 @@ impl<T: Pixel> PreparedReference<T> {
         } else {
             None
         };
-        Ok(Self { design, image, sky, variance, touched })
+        let scatter = level.scatter / unit;
+        Ok(Self { design, image, unit, scatter, sky, variance, touched })
     }
 
     /// The model.
@@ -124,12 +131,12 @@ impl<T: Pixel> PreparedReference<T> {
         &self.design
     }
 
-    /// The reference without its sky, in ADU; 0 where masked.
+    /// The reference without its sky, in ADU over the power of two that [`Prepared::units`] tells; 0 where masked.
     pub fn image(&self) -> &Arc<Image<T>> {
         &self.image
     }
 
-    /// The reference's variance in ADU², 0 where masked; if it is to be used.
+    /// The reference's variance in the square of the image's unit, 0 where masked; if it is to be used.
     pub fn variance(&self) -> Option<&Arc<Image<T>>> {
         self.variance.as_ref()
     }
@@ -161,22 +168,25 @@ impl<T: Pixel> PreparedReference<T> {
         let good = |i: usize, value: f64, masked: f64| {
             if planes[i].is_empty() { value } else { masked }
         };
-        let data = over_valid(valid, shape.1, |i| good(i, pixels[i].widen(), 0.0));
+        let Level { sky, unit, .. } = Level::of(target.image, &mask);
+        let data = over_valid(valid, shape.1, |i| good(i, pixels[i].widen() / unit, 0.0));
         let fixed = over_valid(valid, shape.1, |i| {
-            good(i, fixed_variance(&target.noise, i), f64::INFINITY)
+            good(i, fixed_variance(&target.noise, i) / unit / unit, f64::INFINITY)
         });
         let photon = match &target.noise {
-            NoiseModel::Ccd(ccd, None) => Photon::Uniform(ccd.photon(1.0)),
+            NoiseModel::Ccd(ccd, None) => Photon::Uniform(ccd.photon(1.0) / unit),
             NoiseModel::Ccd(ccd, Some(flat)) => Photon::PerPixel(over_valid(valid, shape.1, |i| {
-                good(i, ccd.photon(flat.pixels()[i].widen()), 0.0)
+                good(i, ccd.photon(flat.pixels()[i].widen()) / unit, 0.0)
             })),
             NoiseModel::Variance(_) => Photon::Uniform(0.0),
         };
         // Pixels far below the sky are outliers: half the sky keeps them from getting a large weight.
-        let floor = T::narrow((0.5 * sky(target.image, &mask).unwrap_or(0.0)).max(0.0));
+        let floor = T::narrow((0.5 * sky / unit).max(0.0));
         Ok(Prepared {
             design: design.clone(),
             reference: Arc::clone(&self.image),
+            units: Units { reference: self.unit, target: unit },
+            reference_scatter: self.scatter,
             reference_sky: self.sky,
             reference_variance: self.variance.clone(),
             target: Pixels::Borrowed(target.image),
@@ -196,16 +206,18 @@ impl<T: Pixel> PreparedReference<T> {
 pub struct Prepared<'a, T = f32> {
     design: Design,
     reference: Arc<Image<T>>,
+    units: Units,
+    reference_scatter: f64,
     reference_sky: f64,
     reference_variance: Option<Arc<Image<T>>>,
     target: Pixels<'a, T>,
     mask: Mask,
-    /// I at the valid pixels, 0 where masked.
+    /// I at the valid pixels in units of the target, as all that follows; 0 where masked.
     pub(crate) data: Vec<T>,
     /// The part of σ² that does not depend on the model, +∞ where masked.
     pub(crate) fixed: Vec<T>,
     pub(crate) photon: Photon<Vec<T>>,
-    /// The least model for the first weights, which take the data for the model, in ADU.
+    /// The least model for the first weights, which take the data for the model.
     floor: T,
     used: usize,
 }
@@ -242,7 +254,17 @@ impl<'a, T: Pixel> Prepared<'a, T> {
         &self.design
     }
 
-    /// The reference without its sky, in ADU; 0 where masked.
+    /// What is one in the numbers of this pair.
+    pub fn units(&self) -> Units {
+        self.units
+    }
+
+    /// The robust scatter of the reference's good pixels in [`Units::reference`], noise and stars alike.
+    pub(crate) fn reference_scatter(&self) -> f64 {
+        self.reference_scatter
+    }
+
+    /// The reference without its sky, in [`Units::reference`]; 0 where masked.
     pub fn reference(&self) -> ImageView<'_, T> {
         self.reference.view()
     }
@@ -257,7 +279,7 @@ impl<'a, T: Pixel> Prepared<'a, T> {
         self.reference_sky
     }
 
-    /// The reference's variance in ADU², 0 where masked; if it is to be used.
+    /// The reference's variance in the square of the image's unit, 0 where masked; if it is to be used.
     pub fn reference_variance(&self) -> Option<ImageView<'_, T>> {
         self.reference_variance.as_ref().map(|variance| variance.view())
     }
@@ -290,14 +312,14 @@ impl<'a, T: Pixel> Prepared<'a, T> {
         self.fixed[i].is_finite()
     }
 
-    /// 1/σ² of valid pixel `i` in ADU⁻², with the data in place of the model; 0 where masked.
+    /// 1/σ² of valid pixel `i` in [`Units::target`]⁻², with the data in place of the model; 0 where masked.
     pub fn initial_weight(&self, i: usize) -> f64 {
         let mut weight = [0.0];
         self.initial_weights(i, &mut weight);
         weight[0]
     }
 
-    /// 1/σ² in ADU⁻² as [`initial_weight`](Self::initial_weight), of the valid pixels from `first` on, in the precision of the pixels.
+    /// 1/σ² as [`initial_weight`](Self::initial_weight), of the valid pixels from `first` on, in the precision of the pixels.
     #[inline(always)]
     pub(crate) fn initial_weights(&self, first: usize, weights: &mut [f64]) {
         let range = first..first + weights.len();
@@ -388,13 +410,33 @@ fn own_mask<T: Pixel>(
     mask
 }
 
-/// The median of the good pixels; of a regular sub-sample where there are very many.
-fn sky<T: Pixel>(image: ImageView<'_, T>, mask: &Mask) -> Option<f64> {
-    let stride = (image.pixels().len() / 1_000_000).max(1) | 1;
-    let good = image.pixels().iter().zip(mask.planes()).step_by(stride);
-    let mut values: Vec<f64> =
-        good.filter(|(_, planes)| planes.is_empty()).map(|(v, _)| v.widen()).collect();
-    robust::median(&mut values)
+/// Where the pixels of an image lie.
+struct Level {
+    /// The median of the good pixels in ADU; 0 if there is none.
+    sky: f64,
+    /// Their robust scatter in ADU.
+    scatter: f64,
+    /// The power of two in ADU that is nearest below it.
+    unit: f64,
+}
+
+impl Level {
+    /// From the good pixels; from a regular part of them where there are very many.
+    fn of<T: Pixel>(image: ImageView<'_, T>, mask: &Mask) -> Self {
+        let stride = (image.pixels().len() / 1_000_000).max(1) | 1;
+        let good = image.pixels().iter().zip(mask.planes()).step_by(stride);
+        let mut values: Vec<f64> =
+            good.filter(|(_, planes)| planes.is_empty()).map(|(v, _)| v.widen()).collect();
+        let sky = robust::median(&mut values).unwrap_or(0.0);
+        for value in &mut values {
+            *value = (*value - sky).abs();
+        }
+        let scatter = robust::median(&mut values).filter(|scatter| *scatter > 0.0);
+        // Where most pixels are alike, those that are not tell.
+        let scatter = scatter.map(|scatter| robust::MAD_TO_SIGMA * scatter);
+        let scatter = scatter.or_else(|| values.into_iter().reduce(f64::max)).unwrap_or(1.0);
+        Self { sky, scatter, unit: power_of_two(scatter) }
+    }
 }
 
 /// Adds to the target's mask what the reference spoils and where the kernel leaves it.

@@ -12,8 +12,9 @@ use crate::augmented::{Augmented, PenaltyRows, WithRows};
 use crate::cg::{axpy, dot};
 use crate::descent::RobustProblem;
 use crate::kronecker::Kronecker;
-use crate::lambda::{Search, penalised};
-use crate::penalty::{Penalty, PenaltyMaps, Strengths, mean_taper};
+use crate::lambda::{Information, Search, penalised, product};
+use crate::penalty::{Bias, FreeKernels, Penalty, PenaltyMaps, Strengths, mean_taper};
+use crate::seeing_kernel::{Quadratic, seeing_kernel};
 use crate::sampled_gram::of_least_precision;
 use crate::weighted::WeightedWorkspace;
 use crate::{
@@ -44,8 +45,12 @@ pub(crate) struct Problem<'a, A: DesignMatrix> {
     pub(crate) raises: usize,
     /// Q, where there is one.
     pub(crate) penalty: Option<Penalty>,
-    /// Made with the first.
-    pub(crate) penalty_maps: Option<Arc<PenaltyMaps>>,
+    /// What depends on the basis alone.
+    pub(crate) penalty_maps: Arc<PenaltyMaps>,
+    /// The kernels that the penalty leaves free, once they are known.
+    pub(crate) free: Option<Arc<FreeKernels>>,
+    /// The variance of the reference's good pixels, which is the unit of λ where they have no noise.
+    pub(crate) scatter: f64,
     /// How far the parameters have moved since noise and penalty were computed, in σ.
     pub(crate) moved: f64,
     /// Before the first reweighting it has not been touched, and takes no memory.
@@ -193,19 +198,23 @@ impl<A: DesignMatrix> Problem<'_, A> {
         if !self.correct && self.strengths.iter().all(|strength| strength.lambda == 0.0) {
             return Ok(());
         }
-        self.reweight(x, PixelWeight::Robust)?;
+        self.reweight(x, PixelWeight::Curvature)?;
+        let of_variance = design.of_variance();
+        let mut moments = vec![0.0; of_variance.ncols()];
         if let Some((v, workspace)) = &mut self.variance {
-            let mut moments = vec![0.0; v.ncols()];
             v.apply_adjoint(&self.weights, &mut moments, workspace)?;
             self.products += 1;
-            let c = self.sample.moments(design)?;
-            let maps =
-                self.penalty_maps.get_or_insert_with(|| Arc::new(PenaltyMaps::new(design.basis())));
-            let maps = Arc::clone(maps);
-            let penalty = Penalty::new(design, maps, &moments, c, self.correct, self.strengths);
-            let sampled = self.sample.draw.rows().len();
-            self.penalty = Some(penalty.with_sample(sampled, self.a.nrows()));
         }
+        let weights = self.gather(self.sample.draw.rows())?;
+        let probabilities = self.sample.draw.probabilities();
+        let total: f64 = weights.iter().zip(probabilities).map(|(w, p)| w / p).sum();
+        let bias =
+            Bias { moments: &moments, correct: self.correct, otherwise: self.scatter * total };
+        let (maps, c) = (Arc::clone(&self.penalty_maps), self.sample.moments(design)?);
+        let penalty = Penalty::new(design, maps, bias, c, self.strengths);
+        let sampled = self.sample.draw.rows().len();
+        let penalty = penalty.with_sample(sampled, self.a.nrows());
+        self.penalty = Some(penalty.with_free(self.free.clone()));
         Ok(())
     }
 
@@ -280,24 +289,34 @@ impl<A: DesignMatrix> Problem<'_, A> {
         Ok(true)
     }
 
-    /// Steps towards the minimum, each with the strengths of least risk for what is known there.
+    /// Steps towards the minimum, each with the seeing's kernel and the strengths of least risk, if `searches` are given, for what is known there.
     ///
-    /// With H and C of the sample, X and the gradient G without Q as matrices of terms × functions, and C = L_C L_Cᵀ, the minimum for the mean kernel
-    /// and for the deviations from it are the rows of L_Cᵀ X + L_C⁻¹ G H⁻¹. A step leads from the sample's minimum, or that before pixels were left
+    /// With J and C of the sample, X and the gradient G without Q as matrices of terms × functions, and C = L_C L_Cᵀ, the minimum for the mean kernel
+    /// and for the deviations from it are the rows of L_Cᵀ X + L_C⁻¹ G J⁻¹. A step leads from the sample's minimum, or that before pixels were left
     /// out, to where they are known well enough for λ.
     pub(crate) fn settle_strengths(
         &mut self,
         x: &mut [f64],
-        searches: &mut [Search; 2],
+        searches: Option<&mut [Search; 2]>,
         steps: usize,
     ) -> Result<(), SubtractError> {
         self.renew(x)?;
         let Some(mut penalty) = self.penalty.take() else { return Ok(()) };
+        self.reweight(x, PixelWeight::Robust)?;
         let weights = self.gather(self.sample.draw.rows())?;
         let design = self.a.design();
         let c = penalty.terms().clone();
         let h = self.sample.grams(design, &weights, &c);
-        let factors = h.iter().map(Cholesky::new).collect::<Result<Vec<_>, _>>()?;
+        let relative = |kind| self.loss.mean_weight(kind) / self.loss.mean_weight(PixelWeight::Robust);
+        let information = h.iter().map(|h| {
+            let curvature = h * faer::Scale(relative(PixelWeight::Curvature));
+            let score = Cholesky::new(&(h * faer::Scale(relative(PixelWeight::Score))))?;
+            Ok(Information { curvature, score })
+        });
+        let information = information.collect::<Result<Vec<_>, SolveError>>()?;
+        let factors = information.iter().map(|i| Cholesky::new(&i.curvature));
+        let factors = factors.collect::<Result<Vec<_>, _>>()?;
+        let mut searches = searches;
         let (mut g, mut step) = (vec![0.0; x.len()], vec![0.0; x.len()]);
         for _ in 0..steps {
             self.gradient_without_penalty(x, &mut g)?;
@@ -312,16 +331,23 @@ impl<A: DesignMatrix> Problem<'_, A> {
             }
             let support = design.basis().support();
             let (mean, deviations) = minima.split_at(1);
-            for (i, (h, minima)) in h.iter().zip([mean, deviations]).enumerate() {
-                self.strengths[i] = searches[i].least_risk(
-                    h,
-                    &factors[i],
-                    |radius| penalty.parts(i, radius),
-                    |radius| mean_taper(support, radius),
-                    minima,
-                )?;
+            let Information { curvature, .. } = &information[0];
+            let h0 = penalised(curvature, &penalty.noise_part(0));
+            let form = Quadratic { h: &h0, b: &product(curvature, &mean[0]) };
+            let free = seeing_kernel(design.basis(), self.penalty_maps.kernel(), &form)?;
+            let free = self.free.insert(Arc::new(free));
+            penalty = penalty.with_free(Some(Arc::clone(free)));
+            if let Some(searches) = &mut searches {
+                for (i, (information, minima)) in information.iter().zip([mean, deviations]).enumerate() {
+                    self.strengths[i] = searches[i].least_risk(
+                        information,
+                        |radius| penalty.parts(i, radius),
+                        |radius| mean_taper(support, radius),
+                        minima,
+                    )?;
+                }
+                penalty.set_strengths(self.strengths);
             }
-            penalty.set_strengths(self.strengths);
             penalty.add_product(-1.0, x, &mut g);
             factor_of(design, &c, &h, Some(&penalty))?.solve(&g, &mut step);
             self.moved += dot(&g, &step).max(0.0).sqrt();

@@ -1,0 +1,177 @@
+//! The Gaussian kernel that fits best: what a kernel is when the data tell nothing else of it.
+//!
+//! Two images of one sky differ first of all in flux, in place and in seeing: K is then P times a Gaussian of some centre and widths. Regularisation must not
+//! pull at these, or else it pulls at the photometric scale. So a Gaussian of free amplitude, centre and widths is fitted to the same quadratic
+//! form as the kernel's pixels, by Gauss & Newton, and it and its derivatives are left out of the penalty: where there is little light, that is what the kernel ends at.
+
+use std::f64::consts::PI;
+
+use dia_core::{Kernel, KernelBasis};
+use faer::Mat;
+
+use crate::basis_rows::BasisRows;
+use crate::cg::dot;
+use crate::penalty::FreeKernels;
+use crate::lambda::product;
+use crate::{Cholesky, SolveError};
+
+/// A Gaussian along the axes of the image, with the frequencies that pixels can hold and no others.
+///
+/// Its samples would have those beyond Nyquist folded back: below a σ of one pixel, that is another kernel. With them cut off, a width of zero is a
+/// shift by a part of a pixel, and a negative second moment sharpens.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Gaussian {
+    /// Centre (y, x) in pixels.
+    centre: [f64; 2],
+    /// Second moments yy and xx in pixels².
+    moments: [f64; 2],
+}
+
+/// Least second moment: the highest frequency is amplified by two.
+const LEAST_MOMENT: f64 = -0.14;
+
+/// Widths from which the fit starts, σ in pixels.
+const STARTS: [f64; 3] = [0.5, 1.2, 2.4];
+
+/// Most steps of one fit.
+const STEPS: usize = 12;
+
+/// Points of the integrals over frequency. By the trapezoidal rule, what lies at twice as many pixels is folded back.
+const FREQUENCIES: usize = 128;
+
+/// One Gaussian and its first two derivatives, at −h … h.
+fn profiles(half_width: usize, centre: f64, moment: f64) -> [Vec<f64>; 3] {
+    let mut profiles = [(); 3].map(|()| vec![0.0; 2 * half_width + 1]);
+    for i in 0..=FREQUENCIES {
+        let k = PI * i as f64 / FREQUENCIES as f64;
+        let end = if i == 0 || i == FREQUENCIES { 0.5 } else { 1.0 };
+        let weight = end * (-0.5 * moment * k * k).exp() / FREQUENCIES as f64;
+        for place in 0..2 * half_width + 1 {
+            let (sine, cosine) = (k * (place as f64 - half_width as f64 - centre)).sin_cos();
+            profiles[0][place] += weight * cosine;
+            profiles[1][place] -= weight * k * sine;
+            profiles[2][place] -= weight * k * k * cosine;
+        }
+    }
+    profiles
+}
+
+impl Gaussian {
+    fn round(sigma: f64) -> Self {
+        Self { centre: [0.0; 2], moments: [sigma * sigma; 2] }
+    }
+
+    /// Of unit sum, and its derivatives by centre and moments, the mixed one last.
+    fn templates(self, half_width: usize) -> [Vec<f64>; 6] {
+        let [y, x] = [0, 1].map(|i| profiles(half_width, self.centre[i], self.moments[i]));
+        let product = |i: usize, j: usize, factor: f64| {
+            y[i].iter().flat_map(|y| x[j].iter().map(move |x| factor * y * x)).collect()
+        };
+        [
+            product(0, 0, 1.0),
+            product(1, 0, -1.0),
+            product(0, 1, -1.0),
+            // The heat equation.
+            product(2, 0, 0.5),
+            product(0, 2, 0.5),
+            product(1, 1, 1.0),
+        ]
+    }
+
+    /// Moved by a step of Gauss & Newton, as far as it can be trusted.
+    fn moved(self, step: [f64; 4], half_width: usize) -> Self {
+        let reach = 0.5 * half_width.max(1) as f64;
+        let centre = [0, 1].map(|i| {
+            let most = self.moments[i].max(0.25).sqrt();
+            (self.centre[i] + step[i].clamp(-most, most)).clamp(-reach, reach)
+        });
+        let moments = [0, 1].map(|i| {
+            let most = 0.3 + self.moments[i].abs();
+            let moment = self.moments[i] + step[2 + i].clamp(-most, most);
+            moment.clamp(LEAST_MOMENT, reach * reach)
+        });
+        Self { centre, moments }
+    }
+}
+
+/// A quadratic form of the kernel's coefficients and the background's, ½ xᵀ H x − bᵀ x.
+pub(crate) struct Quadratic<'a> {
+    /// H with both triangles, without the bias of the reference's noise.
+    pub(crate) h: &'a Mat<f64>,
+    pub(crate) b: &'a [f64],
+}
+
+impl Quadratic<'_> {
+    /// The coefficients of `columns` over the kernel, and of every background column, that minimise it; and the minimum. `None` where it has none.
+    fn minimum(&self, columns: &[&[f64]]) -> Option<(Vec<f64>, f64)> {
+        let (n, kernel) = (self.h.ncols(), columns[0].len());
+        let mut basis: Vec<Vec<f64>> = columns
+            .iter()
+            .map(|column| column.iter().copied().chain(std::iter::repeat_n(0.0, n - kernel)).collect())
+            .collect();
+        basis.extend((kernel..n).map(|j| (0..n).map(|i| f64::from(u8::from(i == j))).collect()));
+        let products: Vec<Vec<f64>> = basis.iter().map(|x| product(self.h, x)).collect();
+        // Columns of one size: their units differ.
+        let sizes: Vec<f64> = basis.iter().zip(&products).map(|(x, h)| dot(x, h)).collect();
+        if sizes.iter().any(|size| *size <= 0.0) {
+            return None;
+        }
+        let small = Mat::from_fn(basis.len(), basis.len(), |i, j| {
+            dot(&basis[i], &products[j]) / (sizes[i] * sizes[j]).sqrt()
+        });
+        let mut x: Vec<f64> =
+            basis.iter().zip(&sizes).map(|(x, size)| dot(x, self.b) / size.sqrt()).collect();
+        let right = x.clone();
+        Cholesky::new(&small).ok()?.solve_in_place(&mut x);
+        let least = -0.5 * dot(&x, &right);
+        x.iter_mut().zip(&sizes).for_each(|(x, size)| *x /= size.sqrt());
+        Some((x, least))
+    }
+}
+
+/// The Gaussian kernel that minimises a quadratic form, with its derivatives; the narrowest where nothing is determined.
+///
+/// `pixels` are the functions of `basis` pixel by pixel.
+pub(crate) fn seeing_kernel(
+    basis: &KernelBasis,
+    pixels: &BasisRows,
+    form: &Quadratic<'_>,
+) -> Result<FreeKernels, SolveError> {
+    let half_width = basis.support().half_width();
+    let shapes = Cholesky::new(&pixels.gram(|_| 1.0))?;
+    let coefficients = |image: &Vec<f64>| {
+        let mut x = vec![0.0; basis.len()];
+        basis.project(image, &mut x);
+        shapes.solve_in_place(&mut x);
+        x
+    };
+    let columns = |gaussian: Gaussian| gaussian.templates(half_width).map(|t| coefficients(&t));
+    let mut best: Option<(Gaussian, f64)> = None;
+    for sigma in STARTS {
+        let mut gaussian = Gaussian::round(sigma);
+        for _ in 0..STEPS {
+            let templates = columns(gaussian);
+            let Some((_, value)) = form.minimum(&[&templates[0]]) else { break };
+            if best.is_none_or(|(_, least)| value < least) {
+                best = Some((gaussian, value));
+            }
+            let Some((x, _)) = form.minimum(&templates.each_ref().map(Vec::as_slice)) else { break };
+            if x[0] <= 0.0 {
+                break;
+            }
+            let next = gaussian.moved(std::array::from_fn(|i| x[1 + i] / x[0]), half_width);
+            if next == gaussian {
+                break;
+            }
+            gaussian = next;
+        }
+    }
+    let gaussian = best.map_or(Gaussian::round(STARTS[0]), |(gaussian, _)| gaussian);
+    let coefficients = columns(gaussian).to_vec();
+    let mut kernel = Kernel::zero(half_width);
+    let kernels = coefficients.iter().map(|x| {
+        basis.expand(x, &mut kernel);
+        kernel.pixels().to_vec()
+    });
+    Ok(FreeKernels { kernels: kernels.collect(), coefficients })
+}
