@@ -1,14 +1,15 @@
 //! How much regularisation: the λ that leaves the smallest expected error in the model.
 //!
-//! For the kernel x_λ = (H + Q_λ)⁻¹ b, the expected squared error of the model, Σ w (M − M_true)², is without bias estimated by
+//! For the kernel x_λ = (J + Q_λ)⁻¹ J x̂, the expected squared error of the model, Σ w (M − M_true)², is but for a constant without bias estimated by
 //!
-//! > Σ w (I − M)² − N + 2 df(λ), df(λ) = tr (H + Q_λ)⁻¹ H
+//! > (x_λ − x̂)ᵀ J (x_λ − x̂) + 2 tr (J + Q_λ)⁻¹ S
 //!
-//! (Stein 1981, Ann. Stat. 9, 1135; the unbiased risk of Becker et al. 2012, MNRAS 425, 1341), whatever Q_λ is and whether or not a kernel can
-//! describe the target. With the minimum x̂ of the unpenalised sum, the sum grows by (x_λ − x̂)ᵀH(x_λ − x̂): all that is needed are x̂
-//! and H, and for that choice the H of the sampled rows is good enough.
+//! (Stein 1981, Ann. Stat. 9, 1135; the unbiased risk of Becker et al. 2012, MNRAS 425, 1341; for a robust loss with J = Aᵀ(ψ′/σ²)A and the covariance of
+//! the gradient S = Aᵀ(ψ²/σ²)A, Takeuchi 1976), whatever Q_λ is and whether or not a kernel can describe the target. x̂ is the minimum of the
+//! unpenalised sum. All that is needed are x̂, J and S, and for that choice those of the sampled rows are good enough: the mean ψ′ and ψ² of
+//! Gaussian noise times those of the weights ψ(z)/z.
 //!
-//! The deviations of a kernel that varies from its mean are several such kernels with one H, one Q_λ and one λ; their risks add up.
+//! The deviations of a kernel that varies from its mean are several such kernels with one J, one Q_λ and one λ; their risks add up.
 
 use faer::Mat;
 
@@ -79,7 +80,7 @@ impl Search {
                 (log, radius - 1.0),
                 (log, radius + 1.0),
             ] {
-                if !(-3.0..=8.0).contains(&place.0) || !(0.0..=4.0).contains(&place.1) {
+                if !(-3.0..=MOST).contains(&place.0) || !(0.0..=4.0).contains(&place.1) {
                     continue;
                 }
                 let value = at(place)?;
@@ -94,10 +95,21 @@ impl Search {
             }
         }
         self.step = (0.5 * self.step).max(FINEST);
+        let mut chosen = self.best.0;
+        while chosen + self.step <= MOST && at((chosen + self.step, self.best.1))? <= least + SLACK {
+            chosen += self.step;
+        }
         let radius = 2.0_f64.powf(self.best.1);
-        Ok(Strength { lambda: 10.0_f64.powf(self.best.0) / mean(radius), radius })
+        Ok(Strength { lambda: 10.0_f64.powf(chosen) / mean(radius), radius })
     }
 }
+
+/// Largest log₁₀ of λ times the mean of g: beyond it nothing but the free kernels is left.
+const MOST: f64 = 8.0;
+
+/// The risk is known to a few units only, and where little light is, chance makes it fall towards small λ. Among those that differ by no more than this, the
+/// largest λ is taken: a seeing's kernel has the right flux. It costs at most as much of Σ w (M − M_true)².
+const SLACK: f64 = 2.0;
 
 /// Finest step of log₁₀ λ: the risk is so flat that half of it does not matter.
 const FINEST: f64 = 0.25;
@@ -132,19 +144,14 @@ impl<'a> Risk<'a> {
             Err(SolveError::NotPositiveDefinite { .. }) => return Ok(f64::INFINITY),
             Err(error) => return Err(error),
         };
-        let signal = penalised(curvature, &(noise * faer::Scale(signal_share())));
         let excess = self.right.iter().map(|right| {
             let mut x = right.clone();
             factor.solve_in_place(&mut x);
-            dot(&x, &product(&signal, &x)) - 2.0 * dot(&x, right)
+            dot(&x, &product(curvature, &x)) - 2.0 * dot(&x, right)
         });
         let trace = factor.whitened(score).squared_norm_l2();
         Ok(excess.sum::<f64>() + 2.0 * self.right.len() as f64 * trace)
     }
-}
-
-fn signal_share() -> f64 {
-    std::env::var("DIA_SIGNAL").ok().and_then(|v| v.parse().ok()).unwrap_or(1.0)
 }
 
 /// H + Q, Q over the first columns.
