@@ -41,19 +41,22 @@ const FREQUENCIES: usize = 128;
 
 /// One Gaussian and its first two derivatives, at −h … h.
 fn profiles(half_width: usize, centre: f64, moment: f64) -> [Vec<f64>; 3] {
-    let mut profiles = [(); 3].map(|()| vec![0.0; 2 * half_width + 1]);
-    for i in 0..=FREQUENCIES {
-        let k = PI * i as f64 / FREQUENCIES as f64;
-        let end = if i == 0 || i == FREQUENCIES { 0.5 } else { 1.0 };
-        let weight = end * (-0.5 * moment * k * k).exp() / FREQUENCIES as f64;
-        for place in 0..2 * half_width + 1 {
-            let (sine, cosine) = (k * (place as f64 - half_width as f64 - centre)).sin_cos();
-            profiles[0][place] += weight * cosine;
-            profiles[1][place] -= weight * k * sine;
-            profiles[2][place] -= weight * k * k * cosine;
+    let h = half_width as isize;
+    let at = |u: isize| {
+        let mut sums = [0.0; 3];
+        for i in 0..=FREQUENCIES {
+            let k = PI * i as f64 / FREQUENCIES as f64;
+            let end = if i == 0 || i == FREQUENCIES { 0.5 } else { 1.0 };
+            let weight = end * (-0.5 * moment * k * k).exp() / FREQUENCIES as f64;
+            let (sine, cosine) = (k * (u as f64 - centre)).sin_cos();
+            sums[0] += weight * cosine;
+            sums[1] -= weight * k * sine;
+            sums[2] -= weight * k * k * cosine;
         }
-    }
-    profiles
+        sums
+    };
+    let values: Vec<[f64; 3]> = (-h..=h).map(at).collect();
+    [0, 1, 2].map(|order| values.iter().map(|sums| sums[order]).collect())
 }
 
 impl Gaussian {

@@ -27,8 +27,12 @@ impl Units {
     /// From the parameters that solvers see to target ADU per reference ADU for the kernel's coefficients, ADU for those of the background.
     pub(crate) fn scale_parameters(self, design: &Design, x: &mut [f64]) {
         let (kernel, background) = design.split_mut(x);
-        kernel.iter_mut().for_each(|k| *k *= self.kernel());
-        background.iter_mut().for_each(|b| *b *= self.target);
+        for k in kernel {
+            *k *= self.kernel();
+        }
+        for b in background {
+            *b *= self.target;
+        }
     }
 
     /// The same for their covariance.
