@@ -528,8 +528,9 @@ mod tests {
         let design = || Design::new(20, 20, KernelBasis::delta(1), Some(0)).unwrap();
         let median = PreparedReference::new(&exposure, design(), false).unwrap();
         // y and x are symmetric about 9.5.
-        assert_eq!((median.sky, median.image().view().at(0, 0)), (95.0, -95.0));
+        assert_eq!((median.sky, median.unit * median.image().view().at(0, 0)), (95.0, -95.0));
         let given = PreparedReference::with_sky(&exposure, design(), false, 0.0).unwrap();
-        assert_eq!((given.sky, given.image().view()), (0.0, image.view()));
+        let whole = Image::from_fn(20, 20, |y, x| given.unit * given.image().view().at(y, x));
+        assert_eq!((given.sky, whole), (0.0, image.clone()));
     }
 }
