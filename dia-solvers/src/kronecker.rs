@@ -57,7 +57,7 @@ impl Kronecker {
     pub(crate) fn new(
         design: &Design,
         c: &Cholesky,
-        matrices: &[Mat<f64>; 2],
+        matrices: [&Mat<f64>; 2],
     ) -> Result<Self, SolveError> {
         let n = design.basis().len();
         let equal = design.scale_degree() == design.kernel_degree();
@@ -221,7 +221,7 @@ mod tests {
                 places.extend(term.functions.map(|k| (t, k)));
             }
             places.extend((0..design.ncols() - places.len()).map(|t| (t, 9)));
-            let p = Kronecker::new(&design, &c, &matrices).unwrap();
+            let p = Kronecker::new(&design, &c, matrices.each_ref()).unwrap();
             let x: Vec<f64> = (0..design.ncols()).map(|k| (k as f64).sin()).collect();
             let row = |at: &(usize, usize)| -> f64 {
                 places.iter().zip(&x).map(|(place, x)| element(*at, *place) * x).sum()

@@ -49,8 +49,6 @@ pub(crate) struct Penalty {
     terms: Cholesky,
     /// Whether the noise's bias is taken out.
     correct: bool,
-    /// What the sample's H is taken to hold of ν; see [`spread`].
-    sampled: f64,
     strengths: Strengths,
     /// g(u) of both.
     tapers: [Vec<f64>; 2],
@@ -153,7 +151,6 @@ impl Penalty {
             noises,
             terms,
             correct,
-            sampled: 1.0,
             strengths,
             tapers,
         }
@@ -187,13 +184,6 @@ impl Penalty {
         let Some(free) = &self.free else { return };
         let pressed: Vec<Vec<f64>> = free.kernels.iter().map(|k| self.roughness(k, 0)).collect();
         self.freed = orthonormal(&free.kernels, pressed);
-    }
-
-    /// The same for the H of sampled rows.
-    pub(crate) fn with_sample(mut self, sampled: usize, rows: usize) -> Self {
-        let n = self.design.basis().len();
-        self.sampled = spread(n, sampled) / spread(n, rows);
-        self
     }
 
     /// ν_st.
@@ -250,12 +240,13 @@ impl Penalty {
                 }
             }
         }
-        [rough, self.noise_part(row)]
+        [rough, self.noise_of_basis(row, if self.correct { -1.0 } else { 0.0 })]
     }
 
-    /// −Eᵀ diag ν E of the mean kernel or of a deviation, as the sample's H holds it; or zero.
-    pub(crate) fn noise_part(&self, row: usize) -> Mat<f64> {
-        self.noise_of_basis(row, if self.correct { -self.sampled } else { 0.0 })
+    /// Eᵀ diag ν E of the mean kernel or of a deviation, if it is taken out.
+    pub(crate) fn bias(&self, row: usize) -> Option<Mat<f64>> {
+        let least = self.noises[row].iter().copied().fold(f64::INFINITY, f64::min);
+        (self.correct && least > 0.0).then(|| self.noise_of_basis(row, 1.0))
     }
 
     /// λ ν̄ EᵀLᵀ diag(g) L E − Eᵀ diag ν E of the mean kernel, and of a deviation.
@@ -346,14 +337,6 @@ fn laplacian(support: &KernelSupport, k: &[f64]) -> Vec<f64> {
         out[place] = around.map(|(_, _, other)| k[place] - k[*other]).sum();
     }
     out
-}
-
-/// The smallest eigenvalue of the Gram matrix of m rows of n values of white noise, in units of the mean (Marchenko & Pastur 1967, Math. USSR Sb. 1, 457).
-///
-/// Of a sample of the rows, it is smaller than of all: the whole ν subtracted from the sample's H would leave no positive matrix where that of all
-/// rows is one.
-fn spread(n: usize, m: usize) -> f64 {
-    (1.0 - (n as f64 / m as f64).sqrt()).max(0.0).powi(2)
 }
 
 /// The columns of L⁻¹ for the first `n` rows of the matrix.

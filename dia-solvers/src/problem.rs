@@ -16,6 +16,7 @@ use crate::lambda::{Information, Search, penalised, product};
 use crate::penalty::{Bias, FreeKernels, Penalty, PenaltyMaps, Strengths, mean_taper};
 use crate::seeing_kernel::{Quadratic, seeing_kernel};
 use crate::sampled_gram::of_least_precision;
+use crate::shrinkage::{Eigenvalue, SampledHessian};
 use crate::weighted::WeightedWorkspace;
 use crate::{
     CgOptions, CgWorkspace, Cholesky, DesignRows, GramPrecision, LsqrOptions, LsqrWorkspace,
@@ -212,8 +213,6 @@ impl<A: DesignMatrix> Problem<'_, A> {
             Bias { moments: &moments, correct: self.correct, otherwise: self.scatter * total };
         let (maps, c) = (Arc::clone(&self.penalty_maps), self.sample.moments(design)?);
         let penalty = Penalty::new(design, maps, bias, c, self.strengths);
-        let sampled = self.sample.draw.rows().len();
-        let penalty = penalty.with_sample(sampled, self.a.nrows());
         self.penalty = Some(penalty.with_free(self.free.clone()));
         Ok(())
     }
@@ -267,7 +266,7 @@ impl<A: DesignMatrix> Problem<'_, A> {
             });
             return Ok(Factor::Dense(p?));
         }
-        self.sample.factor(design, &weights, self.penalty.as_ref())
+        self.sample.factor(design, &weights, self.loss, self.penalty.as_ref())
     }
 
     /// Whether P ≈ C ⊗ H is bad and there is a better one, which is then in its place: that of the sampled rows of the whole design.
@@ -306,14 +305,22 @@ impl<A: DesignMatrix> Problem<'_, A> {
         let weights = self.gather(self.sample.draw.rows())?;
         let design = self.a.design();
         let c = penalty.terms().clone();
-        let h = self.sample.grams(design, &weights, &c);
+        let h = self.sample.hessians(design, &weights, &c);
         let relative = |kind| self.loss.mean_weight(kind) / self.loss.mean_weight(PixelWeight::Robust);
-        let information = h.iter().map(|h| {
-            let curvature = h * faer::Scale(relative(PixelWeight::Curvature));
-            let score = Cholesky::new(&(h * faer::Scale(relative(PixelWeight::Score))))?;
-            Ok(Information { curvature, score })
+        let information = h.iter().enumerate().map(|(row, h)| {
+            let h = h.scaled(relative(PixelWeight::Curvature));
+            let bias = penalty.bias(row);
+            let signal = h.signal(bias.as_ref(), Eigenvalue::Estimate)?;
+            let curvature = match &bias {
+                Some(bias) => penalised(&signal, bias),
+                None => signal.clone(),
+            };
+            let score = relative(PixelWeight::Score) / relative(PixelWeight::Curvature);
+            let score = Cholesky::new(&(&curvature * faer::Scale(score)))?;
+            Ok((signal, Information { curvature, score }))
         });
-        let information = information.collect::<Result<Vec<_>, SolveError>>()?;
+        let (signals, information): (Vec<_>, Vec<_>) =
+            information.collect::<Result<Vec<_>, SolveError>>()?.into_iter().unzip();
         let factors = information.iter().map(|i| Cholesky::new(&i.curvature));
         let factors = factors.collect::<Result<Vec<_>, _>>()?;
         let mut searches = searches;
@@ -331,9 +338,8 @@ impl<A: DesignMatrix> Problem<'_, A> {
             }
             let support = design.basis().support();
             let (mean, deviations) = minima.split_at(1);
-            let Information { curvature, .. } = &information[0];
-            let h0 = penalised(curvature, &penalty.noise_part(0));
-            let form = Quadratic { h: &h0, b: &product(curvature, &mean[0]) };
+            let right = product(&information[0].curvature, &mean[0]);
+            let form = Quadratic { h: &signals[0], b: &right };
             let free = seeing_kernel(design.basis(), self.penalty_maps.kernel(), &form)?;
             let free = self.free.insert(Arc::new(free));
             penalty = penalty.with_free(Some(Arc::clone(free)));
@@ -349,7 +355,7 @@ impl<A: DesignMatrix> Problem<'_, A> {
                 penalty.set_strengths(self.strengths);
             }
             penalty.add_product(-1.0, x, &mut g);
-            factor_of(design, &c, &h, Some(&penalty))?.solve(&g, &mut step);
+            factor_of(design, &c, &h, self.loss, Some(&penalty))?.solve(&g, &mut step);
             self.moved += dot(&g, &step).max(0.0).sqrt();
             axpy(1.0, &step, x);
         }
@@ -393,29 +399,24 @@ impl<T: dia_core::Pixel> Sample<'_, T> {
         &self,
         design: &Design,
         weights: &[f64],
+        loss: Loss,
         penalty: Option<&Penalty>,
     ) -> Result<Factor, SubtractError> {
-        if design.variation().len() > 1 {
-            let c = match penalty {
-                Some(penalty) => penalty.terms().clone(),
-                None => self.moments(design)?,
-            };
-            return factor_of(design, &c, &self.grams(design, weights, &c), penalty);
-        }
-        let q = penalty.map(Penalty::matrices);
-        let p = of_least_precision(|precision| {
-            let h = self.gram(weights, precision);
-            q.iter().fold(h, |h, [q, _]| penalised(&h, q))
-        });
-        Ok(Factor::Dense(p?))
+        let c = match penalty {
+            Some(penalty) => penalty.terms().clone(),
+            None => self.moments(design)?,
+        };
+        factor_of(design, &c, &self.hessians(design, weights, &c), loss, penalty)
     }
 
     /// H over the columns of one term; for a kernel that varies H₀ and H₁, see [`Kronecker`].
-    fn grams(&self, design: &Design, weights: &[f64], c: &Cholesky) -> Vec<Mat<f64>> {
+    fn hessians(&self, design: &Design, weights: &[f64], c: &Cholesky) -> Vec<SampledHessian> {
         let terms = design.variation().len();
-        let gram =
-            |weights: &[f64]| of_one_term(design, &self.gram(weights, GramPrecision::Double));
-        let mut grams = vec![gram(weights)];
+        let hessian = |weights: &[f64]| SampledHessian {
+            h: of_one_term(design, &self.gram(weights, GramPrecision::Double)),
+            ratio: design.basis().len() as f64 / self.draw.effective_rows(weights),
+        };
+        let mut hessians = vec![hessian(weights)];
         if terms > 1 {
             let (l, valid) = (c.leading(terms), design.valid());
             let mut values = vec![0.0; terms];
@@ -426,9 +427,9 @@ impl<T: dia_core::Pixel> Sample<'_, T> {
                 l.solve_lower(&mut values);
                 weight * dot(&values[1..], &values[1..]) / (terms - 1) as f64
             });
-            grams.push(gram(&of_deviations.collect::<Vec<f64>>()));
+            hessians.push(hessian(&of_deviations.collect::<Vec<f64>>()));
         }
-        grams
+        hessians
     }
 
     /// The factor of C, the mean of T_s T_t over the sample, for all polynomials that occur.
@@ -483,19 +484,33 @@ fn rows_of_terms(design: &Design, x: &[f64]) -> Vec<Vec<f64>> {
     design.kernel_terms().enumerate().map(row).collect()
 }
 
-/// The factor of P = H + Q from C and H of the sample.
+/// The factor of P = H + Q from C and H of the sample with the weights ψ(z)/(zσ²) of a loss.
 fn factor_of(
     design: &Design,
     c: &Cholesky,
-    h: &[Mat<f64>],
+    h: &[SampledHessian],
+    loss: Loss,
     penalty: Option<&Penalty>,
 ) -> Result<Factor, SubtractError> {
-    let q = penalty.map(Penalty::matrices);
-    let p = |i: usize| q.as_ref().map_or_else(|| h[i].clone(), |q| penalised(&h[i], &q[i]));
-    if design.variation().len() == 1 {
-        return Ok(Factor::Dense(Cholesky::new(&p(0))?));
-    }
-    Ok(Factor::Kronecker(Box::new(Kronecker::new(design, c, &[p(0), p(1)])?)))
+    let Some(penalty) = penalty else {
+        return factor_of_terms(design, c, &h.iter().map(|h| h.h.clone()).collect::<Vec<_>>());
+    };
+    // What these weights make of the noise's bias is more than what is taken out, which belongs to ψ′.
+    let more = loss.mean_weight(PixelWeight::Robust) / loss.mean_weight(PixelWeight::Curvature);
+    let p = h.iter().zip(penalty.matrices()).enumerate().map(|(row, (h, q))| {
+        let Some(bias) = penalty.bias(row) else { return Ok(penalised(&h.h, &q)) };
+        let all = bias * faer::Scale(more);
+        let signal = h.signal(Some(&all), Eigenvalue::UpperBound)?;
+        Ok(penalised(&penalised(&signal, &all), &q))
+    });
+    factor_of_terms(design, c, &p.collect::<Result<Vec<_>, SolveError>>()?)
+}
+
+fn factor_of_terms(design: &Design, c: &Cholesky, p: &[Mat<f64>]) -> Result<Factor, SubtractError> {
+    Ok(match p {
+        [mean, deviations] => Factor::Kronecker(Box::new(Kronecker::new(design, c, [mean, deviations])?)),
+        _ => Factor::Dense(Cholesky::new(&p[0])?),
+    })
 }
 
 /// X ← L⁻¹ X.

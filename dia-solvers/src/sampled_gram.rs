@@ -79,6 +79,12 @@ impl RowSample {
         of_least_precision(|precision| self.gram_of_design(rows, weights, precision))
     }
 
+    /// How many rows of equal weight tell as much: (Σ w/p)²/Σ (w/p)² (Kish 1965, *Survey Sampling*).
+    pub(crate) fn effective_rows(&self, weights: &[f64]) -> f64 {
+        let weights = self.over_probabilities(weights);
+        weights.iter().sum::<f64>().powi(2) / weights.iter().map(|w| w * w).sum::<f64>()
+    }
+
     /// P itself, of rows that are written out: those of [`gather`](Self::gather).
     pub(crate) fn gram<T: Pixel>(
         &self,
