@@ -25,6 +25,9 @@ pub(crate) trait RobustProblem {
         optimality: f64,
         delta: &mut [f64],
     ) -> Result<(), SubtractError>;
+
+    /// Makes what follows safer, at a price: steps went astray though P was new. Returns whether anything was left to do.
+    fn safeguard(&mut self) -> bool;
 }
 
 /// How a descent ends.
@@ -50,8 +53,10 @@ pub(crate) struct Descended {
 /// x ← x + δ until the optimality √(gᵀP⁻¹g) under the current weights is below the tolerance: then x is within that many σ of the
 /// minimum, for P ≈ AᵀWA. Steps are combined by Anderson acceleration; `observe(steps, optimality)` is called before each.
 ///
-/// Each step starts from the true gradient: an inaccurate one costs steps and not accuracy. A step that went astray shows that P belongs to
-/// weights of long ago; it is then factored again, and the past steps are forgotten.
+/// Each step starts from the true gradient: an inaccurate one costs steps and not accuracy. The optimality must fall. A step that raises it shows that P
+/// belongs to weights of long ago: it is factored again, and the past steps are forgotten. If the next [`TRIALS`] steps still do not come below the best that was reached, the
+/// problem is asked for safer ones, and the descent goes on from there. In the end each step solves for its minimum with the weights as they are, which lowers the
+/// objective whatever P is (Huber 1981, *Robust Statistics*, section 7.8).
 pub(crate) fn descend<R: RobustProblem>(
     problem: &mut R,
     p: &mut R::Factor,
@@ -63,6 +68,7 @@ pub(crate) fn descend<R: RobustProblem>(
     let mut anderson = Anderson::default();
     let (mut stop, mut steps, mut optimality) = (StopReason::Iterations, 0, f64::INFINITY);
     let (mut first, mut stalled) = (None, 0);
+    let mut best = Best { optimality: f64::INFINITY, x: x.to_vec(), age: 0 };
     loop {
         problem.gradient(x, &mut g)?;
         p.solve(&g, &mut delta);
@@ -70,10 +76,16 @@ pub(crate) fn descend<R: RobustProblem>(
         optimality = dot(&g, &delta).max(0.0).sqrt();
         if optimality > before {
             anderson.restart();
+            if best.age >= TRIALS && problem.safeguard() {
+                x.copy_from_slice(&best.x);
+                best.age = 0;
+                problem.gradient(x, &mut g)?;
+            }
             *p = problem.factor(x)?;
             p.solve(&g, &mut delta);
             optimality = dot(&g, &delta).max(0.0).sqrt();
         }
+        best.look_at(x, optimality);
         if !optimality.is_finite() {
             return Err(SolveError::NonFinite { what: "the gradient", iteration: steps }.into());
         }
@@ -98,4 +110,26 @@ pub(crate) fn descend<R: RobustProblem>(
         steps += 1;
     }
     Ok(Descended { stop, steps, optimality })
+}
+
+/// Steps that need not come below the best.
+const TRIALS: usize = 3;
+
+/// The best point so far.
+struct Best {
+    optimality: f64,
+    x: Vec<f64>,
+    /// Steps since then.
+    age: usize,
+}
+
+impl Best {
+    fn look_at(&mut self, x: &[f64], optimality: f64) {
+        self.age += 1;
+        if optimality < self.optimality {
+            self.optimality = optimality;
+            self.x.copy_from_slice(x);
+            self.age = 0;
+        }
+    }
 }

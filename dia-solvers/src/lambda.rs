@@ -37,7 +37,7 @@ impl Search {
         self.step = 1.0;
     }
 
-    /// The strength of least risk near the last one, to a factor of 10^step in λ and 2 in r; the next search is finer.
+    /// The strength of least risk near the last one, to a factor of 10^step in λ and √2 in r; the next search is finer.
     ///
     /// λ is the least for which J + Q is positive definite, if the risk grows from there. `parts` gives the two parts of Q over the kernel for a radius,
     /// `mean` that of g; `minima` are the x̂ of one kernel or several.
@@ -77,8 +77,8 @@ impl Search {
             for place in [
                 (log + self.step, radius),
                 (log - self.step, radius),
-                (log, radius - 1.0),
-                (log, radius + 1.0),
+                (log, radius - 0.5),
+                (log, radius + 0.5),
             ] {
                 if !(-3.0..=MOST).contains(&place.0) || !(0.0..=4.0).contains(&place.1) {
                     continue;
@@ -96,7 +96,8 @@ impl Search {
         }
         self.step = (0.5 * self.step).max(FINEST);
         let mut chosen = self.best.0;
-        while chosen + self.step <= MOST && at((chosen + self.step, self.best.1))? <= least + SLACK {
+        while chosen + self.step <= MOST && at((chosen + self.step, self.best.1))? <= least + SLACK
+        {
             chosen += self.step;
         }
         let radius = 2.0_f64.powf(self.best.1);
@@ -109,7 +110,7 @@ const MOST: f64 = 8.0;
 
 /// The risk is known to a few units only, and where little light is, chance makes it fall towards small λ. Among those that differ by no more than this, the
 /// largest λ is taken: a seeing's kernel has the right flux. It costs at most as much of Σ w (M − M_true)².
-const SLACK: f64 = 2.0;
+const SLACK: f64 = 1.0;
 
 /// Finest step of log₁₀ λ: the risk is so flat that half of it does not matter.
 const FINEST: f64 = 0.25;

@@ -10,6 +10,9 @@
 //! g = (1 + |u|²/r²)³: the core is nearly free, and the wings, most of the pixels, cost few degrees of freedom. So a
 //! wide kernel, which loses no flux at its edge, costs hardly more noise than a narrow one. ν̄, the mean of ν, makes λ a pure number.
 //!
+//! One kernel is free of it at any size: the Gaussian that fits best, see [`crate::seeing_kernel`]. Regularisation draws towards it and not towards zero, which would
+//! draw at the photometric scale. With b = B k/√(kᵀBk), B − b bᵀ vanishes on that kernel k.
+//!
 //! A kernel that varies is little more than its mean over the stars, and what it differs by is weaker and as noisy: that has a λ and an r of its own. With
 //! C_st the mean of T_s T_t, half over the energy of the stars and half over the pixels, and C = L_C L_Cᵀ, the kernels K′_r = Σ_t (L_C)_tr K_t belong
 //! to polynomials that are orthonormal in this mean. K′_0 is the mean kernel, the others are deviations. Without the stars' half, polynomials would
@@ -40,9 +43,9 @@ pub(crate) struct Penalty {
     /// ν̄, the unit of λ.
     unit: f64,
     /// What the mean kernel may be without any penalty, if that is known.
-    free: Option<Arc<FreeKernels>>,
-    /// B N C⁻ᵀ over the kernel's pixels for B = ν̄ Lᵀ diag(g₀) L and C Cᵀ = Nᵀ B N, which take the free kernels N out of B.
-    freed: Vec<Vec<f64>>,
+    free: Option<Arc<FreeKernel>>,
+    /// B k/√(kᵀBk) over the kernel's pixels for B = ν̄ Lᵀ diag(g₀) L, which takes the free kernel k out of B.
+    freed: Option<Vec<f64>>,
     /// ν of the mean kernel, ν₀₀, and ν₁.
     noises: [Vec<f64>; 2],
     /// L_C over the terms or more.
@@ -65,11 +68,11 @@ pub(crate) struct Bias<'a> {
     pub(crate) otherwise: f64,
 }
 
-/// Kernels that cost nothing, N: each by its coefficients and by its pixels.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct FreeKernels {
-    pub(crate) coefficients: Vec<Vec<f64>>,
-    pub(crate) kernels: Vec<Vec<f64>>,
+/// A kernel that costs nothing at any size, by its coefficients and by its pixels.
+#[derive(Clone, Debug)]
+pub(crate) struct FreeKernel {
+    pub(crate) coefficients: Vec<f64>,
+    pub(crate) pixels: Vec<f64>,
 }
 
 /// What depends on the basis alone.
@@ -147,7 +150,7 @@ impl Penalty {
             noise,
             unit,
             free: None,
-            freed: Vec::new(),
+            freed: None,
             noises,
             terms,
             correct,
@@ -169,21 +172,20 @@ impl Penalty {
     pub(crate) fn set_strengths(&mut self, strengths: Strengths) {
         self.tapers = tapers(&self.design, strengths);
         self.strengths = strengths;
-        self.free_kernels();
+        self.take_out();
     }
 
-    /// The same with some mean kernels free of penalty.
-    pub(crate) fn with_free(mut self, free: Option<Arc<FreeKernels>>) -> Self {
+    /// The same with one mean kernel free of penalty.
+    pub(crate) fn with_free(mut self, free: Option<Arc<FreeKernel>>) -> Self {
         self.free = free;
-        self.free_kernels();
+        self.take_out();
         self
     }
 
-    /// Takes the free kernels out of B.
-    fn free_kernels(&mut self) {
-        let Some(free) = &self.free else { return };
-        let pressed: Vec<Vec<f64>> = free.kernels.iter().map(|k| self.roughness(k, 0)).collect();
-        self.freed = orthonormal(&free.kernels, pressed);
+    fn take_out(&mut self) {
+        let pressed =
+            |free: &Arc<FreeKernel>| pressed(&free.pixels, self.roughness(&free.pixels, 0));
+        self.freed = self.free.as_ref().and_then(pressed);
     }
 
     /// ν_st.
@@ -205,10 +207,8 @@ impl Penalty {
                 axpy(l[(t, r)], kernel.pixels(), &mut mixed);
             }
             let mut rough = self.roughness(&mixed, r.min(1));
-            if r == 0 {
-                for freed in &self.freed {
-                    axpy(-dot(freed, &mixed), freed, &mut rough);
-                }
+            if let (0, Some(freed)) = (r, &self.freed) {
+                axpy(-dot(freed, &mixed), freed, &mut rough);
             }
             for (t, sum) in product.chunks_exact_mut(pixels).enumerate().skip(r) {
                 axpy(lambda * l[(t, r)], &rough, sum);
@@ -233,8 +233,8 @@ impl Penalty {
         let taper = taper(self.design.basis().support(), radius);
         let mut rough = self.maps.roughness.gram(|u| self.unit * taper[u]);
         if let (0, Some(free)) = (row, &self.free) {
-            let pressed = free.coefficients.iter().map(|x| product(&rough, x)).collect();
-            for freed in orthonormal(&free.coefficients, pressed) {
+            let x = &free.coefficients;
+            if let Some(freed) = pressed(x, product(&rough, x)) {
                 for (j, b) in freed.iter().enumerate() {
                     axpy(-b, &freed, rough.col_as_slice_mut(j));
                 }
@@ -296,28 +296,17 @@ impl Penalty {
     }
 }
 
-/// B N C⁻ᵀ from N and B N, C Cᵀ = NᵀBN, by Gram–Schmidt: with it, B − (B N C⁻ᵀ)(B N C⁻ᵀ)ᵀ vanishes on N and is otherwise as near to B as can be. A
-/// column that B does not press, or no more than those before, is left out.
-fn orthonormal(n: &[Vec<f64>], mut pressed: Vec<Vec<f64>>) -> Vec<Vec<f64>> {
-    let mut n = n.to_vec();
-    let mut done: Vec<Vec<f64>> = Vec::new();
-    let mut bases: Vec<Vec<f64>> = Vec::new();
-    for (x, b) in n.iter_mut().zip(&mut pressed) {
-        let size = dot(x, b);
-        for (base, freed) in bases.iter().zip(&done) {
-            let along = dot(freed, x);
-            axpy(-along, base, x);
-            axpy(-along, freed, b);
-        }
-        let norm2 = dot(x, b);
-        if norm2 <= 1e-9 * size {
-            continue;
-        }
-        let scale = norm2.sqrt().recip();
-        bases.push(x.iter().map(|v| v * scale).collect());
-        done.push(b.iter().map(|v| v * scale).collect());
+/// b = B k/√(kᵀBk) from k and B k: B − b bᵀ vanishes on k and is otherwise as near to B as can be. `None` where B does not press k.
+fn pressed(k: &[f64], mut b: Vec<f64>) -> Option<Vec<f64>> {
+    let norm2 = dot(k, &b);
+    if norm2 <= 0.0 {
+        return None;
     }
-    done
+    let norm = norm2.sqrt();
+    for b in &mut b {
+        *b /= norm;
+    }
+    Some(b)
 }
 
 /// L k, at the pixels of the support.

@@ -111,7 +111,9 @@ impl<T: Pixel> PreparedReference<T> {
         let image = Arc::new(Image::from_vec(shape.0, shape.1, pixels.collect())?);
         let variance = |i: usize| {
             if mask.planes()[i].is_empty() {
-                pixel_variance(&reference.noise, i, reference.image.pixels()[i].widen()) / unit / unit
+                pixel_variance(&reference.noise, i, reference.image.pixels()[i].widen())
+                    / unit
+                    / unit
             } else {
                 0.0
             }

@@ -13,9 +13,9 @@ use crate::cg::{axpy, dot};
 use crate::descent::RobustProblem;
 use crate::kronecker::Kronecker;
 use crate::lambda::{Information, Search, penalised, product};
-use crate::penalty::{Bias, FreeKernels, Penalty, PenaltyMaps, Strengths, mean_taper};
-use crate::seeing_kernel::{Quadratic, seeing_kernel};
+use crate::penalty::{Bias, FreeKernel, Penalty, PenaltyMaps, Strengths, mean_taper};
 use crate::sampled_gram::of_least_precision;
+use crate::seeing_kernel::{Quadratic, seeing_kernel};
 use crate::shrinkage::{Eigenvalue, SampledHessian};
 use crate::weighted::WeightedWorkspace;
 use crate::{
@@ -48,8 +48,8 @@ pub(crate) struct Problem<'a, A: DesignMatrix> {
     pub(crate) penalty: Option<Penalty>,
     /// What depends on the basis alone.
     pub(crate) penalty_maps: Arc<PenaltyMaps>,
-    /// The kernels that the penalty leaves free, once they are known.
-    pub(crate) free: Option<Arc<FreeKernels>>,
+    /// The kernel that the penalty leaves free, once it is known.
+    pub(crate) free: Option<Arc<FreeKernel>>,
     /// The variance of the reference's good pixels, which is the unit of λ where they have no noise.
     pub(crate) scatter: f64,
     /// How far the parameters have moved since noise and penalty were computed, in σ.
@@ -306,7 +306,8 @@ impl<A: DesignMatrix> Problem<'_, A> {
         let design = self.a.design();
         let c = penalty.terms().clone();
         let h = self.sample.hessians(design, &weights, &c);
-        let relative = |kind| self.loss.mean_weight(kind) / self.loss.mean_weight(PixelWeight::Robust);
+        let relative =
+            |kind| self.loss.mean_weight(kind) / self.loss.mean_weight(PixelWeight::Robust);
         let information = h.iter().enumerate().map(|(row, h)| {
             let h = h.scaled(relative(PixelWeight::Curvature));
             let bias = penalty.bias(row);
@@ -344,7 +345,9 @@ impl<A: DesignMatrix> Problem<'_, A> {
             let free = self.free.insert(Arc::new(free));
             penalty = penalty.with_free(Some(Arc::clone(free)));
             if let Some(searches) = &mut searches {
-                for (i, (information, minima)) in information.iter().zip([mean, deviations]).enumerate() {
+                for (i, (information, minima)) in
+                    information.iter().zip([mean, deviations]).enumerate()
+                {
                     self.strengths[i] = searches[i].least_risk(
                         information,
                         |radius| penalty.parts(i, radius),
@@ -508,7 +511,9 @@ fn factor_of(
 
 fn factor_of_terms(design: &Design, c: &Cholesky, p: &[Mat<f64>]) -> Result<Factor, SubtractError> {
     Ok(match p {
-        [mean, deviations] => Factor::Kronecker(Box::new(Kronecker::new(design, c, [mean, deviations])?)),
+        [mean, deviations] => {
+            Factor::Kronecker(Box::new(Kronecker::new(design, c, [mean, deviations])?))
+        }
         _ => Factor::Dense(Cholesky::new(&p[0])?),
     })
 }
@@ -615,6 +620,15 @@ impl<A: DesignMatrix> RobustProblem for Problem<'_, A> {
             return self.improve(p, x, g, optimality, delta);
         }
         Ok(())
+    }
+
+    /// P alone gives way to an inner solver.
+    fn safeguard(&mut self) -> bool {
+        let alone = matches!(self.inner, Inner::None);
+        if alone {
+            self.inner = Inner::Cg(Box::new(CgWorkspace::new(self.a.ncols())));
+        }
+        alone
     }
 }
 

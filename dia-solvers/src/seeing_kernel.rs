@@ -2,7 +2,7 @@
 //!
 //! Two images of one sky differ first of all in flux, in place and in seeing: K is then P times a Gaussian of some centre and widths. Regularisation must not
 //! pull at these, or else it pulls at the photometric scale. So a Gaussian of free amplitude, centre and widths is fitted to the same quadratic
-//! form as the kernel's pixels, by Gauss & Newton, and it and its derivatives are left out of the penalty: where there is little light, that is what the kernel ends at.
+//! form as the kernel's pixels, by Gauss & Newton, and left out of the penalty at any amplitude: where there is little light, that is what the kernel ends at.
 
 use std::f64::consts::PI;
 
@@ -11,8 +11,8 @@ use faer::Mat;
 
 use crate::basis_rows::BasisRows;
 use crate::cg::dot;
-use crate::penalty::FreeKernels;
 use crate::lambda::product;
+use crate::penalty::FreeKernel;
 use crate::{Cholesky, SolveError};
 
 /// A Gaussian along the axes of the image, with the frequencies that pixels can hold and no others.
@@ -64,8 +64,8 @@ impl Gaussian {
         Self { centre: [0.0; 2], moments: [sigma * sigma; 2] }
     }
 
-    /// Of unit sum, and its derivatives by centre and moments, the mixed one last.
-    fn templates(self, half_width: usize) -> [Vec<f64>; 6] {
+    /// Of unit sum, and its derivatives by centre and moments.
+    fn templates(self, half_width: usize) -> [Vec<f64>; 5] {
         let [y, x] = [0, 1].map(|i| profiles(half_width, self.centre[i], self.moments[i]));
         let product = |i: usize, j: usize, factor: f64| {
             y[i].iter().flat_map(|y| x[j].iter().map(move |x| factor * y * x)).collect()
@@ -77,7 +77,6 @@ impl Gaussian {
             // The heat equation.
             product(2, 0, 0.5),
             product(0, 2, 0.5),
-            product(1, 1, 1.0),
         ]
     }
 
@@ -110,7 +109,9 @@ impl Quadratic<'_> {
         let (n, kernel) = (self.h.ncols(), columns[0].len());
         let mut basis: Vec<Vec<f64>> = columns
             .iter()
-            .map(|column| column.iter().copied().chain(std::iter::repeat_n(0.0, n - kernel)).collect())
+            .map(|column| {
+                column.iter().copied().chain(std::iter::repeat_n(0.0, n - kernel)).collect()
+            })
             .collect();
         basis.extend((kernel..n).map(|j| (0..n).map(|i| f64::from(u8::from(i == j))).collect()));
         let products: Vec<Vec<f64>> = basis.iter().map(|x| product(self.h, x)).collect();
@@ -132,14 +133,14 @@ impl Quadratic<'_> {
     }
 }
 
-/// The Gaussian kernel that minimises a quadratic form, with its derivatives; the narrowest where nothing is determined.
+/// The Gaussian kernel of unit sum that minimises a quadratic form at its best amplitude; a narrow one where nothing is determined.
 ///
 /// `pixels` are the functions of `basis` pixel by pixel.
 pub(crate) fn seeing_kernel(
     basis: &KernelBasis,
     pixels: &BasisRows,
     form: &Quadratic<'_>,
-) -> Result<FreeKernels, SolveError> {
+) -> Result<FreeKernel, SolveError> {
     let half_width = basis.support().half_width();
     let shapes = Cholesky::new(&pixels.gram(|_| 1.0))?;
     let coefficients = |image: &Vec<f64>| {
@@ -158,7 +159,9 @@ pub(crate) fn seeing_kernel(
             if best.is_none_or(|(_, least)| value < least) {
                 best = Some((gaussian, value));
             }
-            let Some((x, _)) = form.minimum(&templates.each_ref().map(Vec::as_slice)) else { break };
+            let Some((x, _)) = form.minimum(&templates.each_ref().map(Vec::as_slice)) else {
+                break;
+            };
             if x[0] <= 0.0 {
                 break;
             }
@@ -170,11 +173,8 @@ pub(crate) fn seeing_kernel(
         }
     }
     let gaussian = best.map_or(Gaussian::round(STARTS[0]), |(gaussian, _)| gaussian);
-    let coefficients = columns(gaussian).to_vec();
+    let coefficients = coefficients(&gaussian.templates(half_width)[0]);
     let mut kernel = Kernel::zero(half_width);
-    let kernels = coefficients.iter().map(|x| {
-        basis.expand(x, &mut kernel);
-        kernel.pixels().to_vec()
-    });
-    Ok(FreeKernels { kernels: kernels.collect(), coefficients })
+    basis.expand(&coefficients, &mut kernel);
+    Ok(FreeKernel { pixels: kernel.pixels().to_vec(), coefficients })
 }

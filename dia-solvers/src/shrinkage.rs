@@ -112,7 +112,8 @@ mod tests {
     fn drawn(seed: u64) -> (SampledHessian, Mat<f64>, Mat<f64>) {
         let (n, k, m) = (31, 30, 900);
         let mut rng = Xoshiro256PlusPlus::seed_from_u64(seed);
-        let noise = Mat::from_fn(k, k, |i, j| if i == j { 0.5 + 1.5 * i as f64 / 29.0 } else { 0.0 });
+        let noise =
+            Mat::from_fn(k, k, |i, j| if i == j { 0.5 + 1.5 * i as f64 / 29.0 } else { 0.0 });
         let strength = |j: usize| if j < 5 { 20.0 / (1 + j * j) as f64 } else { 0.0 };
         let mut signal = Mat::<f64>::zeros(n, n);
         (0..5).for_each(|j| signal[(j, j)] = strength(j) * m as f64);
