@@ -74,12 +74,13 @@ impl Field {
         }
     }
 
-    /// The target at the valid pixels, 0 where masked.
+    /// The target at the valid pixels in the unit of the prepared pair, 0 where masked.
     pub fn data(&self, prepared: &Prepared<'_, f32>) -> Vec<f32> {
         let valid = prepared.design().valid();
         let pixel =
             |i: usize| self.target.view().at(valid.y + i / valid.width, valid.x + i % valid.width);
-        let used = |i: usize| if prepared.is_used(i) { pixel(i) } else { 0.0 };
+        let unit = prepared.units().target as f32;
+        let used = |i: usize| if prepared.is_used(i) { pixel(i) / unit } else { 0.0 };
         (0..prepared.design().nrows()).map(used).collect()
     }
 

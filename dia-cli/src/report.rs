@@ -110,6 +110,8 @@ pub(crate) struct Regularisation {
     pub(crate) lambda: f64,
     /// Of the deviations from the mean kernel, where it varies.
     pub(crate) lambda_variation: Option<f64>,
+    /// The share of the bias of the reference's noise that was taken out; below 1, the reference has less noise than is said of it.
+    pub(crate) noise_correction: f64,
     /// Whether they were chosen by the data.
     pub(crate) chosen: bool,
 }

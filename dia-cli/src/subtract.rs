@@ -263,6 +263,7 @@ impl Job<'_> {
             regularisation: Regularisation {
                 lambda: difference.lambda,
                 lambda_variation: difference.lambda_variation,
+                noise_correction: difference.noise_correction,
                 chosen: options.lambda == Lambda::Auto,
             },
             noise_scale: difference.noise_scale,

@@ -486,7 +486,7 @@ fn whole_pixels_of_an_offset_are_taken_out() {
         "--psf",
         "gaussian",
         "--density",
-        "100",
+        "150",
         "--dx",
         "7.3",
         "--dy=-11.4",

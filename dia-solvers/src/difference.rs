@@ -32,6 +32,8 @@ pub struct Difference<T = f32> {
     pub lambda: f64,
     /// That for the deviations from the mean kernel, where it varies.
     pub lambda_variation: Option<f64>,
+    /// The share of the bias of the reference's noise that was taken out, see [`Fit`](crate::Fit::noise_correction).
+    pub noise_correction: f64,
     /// The model that was fitted.
     pub design: Design,
     /// x: the coefficients of kernel and background, in the order of the [`Design`]'s columns.
@@ -82,6 +84,7 @@ impl<T: Pixel> Difference<T> {
             reference_sky: self.reference_sky,
             lambda: self.lambda,
             lambda_variation: self.lambda_variation,
+            noise_correction: self.noise_correction,
             variables: self.variables,
             noise_scale: self.noise_scale,
             parameters: self.parameters,
@@ -160,6 +163,7 @@ pub fn difference<A: DesignMatrix>(
         reference_sky: prepared.reference_sky(),
         lambda: fit.lambda,
         lambda_variation: fit.lambda_variation,
+        noise_correction: fit.noise_correction,
         variables: fit.variables,
         noise_scale: fit.noise_scale,
         parameters: fit.parameters,

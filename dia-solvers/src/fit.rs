@@ -231,6 +231,8 @@ pub struct Fit<A: DesignMatrix> {
     pub lambda: f64,
     /// The strength of the regularisation of the deviations from the mean kernel.
     pub lambda_variation: Option<f64>,
+    /// The share of the bias of the reference's noise that was taken out: 1, unless the noise is less than is said of it; 0 without correction.
+    pub noise_correction: f64,
     /// The variable sources that were found, if they were looked for.
     pub variables: Option<VariableSources>,
     /// By what the target's variances were multiplied.
@@ -246,8 +248,8 @@ pub struct Fit<A: DesignMatrix> {
     pub(crate) model: A::Data,
 }
 
-/// How often λ is raised tenfold: by then a kernel hardly varies any more.
-const MAX_RAISES: usize = 6;
+/// How often λ is raised tenfold.
+const MAX_RAISES: usize = 2;
 
 /// Fits kernel and background of a prepared pair.
 ///
@@ -348,7 +350,7 @@ pub fn fit_uploaded<A: DesignMatrix>(
         noise: Noise { fixed, photon, reference },
         loss: safe,
         variance,
-        correct,
+        share: if correct { 1.0 } else { 0.0 },
         // Where the search starts, or the end of it.
         strengths: [Strength { lambda, radius: 2.0 }; 2],
         raises: if options.lambda == Lambda::Auto { MAX_RAISES } else { 0 },
@@ -444,7 +446,14 @@ pub fn fit_uploaded<A: DesignMatrix>(
         None
     };
     let Problem {
-        noise, mut weights, mut memory, iterations, mut products, preconditioning, ..
+        noise,
+        mut weights,
+        mut memory,
+        iterations,
+        mut products,
+        preconditioning,
+        share,
+        ..
     } = problem;
     a.apply(&x, &mut weights, &mut memory.operator)?;
     products += 1;
@@ -472,6 +481,7 @@ pub fn fit_uploaded<A: DesignMatrix>(
         nested_kernels: nested,
         lambda,
         lambda_variation: varies.then_some(lambda_variation),
+        noise_correction: share,
         variables,
         noise_scale: exclusion.noise_scale,
         loss,

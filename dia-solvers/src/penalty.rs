@@ -21,6 +21,8 @@
 //! > Q = L_C diag(Q₀, Q₁, …, Q₁) L_Cᵀ − ν, Q_i = λ_i ν̄ Lᵀ diag(g_i) L.
 //!
 //! For a deviation, ν is in the mean ν₁ = Σ_{r>0} (L_C⁻¹ ν L_C⁻ᵀ)_rr / (number of deviations).
+//!
+//! Where the noise is less than is said of it, H − ν is not positive definite and no minimum exists; then a part of ν only is subtracted (Fuller 1987, section 2.5).
 
 use std::sync::Arc;
 
@@ -50,8 +52,8 @@ pub(crate) struct Penalty {
     noises: [Vec<f64>; 2],
     /// L_C over the terms or more.
     terms: Cholesky,
-    /// Whether the noise's bias is taken out.
-    correct: bool,
+    /// The share of the noise's bias that is taken out.
+    share: f64,
     strengths: Strengths,
     /// g(u) of both.
     tapers: [Vec<f64>; 2],
@@ -62,8 +64,8 @@ pub(crate) struct Penalty {
 pub(crate) struct Bias<'a> {
     /// Vᵀw, w the curvature of the loss over σ²; zero where the reference's variance is not known.
     pub(crate) moments: &'a [f64],
-    /// Whether it is taken out.
-    pub(crate) correct: bool,
+    /// The share of it that is taken out.
+    pub(crate) share: f64,
     /// The unit of λ where there is no noise.
     pub(crate) otherwise: f64,
 }
@@ -119,7 +121,7 @@ impl Penalty {
         terms: Cholesky,
         strengths: Strengths,
     ) -> Self {
-        let Bias { moments, correct, otherwise } = bias;
+        let Bias { moments, share, otherwise } = bias;
         let pixels = design.basis().support().side().pow(2);
         let count = design.variation().len();
         let mut noise = Vec::with_capacity(count * (count + 1) / 2);
@@ -153,7 +155,7 @@ impl Penalty {
             freed: None,
             noises,
             terms,
-            correct,
+            share,
             strengths,
             tapers,
         }
@@ -173,6 +175,10 @@ impl Penalty {
         self.tapers = tapers(&self.design, strengths);
         self.strengths = strengths;
         self.take_out();
+    }
+
+    pub(crate) fn set_share(&mut self, share: f64) {
+        self.share = share;
     }
 
     /// The same with one mean kernel free of penalty.
@@ -214,11 +220,13 @@ impl Penalty {
                 axpy(lambda * l[(t, r)], &rough, sum);
             }
         }
-        if self.correct {
+        if self.share > 0.0 {
             for (t, sum) in product.chunks_exact_mut(pixels).enumerate() {
                 for (s, kernel) in kernels.iter().enumerate() {
                     let terms = self.noise(s, t).iter().zip(kernel.pixels());
-                    sum.iter_mut().zip(terms).for_each(|(sum, (noise, k))| *sum -= noise * k);
+                    sum.iter_mut()
+                        .zip(terms)
+                        .for_each(|(sum, (noise, k))| *sum -= self.share * noise * k);
                 }
             }
         }
@@ -228,7 +236,7 @@ impl Penalty {
     }
 
     /// The two parts of Q over the functions of the basis, for the mean kernel (`row` 0) or a deviation: EᵀB E for a given radius, which λ
-    /// multiplies, and −Eᵀ diag ν E, or zero.
+    /// multiplies, and the share of −Eᵀ diag ν E.
     pub(crate) fn parts(&self, row: usize, radius: f64) -> [Mat<f64>; 2] {
         let taper = taper(self.design.basis().support(), radius);
         let mut rough = self.maps.roughness.gram(|u| self.unit * taper[u]);
@@ -240,13 +248,13 @@ impl Penalty {
                 }
             }
         }
-        [rough, self.noise_of_basis(row, if self.correct { -1.0 } else { 0.0 })]
+        [rough, self.noise_of_basis(row, -self.share)]
     }
 
-    /// Eᵀ diag ν E of the mean kernel or of a deviation, if it is taken out.
+    /// Eᵀ diag ν E of the mean kernel or of a deviation, if any of it is taken out.
     pub(crate) fn bias(&self, row: usize) -> Option<Mat<f64>> {
         let least = self.noises[row].iter().copied().fold(f64::INFINITY, f64::min);
-        (self.correct && least > 0.0).then(|| self.noise_of_basis(row, 1.0))
+        (self.share > 0.0 && least > 0.0).then(|| self.noise_of_basis(row, 1.0))
     }
 
     /// λ ν̄ EᵀLᵀ diag(g) L E − Eᵀ diag ν E of the mean kernel, and of a deviation.
@@ -406,7 +414,7 @@ mod tests {
         let strengths =
             [Strength { lambda: 0.3, radius: 2.0 }, Strength { lambda: 4.0, radius: 1.0 }];
         let maps = Arc::new(PenaltyMaps::new(design.basis()));
-        let bias = Bias { moments: &moments, correct: true, otherwise: 0.0 };
+        let bias = Bias { moments: &moments, share: 1.0, otherwise: 0.0 };
         Penalty::new(design, maps, bias, Cholesky::new(&c).unwrap(), strengths)
     }
 

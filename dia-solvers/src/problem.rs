@@ -39,8 +39,8 @@ pub(crate) struct Problem<'a, A: DesignMatrix> {
     pub(crate) loss: Loss,
     /// V, which carries σ_R² into the model.
     pub(crate) variance: Option<(&'a A, A::Workspace)>,
-    /// Whether the bias of σ_R² is taken out.
-    pub(crate) correct: bool,
+    /// The share of the bias of σ_R² that is taken out.
+    pub(crate) share: f64,
     pub(crate) strengths: Strengths,
     /// How often λ may still be raised where H + Q is not positive definite.
     pub(crate) raises: usize,
@@ -196,7 +196,7 @@ impl<A: DesignMatrix> Problem<'_, A> {
             v.apply(&design.variance_parameters(x), reference, workspace)?;
             self.products += 1;
         }
-        if !self.correct && self.strengths.iter().all(|strength| strength.lambda == 0.0) {
+        if self.share == 0.0 && self.strengths.iter().all(|strength| strength.lambda == 0.0) {
             return Ok(());
         }
         self.reweight(x, PixelWeight::Curvature)?;
@@ -209,22 +209,27 @@ impl<A: DesignMatrix> Problem<'_, A> {
         let weights = self.gather(self.sample.draw.rows())?;
         let probabilities = self.sample.draw.probabilities();
         let total: f64 = weights.iter().zip(probabilities).map(|(w, p)| w / p).sum();
-        let bias =
-            Bias { moments: &moments, correct: self.correct, otherwise: self.scatter * total };
+        let bias = Bias { moments: &moments, share: self.share, otherwise: self.scatter * total };
         let (maps, c) = (Arc::clone(&self.penalty_maps), self.sample.moments(design)?);
         let penalty = Penalty::new(design, maps, bias, c, self.strengths);
         self.penalty = Some(penalty.with_free(self.free.clone()));
         Ok(())
     }
 
-    /// Ten times the λ of the kernel's variation, or of the kernel where it does not vary, if λ is free: the sample's H + Q was positive definite, that of all
-    /// rows is not.
-    fn raise_lambda(&mut self) -> bool {
-        let Some(penalty) = self.penalty.as_mut().filter(|_| self.raises > 0) else { return false };
-        self.raises -= 1;
-        let varies = self.a.design().variation().len() > 1;
-        self.strengths[usize::from(varies)].lambda *= 10.0;
-        penalty.set_strengths(self.strengths);
+    /// What is left to do where H + Q is not positive definite: ten times the regularisation, if it is free; then less of the correction, for the
+    /// reference's noise is less than is said of it. Returns whether anything was left.
+    fn give_way(&mut self) -> bool {
+        let Some(penalty) = &mut self.penalty else { return false };
+        if self.raises > 0 {
+            self.raises -= 1;
+            self.strengths.iter_mut().for_each(|strength| strength.lambda *= 10.0);
+            penalty.set_strengths(self.strengths);
+        } else if self.share > LEAST_SHARE {
+            self.share *= 0.8;
+            penalty.set_share(self.share);
+        } else {
+            return false;
+        }
         true
     }
 
@@ -539,7 +544,7 @@ impl<A: DesignMatrix> RobustProblem for Problem<'_, A> {
         loop {
             match self.factor_weights() {
                 Err(SubtractError::Solve(SolveError::NotPositiveDefinite { .. }))
-                    if self.raise_lambda() => {}
+                    if self.give_way() => {}
                 factored => return factored,
             }
         }
@@ -608,7 +613,7 @@ impl<A: DesignMatrix> RobustProblem for Problem<'_, A> {
         self.iterations += outcome.iterations;
         self.products += outcome.products;
         if outcome.stop == StopReason::Indefinite && self.penalty.is_some() {
-            if !self.raise_lambda() {
+            if !self.give_way() {
                 return Err(SubtractError::Undetermined);
             }
             *p = self.factor_weights()?;
@@ -631,6 +636,9 @@ impl<A: DesignMatrix> RobustProblem for Problem<'_, A> {
         alone
     }
 }
+
+/// Noise of less than half of what is said of it is no noise of that kind.
+const LEAST_SHARE: f64 = 0.5;
 
 /// Most iterations of an inner solver for one step.
 const MAX_INNER: usize = 60;

@@ -24,8 +24,8 @@ impl Units {
         self.target / self.reference
     }
 
-    /// From the parameters that solvers see to target ADU per reference ADU for the kernel's coefficients, ADU for those of the background.
-    pub(crate) fn scale_parameters(self, design: &Design, x: &mut [f64]) {
+    /// From the parameters that operators and solvers see to target ADU per reference ADU for the kernel's coefficients, ADU for those of the background.
+    pub fn scale_parameters(self, design: &Design, x: &mut [f64]) {
         let (kernel, background) = design.split_mut(x);
         for k in kernel {
             *k *= self.kernel();

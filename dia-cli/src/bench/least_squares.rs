@@ -12,9 +12,9 @@ use dia_solvers::Prepared;
 /// A pair with its operator.
 pub(crate) struct LeastSquares<A: DesignMatrix> {
     pub(crate) a: A,
-    /// R without its sky in ADU, 0 where masked.
+    /// R without its sky, 0 where masked.
     pub(crate) reference: Arc<Image<A::Pixel>>,
-    /// I at the valid pixels in ADU, 0 where masked.
+    /// I at the valid pixels, 0 where masked; it and R in the units of the prepared pair.
     pub(crate) data: A::Data,
     /// σ², +∞ where masked.
     pub(crate) noise: Noise<A::Data>,
@@ -28,7 +28,9 @@ impl<A: DesignMatrix> LeastSquares<A> {
         let design = prepared.design();
         let (valid, target) = (design.valid(), prepared.target());
         let weights: Vec<f64> = (0..design.nrows()).map(|i| prepared.initial_weight(i)).collect();
-        let value = |i: usize| target.at(valid.y + i / valid.width, valid.x + i % valid.width);
+        let unit = A::Pixel::narrow(prepared.units().target);
+        let value =
+            |i: usize| target.at(valid.y + i / valid.width, valid.x + i % valid.width) / unit;
         let data = weights
             .iter()
             .enumerate()

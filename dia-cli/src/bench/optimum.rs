@@ -12,8 +12,9 @@ use super::planes::Planes;
 
 /// x* and the metric of its neighbourhood.
 pub(crate) struct Optimum {
+    /// In ADU.
     x: Vec<f64>,
-    /// H = AᵀW(x*)A, the lower triangle row after row.
+    /// H = AᵀW(x*)A in their units, the lower triangle row after row.
     h: Vec<f64>,
 }
 
@@ -58,7 +59,11 @@ impl Optimum {
             let weights = problem.robust_weights(&x, loss)?;
             h = rows.normal_matrix(&weights, GramPrecision::Double);
         }
-        let h = (0..n).flat_map(|i| (0..=i).map(move |j| (i, j))).map(|place| h[place]).collect();
+        let mut factors = vec![1.0; n];
+        prepared.units().scale_parameters(problem.design(), &mut factors);
+        x.iter_mut().zip(&factors).for_each(|(x, factor)| *x *= factor);
+        let places = (0..n).flat_map(|i| (0..=i).map(move |j| (i, j)));
+        let h = places.map(|(i, j)| h[(i, j)] / (factors[i] * factors[j])).collect();
         Ok(Self { x, h })
     }
 

@@ -46,6 +46,16 @@ pub(crate) struct Solution {
     pub(crate) curve: Vec<(f64, usize, Vec<f64>)>,
 }
 
+impl Solution {
+    /// The parameters in ADU.
+    fn scale<T: Pixel>(&mut self, prepared: &Prepared<'_, T>) {
+        let curve = self.curve.iter_mut().map(|(_, _, x)| x);
+        for x in curve.chain([&mut self.x]) {
+            prepared.units().scale_parameters(prepared.design(), x);
+        }
+    }
+}
+
 /// Runs a case on the planes in `folder`. A further back end is a further line here.
 pub(crate) fn run(case: &Case, folder: &Path) -> Result<Run> {
     match &case.backend {
@@ -190,7 +200,8 @@ fn once<A: DesignMatrix<Pixel: FftPixel>>(
         let diagonal = diagonal()?;
         let setup_s = start.elapsed().as_secs_f64();
         let start = Instant::now();
-        let solution = baseline(&problem, &diagonal)?;
+        let mut solution = baseline(&problem, &diagonal)?;
+        solution.scale(&prepared);
         return Ok((solution, [plan_s, setup_s, start.elapsed().as_secs_f64()]));
     }
     let n = problem.a.ncols();
@@ -212,7 +223,8 @@ fn once<A: DesignMatrix<Pixel: FftPixel>>(
         Method::CholeskyRebuilt => Inner::Rebuilt,
         _ => Inner::Cg,
     };
-    let solution = reweighted(case, &problem, p, inner, max_iterations)?;
+    let mut solution = reweighted(case, &problem, p, inner, max_iterations)?;
+    solution.scale(&prepared);
     Ok((solution, [plan_s, setup_s, start.elapsed().as_secs_f64()]))
 }
 
