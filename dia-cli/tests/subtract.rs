@@ -309,7 +309,7 @@ fn the_report_has_all_its_fields() {
     let kernel = ["basis", "shape", "coefficients", "core", "degree", "scale_degree"];
     expect("/kernel", &[&kernel[..], &["scale_coefficients", "centroid"]].concat());
     expect("/kernel/centroid", &["dx", "dy"]);
-    expect("/regularisation", &["lambda", "lambda_variation", "chosen"]);
+    expect("/regularisation", &["lambda", "lambda_variation", "noise_correction", "chosen"]);
     let variables = ["fraction", "left_out", "common_change", "error_floor", "noise_excess"];
     expect("/variables", &[&variables[..], &["sources"]].concat());
     let solver = ["name", "stop", "passes", "iterations", "products", "optimality", "tolerance"];

@@ -218,9 +218,10 @@ fn the_variance_of_the_model_joins_that_of_the_difference() {
         .iter()
         .map(|i| f64::from(with.variance.pixels()[*i] / without.variance.pixels()[*i]) - 1.0)
         .sum();
-    // Σ_p Var(A x)_p/σ_p² = tr H (H + Q)⁻¹: the effective degrees of freedom, fewer than the 172 unknowns; 64 draws know it to 18 % and better.
+    // Σ_p Var(A x)_p/σ_p² = tr H (H + Q)⁻¹: the effective degrees of freedom, fewer than the 172 unknowns. The scale and three coefficients of the
+    // background are free of regularisation. 64 draws know it to 18 % and better.
     eprintln!("{more}");
-    assert!(more > 10.0 && more < 172.0);
+    assert!(more > 4.0 * 0.7 && more < 172.0);
 }
 
 #[test]
