@@ -131,7 +131,11 @@ pub(crate) struct ModelArgs {
     #[arg(long, value_enum, default_value_t = NoiseScaleArg::Given)]
     pub(crate) noise_scale: NoiseScaleArg,
 
-    /// Add the uncertainty of kernel and background to VARIANCE
+    /// The reference is the mean of N exposures at the target's scale, and the target is one of them: corrects P and VARIANCE for the noise that they share
+    #[arg(long, value_name = "N", value_parser = positive, allow_negative_numbers = true)]
+    pub(crate) reference_contains_target: Option<f64>,
+
+    /// The uncertainty of kernel and background in VARIANCE: subtracted where a pixel was fitted, added where it was left out
     #[arg(long, value_enum, default_value_t = Switch::Off)]
     pub(crate) model_variance: Switch,
 

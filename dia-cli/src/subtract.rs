@@ -146,6 +146,12 @@ impl Job<'_> {
         let subtracting =
             || format!("cannot subtract {} from {}", reference.taken.image, target.taken.image);
         let degree = usize::from(self.model.background_degree);
+        ensure!(
+            !same_pixels(&reference, &target),
+            "{} and {} are the same image, pixel by pixel: there is no difference to find; give the target of another exposure",
+            reference.taken.image,
+            target.taken.image
+        );
         let options = self.fit_options(seeing);
         let (reference_exposure, target_exposure) = (reference.exposure(), target.exposure());
         let device = self.device::<T>(height, width)?;
@@ -485,6 +491,7 @@ impl Job<'_> {
                 NoiseScaleArg::Given => NoiseScale::Given,
                 NoiseScaleArg::Estimated => NoiseScale::Estimated,
             },
+            reference_contains_target: model.reference_contains_target,
             model_variance: model.model_variance == Switch::On,
             solver: model.solver.solver(),
             tolerance: model.tolerance,
@@ -631,4 +638,16 @@ impl FitProgress {
     fn finish(&self) {
         self.bar.finish_and_clear();
     }
+}
+
+/// Whether two images are one: no two exposures have the same noise.
+fn same_pixels<T: Real>(reference: &Input<T>, target: &Input<T>) -> bool {
+    let (reference, target) = (reference.image.pixels(), target.image.pixels());
+    let known = reference.iter().zip(target).filter(|(r, t)| r.is_finite() && t.is_finite());
+    let (mut equal, mut all) = (0_usize, 0_usize);
+    known.for_each(|(r, t)| {
+        all += 1;
+        equal += usize::from(r == t);
+    });
+    all > 0 && equal as f64 > 0.99 * all as f64
 }

@@ -50,7 +50,7 @@ impl Design {
     /// background's polynomial, `None` for no background at all.
     ///
     /// # Errors
-    /// [`ModelError::KernelTooLarge`] if no pixel is valid; [`ModelError::Basis`] if the basis is empty.
+    /// [`ModelError::KernelTooLarge`] if no pixel is valid; [`ModelError::Basis`] if the basis is empty; [`ModelError::Degree`] above [`MAX_DEGREE`].
     pub fn new(
         height: usize,
         width: usize,
@@ -63,6 +63,10 @@ impl Design {
         }
         if height.min(width) <= 2 * half_width {
             return Err(ModelError::KernelTooLarge { half_width, height, width });
+        }
+        if let Some(degree) = background_degree.filter(|degree| *degree > MAX_DEGREE) {
+            let what = "a background";
+            return Err(ModelError::Degree { what, degree, most: MAX_DEGREE });
         }
         let background = background_degree.map(|degree| Polynomial2d::new(degree, height, width));
         let variation = Polynomial2d::new(0, height, width);
@@ -83,7 +87,8 @@ impl Design {
     ) -> Result<Self, ModelError> {
         let degree = scale_degree.max(kernel_degree);
         if degree > MAX_VARIATION {
-            return Err(ModelError::Degree { degree, most: MAX_VARIATION });
+            let what = "a variation of the kernel";
+            return Err(ModelError::Degree { what, degree, most: MAX_VARIATION });
         }
         if scale_degree != kernel_degree && !self.basis.conserves_flux() {
             return Err(ModelError::Variation { scale_degree, kernel_degree });

@@ -77,15 +77,17 @@ pub enum ModelError {
         kernel_degree: usize,
     },
     /// A polynomial of too high a degree.
-    #[error("a kernel that varies with degree {degree} is not offered; the highest is {most}")]
+    #[error("{what} of degree {degree} is not offered; the highest is {most}")]
     Degree {
+        /// Which one.
+        what: &'static str,
         /// The degree asked for.
         degree: usize,
         /// The highest.
         most: usize,
     },
     /// A loss whose tuning constant is not a positive number.
-    #[error("the tuning constant of the loss is {value}; it must be positive")]
+    #[error("the tuning constant of the loss is {value}; it must be positive and finite")]
     Loss {
         /// Its value.
         value: f64,

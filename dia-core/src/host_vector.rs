@@ -119,7 +119,8 @@ impl<T: Pixel> Leaf<'_, T> {
         for (i, (w, d)) in weights.iter_mut().zip(data).enumerate() {
             let inverse_variance = noise.variance(first + i, *w).recip();
             let residual = *d - *w;
-            let z = (residual * residual * inverse_variance).sqrt();
+            // Not the root of the square, which may not fit.
+            let z = residual.abs() * inverse_variance.sqrt();
             *w = inverse_variance * loss.pixel_weight(kind, z);
         }
     }

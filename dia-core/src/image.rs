@@ -135,7 +135,11 @@ impl<'a, T: Pixel> ImageView<'a, T> {
     }
 
     /// The pixel in row `y` and column `x`.
+    ///
+    /// # Panics
+    /// If it lies outside the image.
     pub fn at(self, y: usize, x: usize) -> T {
+        assert!(x < self.width, "column {x} of an image of {} columns", self.width);
         self.pixels[y * self.width + x]
     }
 

@@ -144,6 +144,11 @@ impl Kernel {
         self.pixels[((dy + h) * (2 * h + 1) + dx + h) as usize]
     }
 
+    /// K(0), the pixel in the middle.
+    pub fn centre(&self) -> f64 {
+        self.pixels[self.pixels.len() / 2]
+    }
+
     /// P = ΣK: target ADU per reference ADU of a star.
     pub fn photometric_scale(&self) -> f64 {
         self.pixels.iter().sum()

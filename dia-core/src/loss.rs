@@ -77,7 +77,7 @@ impl Loss {
             | Self::Tukey { c: value }
             | Self::Cauchy { c: value }
             | Self::StudentT { nu: value }
-                if value.is_nan() || value <= 0.0 =>
+                if !(value > 0.0 && value.is_finite()) =>
             {
                 Err(ModelError::Loss { value })
             }

@@ -101,12 +101,20 @@ impl Mask {
     }
 
     /// The planes of the pixel in row `y` and column `x`.
+    ///
+    /// # Panics
+    /// If it lies outside the mask.
     pub fn at(&self, y: usize, x: usize) -> MaskPlanes {
+        assert!(x < self.width, "column {x} of a mask of {} columns", self.width);
         self.planes[y * self.width + x]
     }
 
     /// Sets `planes` at pixel (y, x), beside what is set there.
+    ///
+    /// # Panics
+    /// If it lies outside the mask.
     pub fn insert(&mut self, y: usize, x: usize, planes: MaskPlanes) {
+        assert!(x < self.width, "column {x} of a mask of {} columns", self.width);
         self.planes[y * self.width + x] |= planes;
     }
 

@@ -34,9 +34,9 @@ impl CcdNoise {
         check("subtracted sky", sky, sky.is_finite(), "a finite number of ADU")?;
         check(
             "noise of an empty pixel",
-            read_noise + sky,
-            read_noise > 0.0 || sky >= 0.0,
-            "zero or positive",
+            self.fixed(1.0),
+            self.fixed(1.0) >= 0.0,
+            "zero or positive, in ADU²: more sky was added than the read noise allows",
         )
     }
 
@@ -142,5 +142,8 @@ mod tests {
         assert_eq!(negative, "gain is -1; it must be positive, in e⁻/ADU");
         assert!(message(CcdNoise { gain: f64::NAN, ..CCD }).contains("NaN"));
         assert!(message(CcdNoise { read_noise: -0.1, ..CCD }).contains("read noise"));
+        // 6 e⁻ are 9 ADU², which 18 ADU of sky too much use up.
+        assert!(CcdNoise { subtracted_sky: -18.0, ..CCD }.validate().is_ok());
+        assert!(message(CcdNoise { subtracted_sky: -18.1, ..CCD }).contains("empty pixel"));
     }
 }

@@ -6,6 +6,7 @@ use dia_core::{
 use faer::Mat;
 use rayon::prelude::*;
 
+use crate::cg::dot;
 use crate::fit::{Estimate, Fit, FitOutcome};
 use crate::{Prepared, SubtractError, VariableSources};
 
@@ -34,6 +35,8 @@ pub struct Difference<T = f32> {
     pub lambda_variation: Option<f64>,
     /// The share of the bias of the reference's noise that was taken out, see [`Fit`](crate::Fit::noise_correction).
     pub noise_correction: f64,
+    /// How many unknowns the fit has in effect, see [`Fit`](crate::Fit::effective_unknowns).
+    pub effective_unknowns: f64,
     /// The model that was fitted.
     pub design: Design,
     /// x: the coefficients of kernel and background, in the order of the [`Design`]'s columns.
@@ -63,7 +66,7 @@ pub struct ResidualStatistics {
     pub mfv: f64,
     /// 1.4826 × median |z − median z|, which outliers hardly touch.
     pub robust_std: f64,
-    /// Σ z² over the degrees of freedom, pixels minus unknowns.
+    /// Σ z² over the degrees of freedom: the pixels less [`effective_unknowns`](Difference::effective_unknowns).
     pub chi2_dof: f64,
 }
 
@@ -85,6 +88,7 @@ impl<T: Pixel> Difference<T> {
             lambda: self.lambda,
             lambda_variation: self.lambda_variation,
             noise_correction: self.noise_correction,
+            effective_unknowns: self.effective_unknowns,
             variables: self.variables,
             noise_scale: self.noise_scale,
             parameters: self.parameters,
@@ -122,12 +126,20 @@ pub fn difference<A: DesignMatrix>(
     let nan = <A::Pixel as num_traits::Float>::nan();
     let mut difference = Image::filled(height, width, nan);
     let mut variance = Image::filled(height, width, nan);
+    // What the noise model says of the pixel, for the residuals; `variance` is that of the difference.
+    let mut expected = Image::filled(height, width, nan);
     let mut model = Image::filled(height, width, nan);
     let rows = valid.y * width..(valid.y + valid.height) * width;
     let differences = difference.pixels_mut()[rows.clone()].par_chunks_mut(width);
     let variances = variance.pixels_mut()[rows.clone()].par_chunks_mut(width);
-    let models = model.pixels_mut()[rows].par_chunks_mut(width);
-    differences.zip(variances).zip(models).enumerate().for_each(|(row, ((d, sigma2), m))| {
+    let models = model.pixels_mut()[rows.clone()].par_chunks_mut(width);
+    let all_expected = expected.pixels_mut()[rows].par_chunks_mut(width);
+    let mut left_out = vec![false; model_values.len()];
+    fit.excluded.iter().for_each(|(i, ..)| left_out[*i] = true);
+    let centres: Vec<f64> = design.kernels(&fit.parameters).iter().map(Kernel::centre).collect();
+    let planes_of_rows = differences.zip(variances).zip(models).zip(all_expected);
+    planes_of_rows.enumerate().for_each(|(row, (((d, sigma2), m), expected))| {
+        let mut terms = vec![0.0; centres.len()];
         let pixels = (valid.y + row) * width..(valid.y + row + 1) * width;
         let planes = &prepared.mask().planes()[pixels.clone()];
         let target = &prepared.target().pixels()[pixels];
@@ -139,11 +151,18 @@ pub fn difference<A: DesignMatrix>(
             }
             if planes[x].is_empty() {
                 d[x] = target[x] - value;
-                let mut variance = noise.variance(i, model_values[i]);
-                if let Some(more) = &model_variance {
-                    variance += more[i];
+                let all = noise.variance(i, model_values[i]).widen();
+                let reference = noise.reference.as_ref().map_or(0.0, |r| r[i].widen());
+                let mut own = all;
+                if fit.shared > 0.0 {
+                    design.variation().evaluate(valid.y + row, x, &mut terms);
+                    own -= 2.0 * dot(&centres, &terms) * fit.shared * (all - reference);
                 }
-                sigma2[x] = in_adu(variance, unit * unit);
+                expected[x] = in_adu(A::Pixel::narrow(own.max(LEAST * all)), unit * unit);
+                if let Some(model) = &model_variance {
+                    own += if left_out[i] { model[i].widen() } else { -model[i].widen() };
+                }
+                sigma2[x] = in_adu(A::Pixel::narrow(own.max(LEAST * all)), unit * unit);
             }
         }
     });
@@ -151,7 +170,7 @@ pub fn difference<A: DesignMatrix>(
     for (i, _, why) in &fit.excluded {
         mask.insert(valid.y + i / valid.width, valid.x + i % valid.width, *why);
     }
-    let residuals = statistics(&difference, &variance, &mask, fit.loss, design.ncols());
+    let residuals = statistics(&difference, &expected, &mask, fit.loss, fit.effective_unknowns);
     Ok(Difference {
         difference,
         variance,
@@ -164,6 +183,7 @@ pub fn difference<A: DesignMatrix>(
         lambda: fit.lambda,
         lambda_variation: fit.lambda_variation,
         noise_correction: fit.noise_correction,
+        effective_unknowns: fit.effective_unknowns,
         variables: fit.variables,
         noise_scale: fit.noise_scale,
         parameters: fit.parameters,
@@ -174,13 +194,16 @@ pub fn difference<A: DesignMatrix>(
     })
 }
 
+/// Least variance of a difference, of that of independent pixels: what is estimated by draws may take away too much.
+const LEAST: f64 = 1e-3;
+
 /// Statistics of D/σ over the pixels of the fit.
 fn statistics<T: Pixel>(
     difference: &Image<T>,
     variance: &Image<T>,
     mask: &Mask,
     loss: Loss,
-    unknowns: usize,
+    unknowns: f64,
 ) -> ResidualStatistics {
     let (d, sigma2, planes) = (difference.pixels(), variance.pixels(), mask.planes());
     let z = |i: usize| {
@@ -196,7 +219,7 @@ fn statistics<T: Pixel>(
     let count = used as f64;
     let mfb = sum(&|z| z) / count;
     let mfv = sum(&|z| (z - mfb).powi(2)) / (count - 1.0);
-    let chi2_dof = sum(&|z| z * z) / (count - unknowns as f64);
+    let chi2_dof = sum(&|z| z * z) / (count - unknowns);
     let outliers = 1.0 - sum(&|z| loss.weight(z)) / (count * loss.mean_weight(PixelWeight::Robust));
     // Of a very large image, a regular part tells the median well enough.
     let stride = (d.len() / 4_000_000).max(1) | 1;

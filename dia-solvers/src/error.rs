@@ -91,6 +91,35 @@ pub enum SubtractError {
          without correcting its bias"
     )]
     Undetermined,
+    /// The reference's noise is to be weighed, and nothing was given that carries it into the model.
+    #[error(
+        "the noise of the reference is to be weighed, but the operator of its variance was not given; prepare the reference with its noise and give that \
+         operator, or choose ReferenceNoise::Ignore"
+    )]
+    NoReferenceVariance,
+    /// The planes of a prepared pair were moved to an operator before.
+    #[error(
+        "this pair has been fitted before, and its planes are gone; prepare it again, or clone it before the first fit"
+    )]
+    AlreadyFitted,
+    /// LSQR minimises a sum of squares, from which a bias of the gradient cannot be taken.
+    #[error(
+        "LSQR cannot correct for a target that is part of the reference; choose PCG or Cholesky"
+    )]
+    SharedNoise,
+    /// The solve for a standard deviation came to no end.
+    #[error(
+        "the uncertainty of {of} is not determined: the solve for it ended ({stop}) after {iterations} iterations; choose a smaller half-width, a lower degree \
+         of variation or a larger lambda"
+    )]
+    Uncertainty {
+        /// Of which functional.
+        of: &'static str,
+        /// How the solve ended.
+        stop: &'static str,
+        /// After how many iterations.
+        iterations: usize,
+    },
     /// Nothing to compare radii of.
     #[error(
         "kernels of different radii are compared by a fit of free pixels (the delta basis) that does not vary over the image, without \

@@ -69,9 +69,13 @@ impl<T: Pixel> Exclusion<T> {
 
     /// Whether a look at the residuals can change anything.
     pub(crate) fn pending(&self) -> bool {
-        let rounds = self.rules.clipping.map_or(MAX_ROUNDS, |clipping| clipping.passes);
-        let wanted = self.fwhm.is_some() || self.rules.clipping.is_some();
-        self.rounds + 1 < rounds && (wanted || self.rules.noise_scale == NoiseScale::Estimated)
+        let wanted = self.fwhm.is_some() || self.rules.noise_scale == NoiseScale::Estimated;
+        (wanted && self.rounds + 1 < MAX_ROUNDS) || self.clips()
+    }
+
+    /// Whether one more fit is to be one of clipped pixels.
+    fn clips(&self) -> bool {
+        self.rules.clipping.is_some_and(|clipping| self.rounds + 1 < clipping.passes)
     }
 
     /// Looks at the residuals of the parameters `x`. Says whether the problem has changed.
@@ -81,6 +85,7 @@ impl<T: Pixel> Exclusion<T> {
         prepared: &Prepared<'_, T>,
         x: &[f64],
     ) -> Result<bool, SubtractError> {
+        let clipping = self.rules.clipping.filter(|_| self.clips());
         self.rounds += 1;
         let a = problem.a;
         let fixed = std::mem::replace(&mut problem.noise.fixed, a.zeros()?);
@@ -128,7 +133,7 @@ impl<T: Pixel> Exclusion<T> {
             self.variables = Some(found);
         }
         let z = |i: usize| residual[i].widen() / variance[i].widen().sqrt();
-        if let Some(Clipping { threshold, .. }) = self.rules.clipping {
+        if let Some(Clipping { threshold, .. }) = clipping {
             let clipped =
                 (0..model.len()).filter(|i| fixed[*i].is_finite() && z(*i).abs() > threshold);
             self.pixels.extend(clipped.map(|i| (i, fixed[i], MaskPlanes::CLIPPED)));

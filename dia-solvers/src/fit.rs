@@ -26,6 +26,7 @@ use crate::problem::{
     Factor, Inner, LARGEST_DENSE, LsqrMemory, Preconditioning, Problem, Sample, explain,
 };
 use crate::sample_fit::{Start, fit_sample};
+use crate::shared_noise::SharedNoise;
 use crate::uncertainty::{Uncertainty, model_variance};
 use crate::units::scaled;
 use crate::{
@@ -110,7 +111,11 @@ pub struct FitOptions {
     pub sample_per_unknown: usize,
     /// Seed of that sample.
     pub seed: u64,
-    /// Whether the uncertainty of the model, Var (A x), is to be part of the difference's variance.
+    /// n, if the reference is the mean of n exposures (at the scale of the target) and the target is one of them: the noise that they share would raise the
+    /// photometric scale, and is corrected for. Not with [`Solver::Lsqr`], which sees residuals only.
+    pub reference_contains_target: Option<f64>,
+    /// Whether the uncertainty of the model, Var (A x), is to be part of the difference's variance: added where a pixel was left out of the fit, and
+    /// subtracted where the model was fitted to that very pixel.
     pub model_variance: bool,
     /// Whether the covariance of all parameters is wanted, at the cost of two normal matrices.
     pub covariance: bool,
@@ -140,6 +145,7 @@ impl FitOptions {
         max_passes: 100,
         sample_per_unknown: 40,
         seed: 0,
+        reference_contains_target: None,
         model_variance: false,
         covariance: false,
         nested_kernels: false,
@@ -165,6 +171,17 @@ impl FitOptions {
         let error = |name, value, range| Err(ModelError::Noise { name, value, range }.into());
         if self.tolerance.is_nan() || self.tolerance <= 0.0 {
             return error("tolerance", self.tolerance, "a positive number of σ");
+        }
+        if let Some(fwhm) = self.target_fwhm.filter(|fwhm| !(*fwhm > 0.0 && fwhm.is_finite())) {
+            return error("target FWHM", fwhm, "a positive number of pixels");
+        }
+        if let Some(n) = self.reference_contains_target {
+            if self.solver == Solver::Lsqr {
+                return Err(SubtractError::SharedNoise);
+            }
+            if !(n >= 1.0 && n.is_finite()) {
+                return error("number of exposures in the reference", n, "1 or more");
+            }
         }
         match self.lambda {
             Lambda::Fixed(value) if !(value >= 0.0 && value.is_finite()) => {
@@ -239,6 +256,10 @@ pub struct Fit<A: DesignMatrix> {
     pub noise_scale: f64,
     /// How the fit ended.
     pub outcome: FitOutcome,
+    /// How many unknowns the fit has in effect, tr (J + Q)⁻¹J: fewer than it has parameters, where they are regularised.
+    pub effective_unknowns: f64,
+    /// Cov(n_R, n_I)/σ_I².
+    pub(crate) shared: f64,
     pub(crate) loss: Loss,
     /// Valid pixels that were left out, with the fixed part of their variance.
     pub(crate) excluded: Vec<(usize, A::Pixel, MaskPlanes)>,
@@ -296,6 +317,9 @@ pub fn fit_uploaded<A: DesignMatrix>(
     options.validate()?;
     let before = a.traffic();
     let FitOptions { loss, solver, tolerance, max_passes, seed, .. } = *options;
+    if options.reference_noise != ReferenceNoise::Ignore && reference_variance.is_none() {
+        return Err(SubtractError::NoReferenceVariance);
+    }
     let Uploaded { sample, sampled, data, fixed, photon } = uploaded;
     let design = a.design();
     let n = a.ncols();
@@ -334,6 +358,8 @@ pub fn fit_uploaded<A: DesignMatrix>(
         Lambda::Fixed(lambda) => lambda,
         Lambda::Auto => 1.0,
     };
+    // Of one exposure in reference ADU, as the units have it.
+    let shared = options.reference_contains_target.map(|n| prepared.units().kernel() / n);
     let fixed_weights =
         loss == Loss::Gaussian && reference.is_none() && matches!(photon, Photon::Uniform(0.0));
     let mut problem = Problem {
@@ -354,6 +380,8 @@ pub fn fit_uploaded<A: DesignMatrix>(
         // Where the search starts, or the end of it.
         strengths: [Strength { lambda, radius: 2.0 }; 2],
         raises: if options.lambda == Lambda::Auto { MAX_RAISES } else { 0 },
+        effective_unknowns: n as f64,
+        shared: shared.map(|share| SharedNoise::new(design, share)),
         penalty: None,
         penalty_maps: Arc::new(PenaltyMaps::new(design.basis())),
         free: None,
@@ -426,14 +454,14 @@ pub fn fit_uploaded<A: DesignMatrix>(
     let scale = design.photometric_scale_functional();
     let photometric_scale = Estimate {
         value: dot(&scale, &x),
-        sigma: uncertainty.sigma(&mut problem, &p, &scale, 100)?,
+        sigma: uncertainty.sigma(&mut problem, &p, ("the photometric scale", &scale), 1000)?,
     };
     let first = design.kernel_ncols();
     let mut background = Vec::with_capacity(n - first);
     for j in first..n {
         let mut c = vec![0.0; n];
         c[j] = 1.0;
-        let sigma = uncertainty.sigma(&mut problem, &p, &c, 0)?;
+        let sigma = uncertainty.sigma(&mut problem, &p, ("the background", &c), 0)?;
         background.push(Estimate { value: x[j], sigma });
     }
     let covariance =
@@ -453,6 +481,7 @@ pub fn fit_uploaded<A: DesignMatrix>(
         mut products,
         preconditioning,
         share,
+        effective_unknowns,
         ..
     } = problem;
     a.apply(&x, &mut weights, &mut memory.operator)?;
@@ -482,6 +511,8 @@ pub fn fit_uploaded<A: DesignMatrix>(
         lambda,
         lambda_variation: varies.then_some(lambda_variation),
         noise_correction: share,
+        effective_unknowns,
+        shared: options.reference_contains_target.map_or(0.0, f64::recip),
         variables,
         noise_scale: exclusion.noise_scale,
         loss,

@@ -54,6 +54,7 @@ mod sampled_gram;
 mod sampled_rows;
 mod seeing_kernel;
 mod series;
+mod shared_noise;
 mod shrinkage;
 mod simd;
 mod subtract;

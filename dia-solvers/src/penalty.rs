@@ -286,8 +286,14 @@ impl Penalty {
         let factor = |row: usize| {
             let Strength { lambda, radius } = self.strengths[row];
             let [rough, _] = self.parts(row, radius);
-            let noise = self.noise_of_basis(row, 1.0);
-            Cholesky::new(&(rough * faer::Scale(lambda) + noise))
+            let mut sum = rough * faer::Scale(lambda) + self.noise_of_basis(row, 1.0);
+            // Where there is no noise, something has to hold what is free of the penalty: as little as does not change a step.
+            let ridge =
+                1e-9 * (0..sum.ncols()).map(|i| sum[(i, i)]).fold(f64::MIN_POSITIVE, f64::max);
+            for i in 0..sum.ncols() {
+                sum[(i, i)] += ridge;
+            }
+            Cholesky::new(&sum)
         };
         let terms = self.terms.leading(self.design.variation().len());
         // Without deviations, their noise is zero.

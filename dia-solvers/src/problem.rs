@@ -16,6 +16,7 @@ use crate::lambda::{Information, Search, penalised, product};
 use crate::penalty::{Bias, FreeKernel, Penalty, PenaltyMaps, Strengths, mean_taper};
 use crate::sampled_gram::of_least_precision;
 use crate::seeing_kernel::{Quadratic, seeing_kernel};
+use crate::shared_noise::SharedNoise;
 use crate::shrinkage::{Eigenvalue, SampledHessian};
 use crate::weighted::WeightedWorkspace;
 use crate::{
@@ -44,6 +45,10 @@ pub(crate) struct Problem<'a, A: DesignMatrix> {
     pub(crate) strengths: Strengths,
     /// How often λ may still be raised where H + Q is not positive definite.
     pub(crate) raises: usize,
+    /// tr (J + Q)⁻¹J, how many unknowns the fit has in effect; all without regularisation.
+    pub(crate) effective_unknowns: f64,
+    /// Σ ψ′/σ² Cov(n_R, n_I) over the columns, if the target is part of the reference.
+    pub(crate) shared: Option<SharedNoise>,
     /// Q, where there is one.
     pub(crate) penalty: Option<Penalty>,
     /// What depends on the basis alone.
@@ -190,6 +195,9 @@ impl<A: DesignMatrix> Problem<'_, A> {
     pub(crate) fn renew(&mut self, x: &[f64]) -> Result<(), SubtractError> {
         self.moved = 0.0;
         let design = self.a.design();
+        if self.shared.is_some() {
+            self.renew_shared(x)?;
+        }
         if let (Some((v, workspace)), Some(reference)) =
             (&mut self.variance, &mut self.noise.reference)
         {
@@ -213,6 +221,33 @@ impl<A: DesignMatrix> Problem<'_, A> {
         let (maps, c) = (Arc::clone(&self.penalty_maps), self.sample.moments(design)?);
         let penalty = Penalty::new(design, maps, bias, c, self.strengths);
         self.penalty = Some(penalty.with_free(self.free.clone()));
+        Ok(())
+    }
+
+    /// The bias of the right-hand side, by the sample's rows.
+    fn renew_shared(&mut self, x: &[f64]) -> Result<(), SubtractError> {
+        let rows = self.sample.draw.rows();
+        self.reweight(x, PixelWeight::Curvature)?;
+        let curvature = self.gather(rows)?;
+        self.a.apply(x, &mut self.weights, &mut self.memory.operator)?;
+        self.products += 1;
+        self.data.reweight(&self.noise, Loss::Gaussian, PixelWeight::Robust, &mut self.weights)?;
+        let inverse = self.gather(rows)?;
+        let mut reference = vec![0.0; rows.len()];
+        if let Some(carried) = &self.noise.reference {
+            self.a.gather(carried, rows, &mut reference)?;
+        }
+        let terms = curvature.iter().zip(&inverse).zip(&reference);
+        // Masked rows have σ² = ∞ and no weight.
+        let of_row = |((w, inverse), reference): ((&f64, &f64), &f64)| {
+            if *inverse > 0.0 { w * (inverse.recip() - reference) } else { 0.0 }
+        };
+        let weights: Vec<f64> = terms.map(of_row).collect();
+        let design = self.a.design();
+        let probabilities = self.sample.draw.probabilities();
+        if let Some(shared) = &mut self.shared {
+            shared.renew(design, rows, probabilities, &weights);
+        }
         Ok(())
     }
 
@@ -367,11 +402,21 @@ impl<A: DesignMatrix> Problem<'_, A> {
             self.moved += dot(&g, &step).max(0.0).sqrt();
             axpy(1.0, &step, x);
         }
+        self.effective_unknowns = effective_unknowns(design, &information, &penalty)?;
         self.penalty = Some(penalty);
         Ok(())
     }
 
     fn gradient_without_penalty(&mut self, x: &[f64], g: &mut [f64]) -> Result<(), SubtractError> {
+        self.weighted_residuals(x, g)?;
+        if let Some(shared) = &self.shared {
+            axpy(-1.0, shared.bias(), g);
+        }
+        Ok(())
+    }
+
+    /// g ← Aᵀ W(x) (I − A x).
+    fn weighted_residuals(&mut self, x: &[f64], g: &mut [f64]) -> Result<(), SubtractError> {
         self.products += 2;
         let Self { a, data, noise, loss, weights, memory, inner, .. } = self;
         if matches!(inner, Inner::None) {
@@ -521,6 +566,27 @@ fn factor_of_terms(design: &Design, c: &Cholesky, p: &[Mat<f64>]) -> Result<Fact
         }
         _ => Factor::Dense(Cholesky::new(&p[0])?),
     })
+}
+
+/// tr (J + Q)⁻¹J of the mean kernel and of all deviations, each with its part of the background.
+fn effective_unknowns(
+    design: &Design,
+    information: &[Information],
+    penalty: &Penalty,
+) -> Result<f64, SolveError> {
+    let (terms, background) =
+        (design.variation().len(), design.background().map_or(0, Polynomial2d::len));
+    let mut sum = 0.0;
+    for (row, (Information { curvature, .. }, q)) in
+        information.iter().zip(penalty.matrices()).enumerate()
+    {
+        let factor = Cholesky::new(&penalised(curvature, &q))?;
+        let trace = factor.whitened(&Cholesky::new(curvature)?).squared_norm_l2();
+        sum += trace * if row == 0 { 1.0 } else { (terms - 1) as f64 };
+    }
+    // Each deviation was given a coefficient of the background, whether there are as many or not.
+    let given = columns_of_one_term(design) - design.basis().len();
+    Ok(sum + background as f64 - (given * terms) as f64)
 }
 
 /// X ← L⁻¹ X.

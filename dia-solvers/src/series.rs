@@ -27,7 +27,7 @@ use crate::{
 /// ```
 /// use dia_core::{CcdNoise, Design, DesignMatrix, Image, KernelBasis, NoiseModel};
 /// use dia_fft::FftDesignMatrix;
-/// use dia_solvers::{Exposure, FitOptions, PreparedReference, series};
+/// use dia_solvers::{Exposure, FitOptions, PreparedReference, ReferenceNoise, series};
 ///
 /// let reference = Image::from_fn(60, 80, |y, x| {
 ///     let star = |cy: f64, cx: f64| (-((y as f64 - cy).powi(2) + (x as f64 - cx).powi(2)) / 6.0).exp();
@@ -35,7 +35,7 @@ use crate::{
 /// });
 /// let noise = NoiseModel::Ccd(CcdNoise { gain: 1.5, read_noise: 6.0, subtracted_sky: 0.0 }, None);
 /// let design = Design::new(60, 80, KernelBasis::delta(2), Some(0))?;
-/// let options = FitOptions::plain();
+/// let options = FitOptions { reference_noise: ReferenceNoise::Ignore, ..FitOptions::plain() };
 ///
 /// let exposure = Exposure { image: reference.view(), mask: None, noise, saturation: None };
 /// let prepared = PreparedReference::new(&exposure, design.clone(), false)?;
@@ -66,9 +66,9 @@ pub fn series<A: DesignMatrix, T: Send>(
     options: &FitOptions,
     mut take: impl FnMut(T, Result<Difference<A::Pixel>, SubtractError>),
 ) {
-    // The sender waits until its target is taken: one is ready at most.
-    let (send, ready) = mpsc::sync_channel(0);
     thread::scope(|scope| {
+        // The sender waits until its target is taken: one is ready at most. If `take` panics, the receiver is dropped before the scope waits for the sender.
+        let (send, ready) = mpsc::sync_channel(0);
         let loader = scope.spawn(move || {
             for target in targets {
                 let prepare = || {

@@ -13,7 +13,7 @@ use crate::correlated_noise::CorrelatedNoise;
 use crate::problem::{Factor, Penalised, Problem};
 use crate::{
     CgOptions, CgWorkspace, Cholesky, DesignRows, GramPrecision, NormalOperator, Preconditioner,
-    SubtractError, cg,
+    StopReason, SubtractError, cg,
 };
 
 /// J = Aᵀ (ψ′/σ²) A + Q and S = Aᵀ (ψ²/σ²) A at the minimum, with what the reference's noise adds to S.
@@ -44,7 +44,7 @@ impl<A: DesignMatrix> Uncertainty<A> {
         Ok(Self { curvature, score, correlated, workspace: CgWorkspace::new(x.len()) })
     }
 
-    /// The standard deviation of c·x; NaN where the Hessian is not positive definite.
+    /// The standard deviation of c·x, of a functional with a name.
     ///
     /// For the best y along a given direction, σ² = cᵀJ⁻¹SJ⁻¹c is (c·y)² yᵀSy / (yᵀJy)²: exactly for y ∝ J⁻¹c, and where S is proportional to J, the error
     /// is the square of that of y. y is P⁻¹c after at most `iterations` of conjugate gradients, and A y gives both forms. Without iterations, σ of a
@@ -54,9 +54,12 @@ impl<A: DesignMatrix> Uncertainty<A> {
         &mut self,
         problem: &mut Problem<'_, A>,
         p: &Factor,
-        c: &[f64],
+        (of, c): (&'static str, &[f64]),
         iterations: usize,
     ) -> Result<f64, SubtractError> {
+        let undetermined = |stop: StopReason, iterations| {
+            Err(SubtractError::Uncertainty { of, stop: stop.name(), iterations })
+        };
         let Problem { a, penalty, noise, memory, products, .. } = problem;
         let mut y = vec![0.0; c.len()];
         if iterations == 0 {
@@ -68,6 +71,9 @@ impl<A: DesignMatrix> Uncertainty<A> {
                 CgOptions { tolerance: 0.0, relative: ACCURACY, max_iterations: iterations };
             let outcome = cg(&j, p, c, &mut y, &options, &mut self.workspace, memory)?;
             *products += outcome.products;
+            if !outcome.stop.converged() {
+                return undetermined(outcome.stop, outcome.iterations);
+            }
         }
         let mut squares = a.zeros()?;
         a.apply(&y, &mut squares, &mut memory.operator)?;
@@ -88,8 +94,11 @@ impl<A: DesignMatrix> Uncertainty<A> {
         }
         let curvature = self.curvature.dot(&squares)? + dot(&y, &q);
         let score = self.score.dot(&squares)?;
-        let sigma = dot(c, &y).abs() * (score + excess).max(score).sqrt() / curvature;
-        Ok(if curvature > 0.0 { sigma } else { f64::NAN })
+        if curvature.is_nan() || curvature <= 0.0 {
+            return undetermined(StopReason::Indefinite, 0);
+        }
+        // The excess is negative for an f that changes its sign between neighbours; that it is known by a sample only must not make the sum negative.
+        Ok(dot(c, &y).abs() * (score + excess).max(0.0).sqrt() / curvature)
     }
 
     /// J⁻¹ S J⁻¹, by both matrices; for independent pixels.

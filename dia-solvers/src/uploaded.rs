@@ -21,15 +21,18 @@ pub struct Uploaded<A: DesignMatrix> {
 impl<A: DesignMatrix> Uploaded<A> {
     /// Draws the sample, and moves the planes of `prepared` to where `a` computes, which is free on the CPU.
     ///
-    /// What asks `prepared` for its planes panics afterwards: its weights, another upload.
+    /// What asks `prepared` for its weights panics afterwards.
     ///
     /// # Errors
-    /// If there is not enough memory or a transfer fails.
+    /// [`SubtractError::AlreadyFitted`] if that was done before; if there is not enough memory or a transfer fails.
     pub fn new(
         prepared: &mut Prepared<'_, A::Pixel>,
         a: &A,
         options: &FitOptions,
     ) -> Result<Self, SubtractError> {
+        if prepared.data.is_empty() {
+            return Err(SubtractError::AlreadyFitted);
+        }
         let rows = options.sample_per_unknown * a.design().constant().ncols();
         let sample = RowSample::draw(prepared, rows, options.seed);
         let sampled = SampledTarget::new(prepared, &sample);

@@ -4,7 +4,9 @@ mod field;
 
 use dia_core::{Design, Image, KernelBasis};
 use dia_fft::FftDesignMatrix;
-use dia_solvers::{Exposure, FitOptions, PreparedReference, SubtractError, series, subtract};
+use dia_solvers::{
+    Exposure, FitOptions, PreparedReference, ReferenceNoise, SubtractError, series, subtract,
+};
 use field::{Planes, simulated};
 
 #[test]
@@ -59,15 +61,15 @@ fn a_series_is_its_targets_one_by_one() {
     }
 }
 
-/// A small reference as its own target; `targets` says how often.
-fn of_itself(targets: impl Iterator<Item = ()> + Send) -> Vec<f64> {
+/// A small reference as its own target; `targets` says how often, `look` sees each scale.
+fn looked_at(targets: impl Iterator<Item = ()> + Send, mut look: impl FnMut(f64)) {
     let pair = simulated(90, 5);
     let planes = Planes::<f32>::of(&pair);
     let (reference, _) = planes.exposures(&pair);
     let design = Design::new(90, 90, KernelBasis::delta(1), Some(0)).unwrap();
     let prepared = PreparedReference::new(&reference, design.clone(), false).unwrap();
     let a = FftDesignMatrix::new(prepared.image().view(), design).unwrap();
-    let mut scales = Vec::new();
+    let options = FitOptions { reference_noise: ReferenceNoise::Ignore, ..FitOptions::plain() };
     let targets = targets.map(|()| reference);
     series(
         &prepared,
@@ -75,11 +77,14 @@ fn of_itself(targets: impl Iterator<Item = ()> + Send) -> Vec<f64> {
         None,
         targets,
         |target| *target,
-        &FitOptions::plain(),
-        |_, difference| {
-            scales.push(difference.unwrap().photometric_scale.value);
-        },
+        &options,
+        |_, difference| look(difference.unwrap().photometric_scale.value),
     );
+}
+
+fn of_itself(targets: impl Iterator<Item = ()> + Send) -> Vec<f64> {
+    let mut scales = Vec::new();
+    looked_at(targets, |scale| scales.push(scale));
     scales
 }
 
@@ -91,6 +96,18 @@ fn threads_of_a_pool_may_run_series() {
         // The fit is exact but for the rounding of f32 sums.
         assert!(scales.len() == 3 && scales.iter().all(|p| (p - 1.0).abs() < 1e-5), "{scales:?}");
     }
+}
+
+#[test]
+fn a_panic_of_the_receiver_comes_through() {
+    let (send, done) = std::sync::mpsc::channel();
+    // Not joined: a series that waits for ever must not make the test do so.
+    std::thread::spawn(move || {
+        let series = || looked_at(std::iter::repeat_n((), 4), |_| panic!("the disk is full"));
+        let _ = send.send(std::panic::catch_unwind(series).is_err());
+    });
+    // Four fits of 90² pixels take well below a second.
+    assert_eq!(done.recv_timeout(std::time::Duration::from_mins(1)), Ok(true));
 }
 
 #[test]
