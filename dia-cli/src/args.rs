@@ -63,6 +63,10 @@ pub(crate) struct SubtractArgs {
     #[arg(long, value_name = "FIGURE.png")]
     pub(crate) figure: Option<PathBuf>,
 
+    /// From which verdict on the exit code is 3, though the files are written
+    #[arg(long, value_enum, default_value_t = FailOn::Fail)]
+    pub(crate) fail_on: FailOn,
+
     #[command(flatten)]
     pub(crate) model: ModelArgs,
 
@@ -71,6 +75,17 @@ pub(crate) struct SubtractArgs {
 
     #[command(flatten)]
     pub(crate) run: RunArgs,
+}
+
+/// `--fail-on`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum FailOn {
+    /// Also where something is doubtful.
+    Warn,
+    /// Where the result is not to be used.
+    Fail,
+    /// At no verdict.
+    Never,
 }
 
 /// The model and how it is fitted.
@@ -202,12 +217,39 @@ pub(crate) struct NoiseArgs {
     /// Variance plane of the target in ADU², instead of gain and read noise
     #[arg(long, value_name = "FILE[EXT]")]
     pub(crate) target_variance: Option<FitsSpec>,
+    /// Plane of σ of the reference in ADU, in the variance's place
+    #[arg(long, value_name = "FILE[EXT]", conflicts_with = "reference_variance")]
+    pub(crate) reference_sigma: Option<FitsSpec>,
+    /// Plane of σ of the target in ADU
+    #[arg(long, value_name = "FILE[EXT]", conflicts_with = "target_variance")]
+    pub(crate) target_sigma: Option<FitsSpec>,
+    /// Plane of the reference's inverse variance (a weight map) in ADU⁻²
+    #[arg(long, value_name = "FILE[EXT]", conflicts_with_all = ["reference_variance", "reference_sigma"])]
+    pub(crate) reference_weight: Option<FitsSpec>,
+    /// Plane of the target's inverse variance in ADU⁻²
+    #[arg(long, value_name = "FILE[EXT]", conflicts_with_all = ["target_variance", "target_sigma"])]
+    pub(crate) target_weight: Option<FitsSpec>,
+    /// The bits of masks that make a pixel bad, as a sum of powers of two, instead of the convention that their header tells
+    #[arg(long, value_name = "BITS", conflicts_with = "mask_good_is")]
+    pub(crate) bad_bits: Option<u64>,
+    /// Which pixels of a mask are the good ones; without it, a mask that leaves out more than half is refused
+    #[arg(long, value_enum)]
+    pub(crate) mask_good_is: Option<MaskGood>,
     /// Mask of the reference; bad planes by their MP_ keywords, or any value but 0
     #[arg(long, value_name = "FILE[EXT]")]
     pub(crate) reference_mask: Option<FitsSpec>,
     /// Mask of the target
     #[arg(long, value_name = "FILE[EXT]")]
     pub(crate) target_mask: Option<FitsSpec>,
+}
+
+/// `--mask-good-is`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum MaskGood {
+    /// Pixels of value 0.
+    Zero,
+    /// All others.
+    Nonzero,
 }
 
 /// How the command runs.

@@ -3,8 +3,9 @@
 use anyhow::Result;
 
 use crate::args::InfoArgs;
+use crate::detector::{GAIN_KEYWORDS, READ_NOISE_KEYWORDS, SATURATION_KEYWORDS};
 use crate::fits::{FitsFile, Hdu};
-use crate::input::{GAIN_KEYWORDS, READ_NOISE_KEYWORDS, SATURATION_KEYWORDS, named_bits, plane_of};
+use crate::planes::{named_bits, plane_of};
 use crate::terminal::say;
 
 /// Prints it for each file.

@@ -3,25 +3,19 @@
 use std::collections::HashSet;
 
 use anyhow::{Context, Result, bail, ensure};
-use dia_core::{CcdNoise, Image, Mask, MaskPlanes, NoiseModel};
+use dia_core::defects::{self, Defects};
+use dia_core::{CcdNoise, Image, Mask, MaskPlanes, NoiseModel, robust};
 use dia_solvers::Exposure;
 use serde::Serialize;
 
 use crate::args::{NoiseArgs, NumberOrKeyword};
 use crate::backend::OnDevice;
-use crate::fits::{self, FitsFile, FitsSpec, Header};
-
-/// Keywords that usually hold a gain in e⁻/ADU, in the order in which they are tried.
-pub(crate) const GAIN_KEYWORDS: &[&str] =
-    &["GAIN", "EGAIN", "CCDGAIN", "GAINEFF", "ESO DET OUT1 CONAD"];
-
-/// Keywords that usually hold a read noise in e⁻.
-pub(crate) const READ_NOISE_KEYWORDS: &[&str] =
-    &["RDNOISE", "READNOIS", "READNOISE", "RON", "ENOISE", "ESO DET OUT1 RON"];
-
-/// Keywords that usually hold a saturation level in ADU.
-pub(crate) const SATURATION_KEYWORDS: &[&str] =
-    &["SATURATE", "SATURATION", "SATLEVEL", "SATURLEV", "MAXLIN"];
+use crate::detector::{self, GAIN_KEYWORDS, READ_NOISE_KEYWORDS, SATURATION_KEYWORDS};
+use crate::fits::{self, FitsSpec, Header};
+use crate::linear;
+use crate::notice::{Level, Notice};
+use crate::planes::{Bits, Uncertainty, label, read_mask, read_variance, to_image};
+use crate::sky_noise;
 
 /// The two types of pixels that the command computes with.
 pub(crate) trait Real: dia_core::Pixel + fits::Pixel + dia_fft::FftPixel + OnDevice {
@@ -64,13 +58,20 @@ pub(crate) struct Options<'a> {
     read_noise: Option<&'a NumberOrKeyword>,
     saturation: Option<&'a NumberOrKeyword>,
     subtracted_sky: Option<&'a NumberOrKeyword>,
-    variance: Option<&'a FitsSpec>,
+    uncertainty: Option<(&'a FitsSpec, Uncertainty)>,
     mask: Option<&'a FitsSpec>,
+    /// What the bits of masks mean, where it was said.
+    bits: Option<Bits>,
 }
 
 impl<'a> Options<'a> {
     /// Those of one image; what is given for it wins over what is given for both.
     pub(crate) fn new(args: &'a NoiseArgs, role: Role) -> Self {
+        let bits = args.bad_bits.map(Bits::Bad).or_else(|| args.mask_good_is.map(Bits::Good));
+        let first = |planes: [&'a Option<FitsSpec>; 3]| {
+            let kinds = [Uncertainty::Variance, Uncertainty::Sigma, Uncertainty::InverseVariance];
+            planes.into_iter().zip(kinds).find_map(|(plane, kind)| Some((plane.as_ref()?, kind)))
+        };
         match role {
             Role::Reference => Self {
                 role,
@@ -78,8 +79,13 @@ impl<'a> Options<'a> {
                 read_noise: args.reference_read_noise.as_ref().or(args.read_noise.as_ref()),
                 saturation: args.reference_saturation.as_ref().or(args.saturation.as_ref()),
                 subtracted_sky: args.reference_subtracted_sky.as_ref(),
-                variance: args.reference_variance.as_ref(),
+                uncertainty: first([
+                    &args.reference_variance,
+                    &args.reference_sigma,
+                    &args.reference_weight,
+                ]),
                 mask: args.reference_mask.as_ref(),
+                bits,
             },
             Role::Target => Self {
                 role,
@@ -87,8 +93,13 @@ impl<'a> Options<'a> {
                 read_noise: args.target_read_noise.as_ref().or(args.read_noise.as_ref()),
                 saturation: args.target_saturation.as_ref().or(args.saturation.as_ref()),
                 subtracted_sky: args.target_subtracted_sky.as_ref(),
-                variance: args.target_variance.as_ref(),
+                uncertainty: first([
+                    &args.target_variance,
+                    &args.target_sigma,
+                    &args.target_weight,
+                ]),
                 mask: args.target_mask.as_ref(),
+                bits,
             },
         }
     }
@@ -136,7 +147,14 @@ pub(crate) struct Input<T> {
     /// That of the primary HDU and of the image's, for the output and for keywords.
     pub(crate) header: Header,
     pub(crate) taken: Taken,
+    pub(crate) notices: Vec<Notice>,
 }
+
+/// From this factor on, the noise that is said of an image is doubted: crowded skies and resampled images stay below.
+const DOUBTFUL: f64 = 1.5;
+
+/// From this factor on, a plane of variances is taken for something else.
+const WRONG: f64 = 3.0;
 
 /// The noise of an [`Input`].
 pub(crate) enum InputNoise<T> {
@@ -152,7 +170,8 @@ impl<T: Real> Input<T> {
             spec.open_selected().with_context(|| format!("cannot open the {role} image"))?;
         let image =
             file.read_image::<T>(index).with_context(|| format!("cannot read the {role} image"))?;
-        let image = to_image(image)?;
+        let mut image = to_image(image)?;
+        let mut notices = Vec::new();
         let hdu = file.hdu(index)?;
         let mut header = file.hdu(0)?.header.clone();
         if index != 0 {
@@ -161,7 +180,15 @@ impl<T: Real> Input<T> {
             header.retain(|keyword| !own.contains(keyword));
             header.extend(&hdu.header);
         }
-        let lookup = |keyword: &str| header.get_f64(keyword);
+        let name = label(&file, index)?;
+        let float = hdu.bitpix < 0;
+        linear::check_colour(&header, &name)?;
+        if linear::from_asinh(&mut image, &header) {
+            let text =
+                format!("{name}: stored as asinh magnitudes (BSOFTEN, BOFFSET), and made linear");
+            notices.push(Notice::new(Level::Pass, "asinh", text));
+        }
+        let lookup = |keyword: &str| header.get_number(keyword);
         let find = |option: Option<&NumberOrKeyword>,
                     usual: &[&str],
                     what: &str|
@@ -194,11 +221,9 @@ impl<T: Real> Input<T> {
         // A file with planes named MASK and VARIANCE beside the image brings its own; where it has several, EXTVER tells
         // whose they are.
         let version = |hdu: &fits::Hdu| hdu.header.get_i64("EXTVER").unwrap_or(1);
-        let sibling = |name: &str| {
+        let sibling = |wanted: &dyn Fn(&fits::Hdu) -> bool| {
             let named = |other: &&fits::Hdu| {
-                other.index != index
-                    && other.name().as_deref() == Some(name)
-                    && other.shape() == Some(shape)
+                other.index != index && other.shape() == Some(shape) && wanted(other)
             };
             let planes: Vec<&fits::Hdu> = file.hdus().iter().filter(named).collect();
             let own = planes.iter().find(|other| version(other) == version(hdu));
@@ -207,31 +232,47 @@ impl<T: Real> Input<T> {
                 _ => None,
             }
         };
+        let called =
+            |name: &'static str| move |other: &fits::Hdu| other.name().as_deref() == Some(name);
         let (mut mask, mut mask_source) = (None, None);
         if let Some(spec) = options.mask {
             let (file, index) =
                 spec.open_selected().with_context(|| format!("cannot open the {role} mask"))?;
-            (mask, mask_source) =
-                (Some(read_mask(&file, index, shape)?), Some(label(&file, index)?));
-        } else if let Some(index) = sibling("MASK") {
-            (mask, mask_source) =
-                (Some(read_mask(&file, index, shape)?), Some(label(&file, index)?));
+            mask = Some(read_mask(&file, index, shape, options.bits)?);
+            mask_source = Some(label(&file, index)?);
+        } else if let Some(plane) = sibling(&called("MASK")) {
+            mask = Some(read_mask(&file, plane, shape, options.bits)?);
+            mask_source = Some(label(&file, plane)?);
+        } else if let Some(plane) = sibling(&called("DQ")) {
+            let bits = options.bits.or_else(|| Some(Bits::of_quality(&header)));
+            mask = Some(read_mask(&file, plane, shape, bits)?);
+            mask_source = Some(label(&file, plane)?);
         }
         let (mut variance, mut variance_source) = (None, None);
-        if let Some(spec) = options.variance {
-            let (file, index) =
-                spec.open_selected().with_context(|| format!("cannot open the {role} variance"))?;
-            (variance, variance_source) =
-                (Some(read_plane::<T>(&file, index, shape)?), Some(label(&file, index)?));
+        let of_kind =
+            |kind| sibling(&|other| Uncertainty::of(other) == Some(kind)).map(|i| (i, kind));
+        let beside = || {
+            let kinds = [Uncertainty::Variance, Uncertainty::Sigma, Uncertainty::InverseVariance];
+            kinds.into_iter().find_map(of_kind)
+        };
+        if let Some((spec, kind)) = options.uncertainty {
+            let (file, index) = spec
+                .open_selected()
+                .with_context(|| format!("cannot open the {} plane of the {role}", kind.name()))?;
+            variance = Some(read_variance::<T>(&file, index, shape, kind)?);
+            variance_source = Some(format!("{} as {}", label(&file, index)?, kind.name()));
         } else if options.gain.is_none()
-            && let Some(index) = sibling("VARIANCE")
+            && let Some((plane, kind)) = beside()
         {
-            (variance, variance_source) =
-                (Some(read_plane::<T>(&file, index, shape)?), Some(label(&file, index)?));
+            variance = Some(read_variance::<T>(&file, plane, shape, kind)?);
+            variance_source = Some(match kind {
+                Uncertainty::Variance => label(&file, plane)?,
+                _ => format!("{} as {}", label(&file, plane)?, kind.name()),
+            });
         }
 
         let mut taken = Taken {
-            image: label(&file, index)?,
+            image: name.clone(),
             gain: None,
             read_noise: None,
             saturation: find(options.saturation, SATURATION_KEYWORDS, "saturation level")?,
@@ -243,12 +284,17 @@ impl<T: Real> Input<T> {
             InputNoise::Variance(variance)
         } else {
             let path = file.path().display();
-            let gain = find(options.gain, GAIN_KEYWORDS, "gain")?.with_context(|| {
+            let by_header = options.gain.is_none();
+            let gain = match options.gain {
+                Some(_) => find(options.gain, &[], "gain")?,
+                None => detector::gain(&header, &name, &mut notices),
+            };
+            let gain = gain.with_context(|| {
                 let fault = GAIN_KEYWORDS
                     .iter()
                     .find_map(|keyword| {
                         let (value, _) = header.get(keyword)?;
-                        Some(format!("{keyword} = {value} is not a number"))
+                        Some(format!("{keyword} = {value} is not a positive number"))
                     })
                     .unwrap_or_else(|| {
                         format!("its header has none of the keywords {}", GAIN_KEYWORDS.join(", "))
@@ -264,8 +310,21 @@ impl<T: Real> Input<T> {
                 gain.value,
                 gain.source
             );
-            let read_noise = find(options.read_noise, READ_NOISE_KEYWORDS, "read noise")?
-                .unwrap_or(Provenance { value: 0.0, source: "default".into() });
+            linear::check_range(
+                &image,
+                float && by_header && gain.source != "keyword BUNIT",
+                &name,
+                role,
+            )?;
+            let read_noise = find(options.read_noise, READ_NOISE_KEYWORDS, "read noise")?;
+            if read_noise.is_none() {
+                let text = format!(
+                    "{name}: the read noise is not known, and taken for 0; give --{role}-read-noise"
+                );
+                notices.push(Notice::new(Level::Pass, "read-noise", text));
+            }
+            let read_noise =
+                read_noise.unwrap_or(Provenance { value: 0.0, source: "default".into() });
             ensure!(
                 read_noise.value.is_finite() && read_noise.value >= 0.0,
                 "{path}: the read noise of the {role} is {} e⁻ ({}); it must not be negative: give --{role}-read-noise",
@@ -283,8 +342,10 @@ impl<T: Real> Input<T> {
             InputNoise::Ccd(ccd)
         };
         let saturation = taken.saturation.as_ref().map(|saturation| saturation.value);
-        let input = Self { image, mask, noise, saturation, header, taken };
+        let mut input = Self { image, mask, noise, saturation, header, taken, notices };
+        input.find_defects();
         input.check_usable(options.role)?;
+        input.check_noise(options.role)?;
         Ok(input)
     }
 
@@ -332,6 +393,117 @@ impl<T: Real> Input<T> {
         Ok(())
     }
 
+    /// Masks pixels that hold no data though nothing says so.
+    fn find_defects(&mut self) {
+        let mut mask = self.unusable();
+        let found = defects::find(self.image.view(), &mut mask);
+        if found == Defects::default() {
+            return;
+        }
+        self.mask = Some(mask);
+        let name = &self.taken.image;
+        let mut say = |level, code, text: String| {
+            self.notices.push(Notice::new(level, code, format!("{name}: {text}")));
+        };
+        for (value, count) in &found.fill_values {
+            say(
+                Level::Pass,
+                "fill-value",
+                format!("{count} pixels of {value} hold no data, and are masked"),
+            );
+        }
+        if found.padding > 0 {
+            say(
+                Level::Pass,
+                "padding",
+                format!(
+                    "{} pixels of constant blocks at the border hold no data, and are masked",
+                    found.padding
+                ),
+            );
+        }
+        if let Some((level, count)) = found.saturation {
+            say(
+                Level::Pass,
+                "saturation",
+                format!(
+                    "{count} pixels are piled up at the highest value, {level} ADU, and are masked as saturated"
+                ),
+            );
+            self.saturation = Some(level);
+            self.taken.saturation =
+                Some(Provenance { value: level, source: "piled-up pixels".into() });
+        }
+        if found.hot > 0 {
+            say(
+                Level::Pass,
+                "hot-pixels",
+                format!(
+                    "{} pixels are sharper than any star (hot pixels, cosmic rays), and are masked",
+                    found.hot
+                ),
+            );
+        }
+    }
+
+    /// Compares the noise that is said of the image with the scatter of its sky.
+    ///
+    /// A sky whose scatter is that of more photons than it has was subtracted: what it had is estimated. A plane of uncertainties that is wrong by much
+    /// holds something else.
+    fn check_noise(&mut self, role: Role) -> Result<()> {
+        let mask = self.unusable();
+        let pixels = self.image.pixels();
+        let said = |noise: &InputNoise<T>, i: usize| match noise {
+            InputNoise::Ccd(ccd) => ccd.variance(pixels[i].widen(), 1.0),
+            InputNoise::Variance(variance) => variance.pixels()[i].widen(),
+        };
+        let Some((scatter, variance)) =
+            sky_noise::measure(&self.image, &mask, |i| said(&self.noise, i))
+        else {
+            return Ok(());
+        };
+        let (name, role) = (&self.taken.image, role.name());
+        let ratio = scatter / variance.max(0.0).sqrt();
+        let good = (0..pixels.len()).filter(|i| mask.planes()[*i].is_empty());
+        let sky = robust::median_and_scatter(good.map(|i| pixels[i].widen()));
+        let sky = sky.map_or(0.0, |(sky, _)| sky);
+        match &mut self.noise {
+            InputNoise::Variance(_) => {
+                let plane = self.taken.variance.as_deref().unwrap_or("the variance");
+                ensure!(
+                    (1.0 / WRONG..WRONG).contains(&ratio) || variance == 0.0,
+                    "{name}: the scatter of the sky, {scatter:.4e}, is {ratio:.3e} times that which {plane} gives; if it holds σ or an inverse variance (a weight map), \
+                     give it as --{role}-sigma or --{role}-weight"
+                );
+            }
+            InputNoise::Ccd(ccd)
+                if ratio > DOUBTFUL && ccd.subtracted_sky == 0.0 && sky.abs() < 3.0 * scatter =>
+            {
+                let missing = (scatter * scatter - ccd.fixed(1.0)) * ccd.gain - sky.max(0.0);
+                ccd.subtracted_sky = missing;
+                let value = Provenance {
+                    value: missing,
+                    source: "estimated from the scatter of the sky".into(),
+                };
+                self.taken.subtracted_sky = Some(value);
+                let text = format!(
+                    "{name}: the scatter of the sky, {scatter:.4}, is that of a sky of {missing:.1} ADU, which was subtracted before; give --{role}-subtracted-sky"
+                );
+                self.notices.push(Notice::new(Level::Pass, "subtracted-sky", text));
+                return Ok(());
+            }
+            InputNoise::Ccd(_) => {}
+        }
+        if !(1.0 / DOUBTFUL..DOUBTFUL).contains(&ratio) && variance > 0.0 {
+            let text = format!(
+                "{name}: the scatter of the sky, {scatter:.4e}, is {ratio:.2} times that which the noise gives that was said of it; check gain, read noise and variance, or give \
+                 --noise-scale estimated"
+            );
+            self.notices.push(Notice::new(Level::Warn, "noise", text));
+        }
+        Ok(())
+    }
+
     /// The image and its noise, borrowed for the fit.
     pub(crate) fn exposure(&self) -> Exposure<'_, T> {
         let noise = match &self.noise {
@@ -372,78 +544,4 @@ impl Taken {
         ];
         format!("{}: {}", self.image, parts.into_iter().flatten().collect::<Vec<_>>().join(", "))
     }
-}
-
-fn to_image<T: Real>(image: fits::FitsImage<T>) -> Result<Image<T>> {
-    Ok(Image::from_vec(image.height, image.width, image.pixels)?)
-}
-
-fn label(file: &FitsFile, index: usize) -> Result<String> {
-    Ok(format!("{}, {}", file.path().display(), file.hdu(index)?.label()))
-}
-
-/// Reads a plane that must have the shape of its image.
-fn read_plane<T: Real>(file: &FitsFile, index: usize, shape: (usize, usize)) -> Result<Image<T>> {
-    let plane = to_image(file.read_image::<T>(index)?)?;
-    check_shape(file, index, plane.view().shape(), shape)?;
-    Ok(plane)
-}
-
-fn check_shape(
-    file: &FitsFile,
-    index: usize,
-    got: (usize, usize),
-    image: (usize, usize),
-) -> Result<()> {
-    if got != image {
-        bail!(
-            "{} has {} × {} pixels (rows × columns), its image {} × {}; give a plane of the image's size",
-            label(file, index)?,
-            got.0,
-            got.1,
-            image.0,
-            image.1
-        );
-    }
-    Ok(())
-}
-
-/// The planes of a mask whose bits are named by MP_ keywords (as LSST's and our own are), as ours; `None` where they make no
-/// pixel unusable (a detection, say).
-pub(crate) fn plane_of(name: &str) -> Option<MaskPlanes> {
-    match name {
-        "BAD" | "STREAK" | "CROSSTALK" | "VIGNETTED" => Some(MaskPlanes::BAD),
-        "SAT" | "SATURATED" => Some(MaskPlanes::SATURATED),
-        "CR" | "COSMIC_RAY" => Some(MaskPlanes::COSMIC_RAY),
-        "EDGE" => Some(MaskPlanes::EDGE),
-        "NO_DATA" | "UNMASKEDNAN" => Some(MaskPlanes::NO_DATA),
-        "INTRP" | "SUSPECT" => Some(MaskPlanes::SUSPECT),
-        "USER" => Some(MaskPlanes::USER),
-        "REFERENCE_BAD" => Some(MaskPlanes::REFERENCE_BAD),
-        "CLIPPED" => Some(MaskPlanes::CLIPPED),
-        _ => None,
-    }
-}
-
-/// The bits of a mask with names: (bit, name).
-pub(crate) fn named_bits(header: &Header) -> Vec<(u32, String)> {
-    let bit = |keyword: String| {
-        let bit = u32::try_from(header.get_i64(&keyword)?).ok().filter(|bit| *bit < 63)?;
-        Some((bit, keyword.to_uppercase().strip_prefix("MP_")?.to_string()))
-    };
-    header.keywords().filter_map(bit).collect()
-}
-
-fn read_mask(file: &FitsFile, index: usize, shape: (usize, usize)) -> Result<Mask> {
-    let integers = file.read_integers(index)?;
-    check_shape(file, index, (integers.height, integers.width), shape)?;
-    let bits = named_bits(&file.hdu(index)?.header);
-    let planes = |value: &i64| {
-        if bits.is_empty() {
-            return if *value == 0 { MaskPlanes::empty() } else { MaskPlanes::USER };
-        }
-        let set = bits.iter().filter(|(bit, _)| value >> bit & 1 == 1);
-        set.filter_map(|(_, name)| plane_of(name)).collect()
-    };
-    Ok(Mask::from_vec(shape.0, shape.1, integers.pixels.iter().map(planes).collect())?)
 }

@@ -1,13 +1,15 @@
 //! `dia`: difference images from FITS files.
 //!
 //! The command wires the libraries together and is the only part that knows FITS files, reports and terminals. Each
-//! subcommand has its file; exit codes are 0 for success, 1 for failure and 2 for wrong usage.
+//! subcommand has its file; exit codes are 0 for success, 1 for failure, 2 for wrong usage and 3 for a
+//! result that its verdict says not to use.
 
 mod align;
 mod args;
 mod backend;
 mod bench;
 mod demo;
+mod detector;
 mod devices;
 mod figure;
 mod fits;
@@ -17,12 +19,17 @@ mod fits;
 mod fits_tests;
 mod info;
 mod input;
+mod linear;
 mod matched_filter;
+mod notice;
 mod output;
+mod planes;
 mod report;
 mod simulate;
+mod sky_noise;
 mod subtract;
 mod terminal;
+mod verdict;
 
 use std::process::ExitCode;
 
@@ -36,14 +43,14 @@ fn main() -> ExitCode {
         std::env::args_os().map(|arg| arg.to_string_lossy().into_owned()).collect();
     let result = match &cli.command {
         Command::Subtract(args) => subtract::run(args, &command_line),
-        Command::Simulate(args) => simulate::run(args),
-        Command::Demo(args) => demo::run(args, &command_line),
-        Command::Info(args) => info::run(args),
-        Command::Devices => devices::run(),
-        Command::Bench(args) => bench::run(args),
+        Command::Simulate(args) => simulate::run(args).map(|()| ExitCode::SUCCESS),
+        Command::Demo(args) => demo::run(args, &command_line).map(|()| ExitCode::SUCCESS),
+        Command::Info(args) => info::run(args).map(|()| ExitCode::SUCCESS),
+        Command::Devices => devices::run().map(|()| ExitCode::SUCCESS),
+        Command::Bench(args) => bench::run(args).map(|()| ExitCode::SUCCESS),
     };
     match result {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         // Who reads our output may close it early, as `head` does.
         Err(error) if terminal::reader_has_gone(&error) => ExitCode::SUCCESS,
         Err(error) => {

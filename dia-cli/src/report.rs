@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use crate::fits;
 use crate::input::Taken;
+use crate::notice::{Notice, Verdict};
 
 /// Version of the report's schema: raised when a field changes its meaning or goes away. dia-cli/README.md describes the fields.
 pub(crate) const SCHEMA: u32 = 1;
@@ -20,6 +21,10 @@ pub(crate) struct Report {
     pub(crate) output: String,
     pub(crate) reference: Taken,
     pub(crate) target: Taken,
+    /// The worst of what was noticed, and why.
+    pub(crate) verdict: Verdict,
+    /// All that was noticed, also what was only done.
+    pub(crate) notices: Vec<Notice>,
     pub(crate) photometric_scale: Value,
     pub(crate) background: Background,
     pub(crate) offset: OffsetReport,

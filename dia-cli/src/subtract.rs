@@ -2,6 +2,7 @@
 
 use std::io::IsTerminal;
 use std::path::Path;
+use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -21,18 +22,20 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::align::align;
 use crate::args::{
-    BasisArg, HalfWidth, KernelDegree, KernelShapeArg, ModelArgs, NoiseArgs, NoiseScaleArg,
+    BasisArg, FailOn, HalfWidth, KernelDegree, KernelShapeArg, ModelArgs, NoiseArgs, NoiseScaleArg,
     Precision, ReferenceNoiseArg, RunArgs, SubtractArgs, Switch, name_of,
 };
 use crate::figure::{self, Marker};
 use crate::fits::FitsSpec;
 use crate::input::{Input, Options, Real, Role};
+use crate::notice::{Level, Verdict};
 use crate::output::{self, Described};
 use crate::report::{
     Background, Centroid, KernelReport, OffsetReport, Pixels, Regularisation, Report, Residuals,
     SCHEMA, Seeing, SolverReport, Timings, Variables, write_json,
 };
 use crate::terminal::say;
+use crate::verdict::judge;
 
 /// Largest half-width that `auto` chooses: beyond it, unknowns are too many for most images.
 const LARGEST_AUTO: usize = 25;
@@ -61,8 +64,11 @@ const IMAGES: usize = 8;
 /// Image-sized masks at that time.
 const MASKS: usize = 4;
 
+/// Exit code of a result that was written and whose verdict says not to use it.
+const NOT_TO_BE_USED: u8 = 3;
+
 /// Runs the command.
-pub(crate) fn run(args: &SubtractArgs, command_line: &[String]) -> Result<()> {
+pub(crate) fn run(args: &SubtractArgs, command_line: &[String]) -> Result<ExitCode> {
     let job = Job {
         reference: &args.reference,
         target: &args.target,
@@ -76,7 +82,13 @@ pub(crate) fn run(args: &SubtractArgs, command_line: &[String]) -> Result<()> {
         command_line,
     };
     set_threads(&args.run)?;
-    job.run().map(|_| ())
+    let level = job.run()?.report.verdict.level;
+    let refused = match args.fail_on {
+        FailOn::Warn => level >= Level::Warn,
+        FailOn::Fail => level >= Level::Fail,
+        FailOn::Never => false,
+    };
+    Ok(if refused { ExitCode::from(NOT_TO_BE_USED) } else { ExitCode::SUCCESS })
 }
 
 /// Makes the global thread pool.
@@ -231,7 +243,11 @@ impl Job<'_> {
         };
         let difference = difference.with_context(subtracting)?;
 
+        let mut notices = [reference.notices.clone(), target.notices.clone()].concat();
+        notices.extend(judge(&difference));
         let mut report = Report {
+            verdict: Verdict::of(&notices),
+            notices,
             schema: SCHEMA,
             version: env!("CARGO_PKG_VERSION"),
             command: self.command_line.join(" "),
@@ -324,6 +340,10 @@ impl Job<'_> {
             write_json(path, &done.report)?;
         }
         if !self.run.quiet {
+            for notice in &done.report.notices {
+                let kind = if notice.level == Level::Pass { "note" } else { "warning" };
+                eprintln!("{kind}: {}", notice.text);
+            }
             say(summary(&done.report))?;
         }
         Ok(done)

@@ -29,6 +29,7 @@
 //! * Parameters and sums are `f64`. Results have the same bits for any number of threads.
 
 mod basis;
+pub mod defects;
 mod design;
 mod error;
 mod host_vector;

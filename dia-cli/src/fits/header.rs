@@ -48,6 +48,11 @@ impl Header {
         }
     }
 
+    /// As [`get_f64`](Self::get_f64), also of a number that was written as a string.
+    pub fn get_number(&self, keyword: &str) -> Option<f64> {
+        self.get_f64(keyword).or_else(|| self.get_str(keyword)?.trim().parse().ok())
+    }
+
     /// The integer in `keyword` (also one written as 4.0); None when it is missing or not an integer.
     pub fn get_i64(&self, keyword: &str) -> Option<i64> {
         match self.get(keyword)?.0 {

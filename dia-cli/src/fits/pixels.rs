@@ -109,8 +109,17 @@ impl Scaling {
         self.scale * stored + self.zero
     }
 
+    /// Exactly where BZERO is the offset of unsigned integers, which may be as large as the integers themselves.
+    fn apply_integer(&self, stored: i64) -> f64 {
+        if self.scale == 1.0 && self.zero.fract() == 0.0 && self.zero.abs() < 1e30 {
+            (i128::from(stored) + self.zero as i128) as f64
+        } else {
+            self.apply(stored as f64)
+        }
+    }
+
     fn integer<T: Pixel>(&self, stored: i64) -> T {
-        T::from_f64(if Some(stored) == self.blank { f64::NAN } else { self.apply(stored as f64) })
+        T::from_f64(if Some(stored) == self.blank { f64::NAN } else { self.apply_integer(stored) })
     }
 
     fn float<T: Pixel>(&self, stored: f64) -> T {
