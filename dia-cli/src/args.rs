@@ -168,8 +168,14 @@ pub(crate) struct ModelArgs {
 
     /// Take out the whole-pixel offset between the images, found by cross-correlation (default, if they have one size;
     /// given explicitly, images of different size are subtracted where they overlap), or assume that there is none
-    #[arg(long, value_enum)]
-    pub(crate) align: Option<AlignArg>,
+    /// DX,DY: take out this offset, a star's place in the target minus that in the reference
+    #[arg(
+        long,
+        value_name = "auto|integer|none|DX,DY",
+        default_value = "auto",
+        allow_hyphen_values = true
+    )]
+    pub(crate) align: AlignArg,
 }
 
 /// Noise, masks and saturation of the two images.
@@ -603,10 +609,36 @@ pub(crate) enum Precision {
     F64,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+/// `--align`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum AlignArg {
+    #[default]
+    Auto,
+    /// Also where the sizes differ.
     Integer,
     None,
+    /// Columns and rows.
+    By(isize, isize),
+}
+
+impl FromStr for AlignArg {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            "integer" => Ok(Self::Integer),
+            "none" => Ok(Self::None),
+            _ => text
+                .split_once(',')
+                .and_then(|(dx, dy)| {
+                    Some(Self::By(dx.trim().parse().ok()?, dy.trim().parse().ok()?))
+                })
+                .ok_or_else(|| {
+                    "expected `auto`, `integer`, `none` or two whole numbers DX,DY".into()
+                }),
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -310,12 +310,9 @@ impl<T: Real> Input<T> {
                 gain.value,
                 gain.source
             );
-            linear::check_range(
-                &image,
-                float && by_header && gain.source != "keyword BUNIT",
-                &name,
-                role,
-            )?;
+            if float && by_header && gain.source.starts_with("keyword") {
+                linear::check_range(&image, gain.value, &name, role)?;
+            }
             let read_noise = find(options.read_noise, READ_NOISE_KEYWORDS, "read noise")?;
             if read_noise.is_none() {
                 let text = format!(

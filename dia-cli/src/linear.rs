@@ -39,17 +39,20 @@ pub(crate) fn from_asinh<T: Real>(image: &mut Image<T>, header: &Header) -> bool
     true
 }
 
-/// Refuses pixels that were normalised to 0 … 1 while the gain is that of the camera's counts.
+/// Electrons in the brightest pixel below which there is none.
+const LEAST_ELECTRONS: f64 = 10.0;
+
+/// Refuses pixels that were normalised to 0 … 1 while the gain in the header is that of the camera's counts: no pixel would have held an electron.
 pub(crate) fn check_range<T: Real>(
     image: &Image<T>,
-    doubtful: bool,
+    gain: f64,
     name: &str,
     role: &str,
 ) -> Result<()> {
     let finite = image.pixels().iter().map(|value| value.widen()).filter(|value| value.is_finite());
     let most = finite.fold(0.0, |most: f64, value| most.max(value.abs()));
     ensure!(
-        !doubtful || most > 1.0 || most == 0.0,
+        most > 1.0 || most == 0.0 || most * gain > LEAST_ELECTRONS,
         "{name}: the pixels lie within the range of 0 to 1 (maximum {most}), as if normalised, and the gain in the header is that of whole counts; give --{role}-gain \
          in electrons per unit of these pixels, or --{role}-variance"
     );

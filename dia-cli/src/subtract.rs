@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use bytesize::ByteSize;
+use dia_core::stars::Star;
 use dia_core::{
     Design, DesignMatrix, GaussianTerm, Image, ImageView, Kernel, KernelBasis, KernelShape,
     KernelSupport, MaskPlanes, seeing,
@@ -20,7 +21,7 @@ use dia_solvers::{
 use dia_vulkan::{ContextOptions, VulkanContext};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::align::align;
+use crate::align::{Aligned, align};
 use crate::args::{
     BasisArg, FailOn, HalfWidth, KernelDegree, KernelShapeArg, ModelArgs, NoiseArgs, NoiseScaleArg,
     Precision, ReferenceNoiseArg, RunArgs, SubtractArgs, Switch, name_of,
@@ -147,8 +148,9 @@ impl Job<'_> {
         }
         timings.read = clock.lap();
 
-        let shift = align(&mut reference, &target, self.model.align)?;
-        let (reference_fwhm, target_fwhm) = rayon::join(|| fwhm(&reference), || fwhm(&target));
+        let Aligned { shift, stars } = align(&mut reference, &target, self.model.align)?;
+        let (reference_fwhm, target_fwhm) =
+            rayon::join(|| fwhm(&reference, &stars), || fwhm(&target, &stars));
         let seeing = reference_fwhm
             .zip(target_fwhm)
             .map(|(reference_fwhm, target_fwhm)| Seeing { reference_fwhm, target_fwhm });
@@ -543,8 +545,11 @@ fn automatic_degree(designed: impl Fn(usize) -> Result<Design>) -> Result<Design
 }
 
 /// The seeing in pixels, if it can be measured.
-fn fwhm<T: Real>(input: &Input<T>) -> Option<f64> {
-    seeing::measure(input.image.view(), &input.unusable()).map(|seeing| seeing.fwhm)
+/// The seeing of the stars that both images have, or where none is known or usable, of what stands out.
+fn fwhm<T: Real>(input: &Input<T>, stars: &[Star]) -> Option<f64> {
+    let (image, mask) = (input.image.view(), input.unusable());
+    let of_stars = seeing::measure_stars(image, &mask, stars);
+    of_stars.or_else(|| seeing::measure(image, &mask)).map(|seeing| seeing.fwhm)
 }
 
 fn narrow_pixel<T: Real>(value: T) -> f32 {

@@ -45,6 +45,7 @@ pub mod robust;
 pub mod seeing;
 #[cfg(feature = "simulate")]
 pub mod simulate;
+pub mod stars;
 pub mod sum;
 #[cfg(feature = "testing")]
 pub mod testing;

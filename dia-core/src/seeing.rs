@@ -20,6 +20,7 @@ use std::f64::consts::LN_2;
 use rayon::prelude::*;
 
 use crate::robust::{median, median_and_scatter};
+use crate::stars::Star;
 use crate::{ImageView, Mask, MaskPlanes, Pixel};
 
 /// How wide the stars of an image are.
@@ -101,12 +102,42 @@ const SKY_SAMPLE: usize = 1 << 16;
 /// # Panics
 /// If image and mask differ in shape.
 pub fn measure<T: Pixel>(image: ImageView<'_, T>, mask: &Mask) -> Option<Seeing> {
+    measure_peaks(image, mask, |_, _| true, FEWEST_STARS)
+}
+
+/// As [`measure`], on maxima that lie within 3 pixels of known stars, of which one is enough: what is sharp or wide elsewhere, a hot pixel or a satellite's trail, is not
+/// taken for a star.
+///
+/// # Panics
+/// If image and mask differ in shape.
+pub fn measure_stars<T: Pixel>(
+    image: ImageView<'_, T>,
+    mask: &Mask,
+    stars: &[Star],
+) -> Option<Seeing> {
+    let near = |y: usize, x: usize| {
+        let apart = |star: &Star| (star.x - x as f64).hypot(star.y - y as f64);
+        stars.iter().any(|star| apart(star) <= NEAR_STAR)
+    };
+    measure_peaks(image, mask, near, 1)
+}
+
+/// Distance in pixels of a maximum from the star that it is.
+const NEAR_STAR: f64 = 3.0;
+
+/// The width of maxima at (row, column) that `is_star`, at least of `fewest`.
+fn measure_peaks<T: Pixel>(
+    image: ImageView<'_, T>,
+    mask: &Mask,
+    is_star: impl Fn(usize, usize) -> bool,
+    fewest: usize,
+) -> Option<Seeing> {
     assert_eq!(image.shape(), (mask.height(), mask.width()), "image and mask share a grid");
     let field = Field::new(image, mask)?;
     let peaks: Vec<Peak> = field
         .candidates()
         .into_iter()
-        .filter(|peak| field.is_clear(peak))
+        .filter(|peak| is_star(peak.y, peak.x) && field.is_clear(peak))
         .take(FIRST_WIDTHS)
         .collect();
     let first: Vec<(Peak, FirstWidth)> = peaks
@@ -140,11 +171,11 @@ pub fn measure<T: Pixel>(image: ImageView<'_, T>, mask: &Mask) -> Option<Seeing>
             }
         }
         // A field without lonely stars is measured on the others, whose densest place is not far off.
-        let mut widths = if alone.len() < FEWEST_STARS { others } else { alone };
+        let mut widths = if alone.len() < fewest { others } else { alone };
         let centre = densest(widths.clone())?;
         widths.retain(|w| (0.8..=1.25).contains(&(w / centre)));
         typical = median(&mut widths)?;
-        found = (widths.len() >= FEWEST_STARS).then_some(widths.len());
+        found = (widths.len() >= fewest).then_some(widths.len());
     }
     let fwhm = (typical * typical - PIXEL_WIDTH_SQUARED).max(0.0).sqrt();
     Some(Seeing { fwhm, stars: found? })
