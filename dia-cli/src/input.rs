@@ -431,6 +431,16 @@ impl<T: Real> Input<T> {
             self.taken.saturation =
                 Some(Provenance { value: level, source: "piled-up pixels".into() });
         }
+        if found.dark > 0 {
+            say(
+                Level::Pass,
+                "dark-region",
+                format!(
+                    "{} pixels of regions at the border saw no sky (a field stop, an obstruction, a gap), and are masked with their rims",
+                    found.dark
+                ),
+            );
+        }
         if found.hot > 0 {
             say(
                 Level::Pass,

@@ -36,7 +36,7 @@ use crate::report::{
     SCHEMA, Seeing, SolverReport, Timings, Variables, write_json,
 };
 use crate::terminal::say;
-use crate::verdict::judge;
+use crate::verdict::{compare_fluxes, judge};
 
 /// Largest half-width that `auto` chooses: beyond it, unknowns are too many for most images.
 const LARGEST_AUTO: usize = 25;
@@ -247,6 +247,12 @@ impl Job<'_> {
 
         let mut notices = [reference.notices.clone(), target.notices.clone()].concat();
         notices.extend(judge(&difference));
+        if let Some(seeing) = seeing {
+            let masks = [reference.unusable(), target.unusable()];
+            let images = [(&reference.image, &masks[0]), (&target.image, &masks[1])];
+            let scale = difference.photometric_scale.value;
+            notices.extend(compare_fluxes(images, &stars, seeing.widest(), scale));
+        }
         let mut report = Report {
             verdict: Verdict::of(&notices),
             notices,

@@ -1,5 +1,7 @@
 //! What a finished subtraction says against itself.
 
+use dia_core::stars::Star;
+use dia_core::{Image, Mask, robust};
 use dia_solvers::Difference;
 
 use crate::notice::{Level, Notice};
@@ -77,6 +79,85 @@ pub(crate) fn judge<T: dia_core::Pixel>(difference: &Difference<T>) -> Vec<Notic
         say(Level::Warn, "masked", text);
     }
     notices
+}
+
+/// Relative difference of P from the ratio of the stars' fluxes that is doubtful, and that is wrong: apertures know it to some percent.
+const FLUX_WARN: f64 = 0.1;
+const FLUX_FAIL: f64 = 0.3;
+
+/// Stars that are measured, and the fewest that tell.
+const STARS: usize = 60;
+const FEWEST: usize = 5;
+
+/// Compares P with the ratio of the fluxes of the stars that both images have, in apertures of 1.5 times the wider FWHM.
+pub(crate) fn compare_fluxes<T: dia_core::Pixel>(
+    [reference, target]: [(&Image<T>, &Mask); 2],
+    stars: &[Star],
+    fwhm: f64,
+    scale: f64,
+) -> Option<Notice> {
+    let radius = (1.5 * fwhm).max(2.0);
+    let ratios = stars.iter().take(STARS).filter_map(|star| {
+        let [r, t] =
+            [reference, target].map(|(image, mask)| aperture_flux(image, mask, star, radius));
+        let (r, t) = (r?, t?);
+        (r > 0.0 && t > 0.0).then(|| (t / r).ln())
+    });
+    let ratios: Vec<f64> = ratios.collect();
+    if ratios.len() < FEWEST {
+        return None;
+    }
+    let (middle, scatter) = robust::median_and_scatter(ratios.iter().copied())?;
+    let error = 1.25 * scatter / (ratios.len() as f64).sqrt();
+
+    let off = if scale > 0.0 { (scale.ln() - middle).abs() } else { f64::INFINITY };
+    if off < FLUX_WARN + 4.0 * error {
+        return None;
+    }
+    let level = if off < FLUX_FAIL + 4.0 * error { Level::Warn } else { Level::Fail };
+    let text = format!(
+        "the photometric scale {scale:.4} is not that of the stars' fluxes in apertures, {:.4} ± {:.4}: something that follows no convolution rules the fit; mask it \
+         (--target-mask), or check noise and alignment",
+        middle.exp(),
+        middle.exp() * error
+    );
+    Some(Notice::new(level, "flux-ratio", text))
+}
+
+/// Light within a radius above the median of a ring around it; `None` at the border and where a pixel is masked.
+fn aperture_flux<T: dia_core::Pixel>(
+    image: &Image<T>,
+    mask: &Mask,
+    star: &Star,
+    radius: f64,
+) -> Option<f64> {
+    let (height, width) = image.view().shape();
+    let reach = 2.0 * radius;
+    let inside = star.x >= reach
+        && star.y >= reach
+        && star.x + reach < width as f64 - 1.0
+        && star.y + reach < height as f64 - 1.0;
+    if !inside {
+        return None;
+    }
+    let (mut sum, mut count, mut ring) = (0.0, 0.0, Vec::new());
+    for y in (star.y - reach).ceil() as usize..=(star.y + reach) as usize {
+        for x in (star.x - reach).ceil() as usize..=(star.x + reach) as usize {
+            let distance = (x as f64 - star.x).hypot(y as f64 - star.y);
+            let good = mask.at(y, x).is_empty();
+            let value = image.view().at(y, x).widen();
+            if distance <= radius {
+                if !good {
+                    return None;
+                }
+                sum += value;
+                count += 1.0;
+            } else if distance <= reach && distance > 1.4 * radius && good {
+                ring.push(value);
+            }
+        }
+    }
+    Some(sum - count * robust::median(&mut ring)?)
 }
 
 /// Σ|K| over the outermost ring of the support, relative to all.

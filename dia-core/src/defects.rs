@@ -16,6 +16,8 @@ pub struct Defects {
     pub padding: usize,
     /// The highest value, if many pixels are piled up at it, and their number.
     pub saturation: Option<(f64, usize)>,
+    /// Pixels of regions at the border that saw no sky: behind a field stop, an obstruction, a gap.
+    pub dark: usize,
     /// Pixels sharper than any star: hot pixels, and cosmic rays that hit one pixel.
     pub hot: usize,
 }
@@ -37,6 +39,7 @@ const ABSURD: f64 = 1e29;
 /// - A value at the lower end that many pixels have exactly, many times the scatter below the sky; and values beyond 10²⁹: `NO_DATA`.
 /// - A block of one value that touches the border, of a value that is rare elsewhere: `NO_DATA`.
 /// - The highest value, if many pixels have exactly that one: `SATURATED`.
+/// - Blocks of 16 × 16 pixels with less than half of the sky that the image has elsewhere, connected to the border, with a rim of one and a half blocks: `NO_DATA`.
 /// - A pixel many times the noise above the ring around it whose eight neighbours hold less light than those of a star of 1.3 pixels FWHM would:
 ///   `BAD`.
 ///
@@ -52,6 +55,7 @@ pub fn find<T: Pixel>(image: ImageView<'_, T>, mask: &mut Mask) -> Defects {
     let Some((_, scatter)) = median_and_scatter(values) else { return defects };
     defects.padding = padding(image, mask);
     saturation(image, mask, &mut defects);
+    defects.dark = dark_regions(image, mask);
     let hot = hot_pixels(image, mask, scatter);
     defects.hot = hot.len();
     for i in hot {
@@ -154,6 +158,92 @@ fn padding<T: Pixel>(image: ImageView<'_, T>, mask: &mut Mask) -> usize {
         }
     }
     marked
+}
+
+/// Side of the blocks whose medians are compared, in pixels.
+const SKY_BLOCK: usize = 16;
+
+/// Of the sky elsewhere, what a dark block has at most. No vignetting of an image that is worth subtracting comes to that.
+const DARK: f64 = 0.5;
+
+/// A sky of fewer scatters than this may be none: it was subtracted.
+const LEAST_SKY: f64 = 8.0;
+
+/// Fewer dark blocks than this are no region.
+const REGION: usize = 3;
+
+/// Marks regions without sky at the border; returns how many pixels.
+fn dark_regions<T: Pixel>(image: ImageView<'_, T>, mask: &mut Mask) -> usize {
+    let (height, width) = image.shape();
+    let (rows, columns) = (height.div_ceil(SKY_BLOCK), width.div_ceil(SKY_BLOCK));
+    let of_block = |b: usize| {
+        let (top, left) = (b / columns * SKY_BLOCK, b % columns * SKY_BLOCK);
+        let mut values = Vec::with_capacity(SKY_BLOCK * SKY_BLOCK);
+        for y in top..(top + SKY_BLOCK).min(height) {
+            for x in left..(left + SKY_BLOCK).min(width) {
+                if mask.planes()[y * width + x].is_empty() {
+                    values.push(image.at(y, x).widen());
+                }
+            }
+        }
+        median(&mut values).unwrap_or(f64::NAN)
+    };
+    let medians: Vec<f64> = (0..rows * columns).into_par_iter().map(of_block).collect();
+    let good = (0..height * width).filter(|i| mask.planes()[*i].is_empty());
+    let scatter = median_and_scatter(good.map(|i| image.pixels()[i].widen()));
+    let mut known: Vec<f64> = medians.iter().copied().filter(|m| m.is_finite()).collect();
+    let (Some(sky), Some((_, scatter))) = (median(&mut known), scatter) else { return 0 };
+    if sky < LEAST_SKY * scatter {
+        return 0;
+    }
+    let is_dark = |b: usize| medians[b] < DARK * sky;
+    let mut dark = vec![false; medians.len()];
+    for start in 0..medians.len() {
+        let (y, x) = (start / columns, start % columns);
+        let border = y == 0 || x == 0 || y + 1 == rows || x + 1 == columns;
+        if !border || dark[start] || !is_dark(start) {
+            continue;
+        }
+        let mut region = vec![start];
+        dark[start] = true;
+        let mut next = 0;
+        while next < region.len() {
+            let (y, x) = (region[next] / columns, region[next] % columns);
+            next += 1;
+            for py in y.saturating_sub(1)..(y + 2).min(rows) {
+                for px in x.saturating_sub(1)..(x + 2).min(columns) {
+                    let other = py * columns + px;
+                    if !dark[other] && is_dark(other) {
+                        dark[other] = true;
+                        region.push(other);
+                    }
+                }
+            }
+        }
+        if region.len() < REGION {
+            region.iter().for_each(|b| dark[*b] = false);
+        }
+    }
+    if !dark.contains(&true) {
+        return 0;
+    }
+    // With the rim, where the sky goes over into the dark.
+    let rim = SKY_BLOCK + SKY_BLOCK / 2;
+    let mut marked = vec![false; height * width];
+    for b in (0..dark.len()).filter(|b| dark[*b]) {
+        let (top, left) = (b / columns * SKY_BLOCK, b % columns * SKY_BLOCK);
+        for y in top.saturating_sub(rim)..(top + SKY_BLOCK + rim).min(height) {
+            marked[y * width + left.saturating_sub(rim)
+                ..y * width + (left + SKY_BLOCK + rim).min(width)]
+                .fill(true);
+        }
+    }
+    let mut count = 0;
+    for i in (0..marked.len()).filter(|i| marked[*i]) {
+        count += usize::from(mask.planes()[i].is_empty());
+        mask.insert(i / width, i % width, MaskPlanes::NO_DATA);
+    }
+    count
 }
 
 /// Where many pixels share the highest value, it is that of saturation.
@@ -274,6 +364,24 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_field_stop_is_found_with_its_rim_and_a_gradient_is_none() {
+        let stopped = |low: f64| {
+            let image = field(5, 3.0, Psf::Gaussian);
+            Image::from_fn(160, 160, |y, x| {
+                let outside = y + x < 60;
+                let value = f64::from(image.view().at(y, x));
+                if outside { value * low } else { value * (0.75 + 0.5 * x as f64 / 160.0) }
+            })
+        };
+        let mut mask = Mask::good(160, 160);
+        let dark = find(stopped(0.1).view(), &mut mask).dark;
+        // The triangle has 1830 pixels; its rim is up to 40 wide.
+        assert!((1830..6000).contains(&dark), "{dark}");
+        assert!((0..60).all(|k| !mask.at(k, 59 - k).is_empty()));
+        assert_eq!(find(stopped(0.9).view(), &mut Mask::good(160, 160)).dark, 0);
     }
 
     #[test]

@@ -454,14 +454,19 @@ pub fn fit_uploaded<A: DesignMatrix>(
     let scale = design.photometric_scale_functional();
     let photometric_scale = Estimate {
         value: dot(&scale, &x),
-        sigma: uncertainty.sigma(&mut problem, &p, ("the photometric scale", &scale), 1000)?,
+        sigma: uncertainty.sigma_of_positive(
+            &mut problem,
+            &p,
+            ("the photometric scale", &scale),
+            1000,
+        )?,
     };
     let first = design.kernel_ncols();
     let mut background = Vec::with_capacity(n - first);
     for j in first..n {
         let mut c = vec![0.0; n];
         c[j] = 1.0;
-        let sigma = uncertainty.sigma(&mut problem, &p, ("the background", &c), 0)?;
+        let sigma = uncertainty.sigma_of_positive(&mut problem, &p, ("the background", &c), 0)?;
         background.push(Estimate { value: x[j], sigma });
     }
     let covariance =

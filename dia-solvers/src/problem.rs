@@ -259,12 +259,18 @@ impl<A: DesignMatrix> Problem<'_, A> {
             self.raises -= 1;
             self.strengths.iter_mut().for_each(|strength| strength.lambda *= 10.0);
             penalty.set_strengths(self.strengths);
-        } else if self.share > LEAST_SHARE {
-            self.share *= 0.8;
-            penalty.set_share(self.share);
-        } else {
-            return false;
+            return true;
         }
+        self.correct_less()
+    }
+
+    /// Takes out less of the noise's bias; returns whether that is still to be believed.
+    pub(crate) fn correct_less(&mut self) -> bool {
+        let Some(penalty) = self.penalty.as_mut().filter(|_| self.share > LEAST_SHARE) else {
+            return false;
+        };
+        self.share *= 0.8;
+        penalty.set_share(self.share);
         true
     }
 

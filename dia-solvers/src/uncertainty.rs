@@ -44,6 +44,23 @@ impl<A: DesignMatrix> Uncertainty<A> {
         Ok(Self { curvature, score, correlated, workspace: CgWorkspace::new(x.len()) })
     }
 
+    /// As [`sigma`](Self::sigma). Where J is not positive definite though the fit's majorant of it was, less of the noise's bias is taken out of it, until it is one: the
+    /// reference has less noise than is said of it, and [`Problem::share`] tells so.
+    pub(crate) fn sigma_of_positive(
+        &mut self,
+        problem: &mut Problem<'_, A>,
+        p: &Factor,
+        functional: (&'static str, &[f64]),
+        iterations: usize,
+    ) -> Result<f64, SubtractError> {
+        loop {
+            match self.sigma(problem, p, functional, iterations) {
+                Err(SubtractError::Uncertainty { .. }) if problem.correct_less() => {}
+                done => return done,
+            }
+        }
+    }
+
     /// The standard deviation of c·x, of a functional with a name.
     ///
     /// For the best y along a given direction, σ² = cᵀJ⁻¹SJ⁻¹c is (c·y)² yᵀSy / (yᵀJy)²: exactly for y ∝ J⁻¹c, and where S is proportional to J, the error
