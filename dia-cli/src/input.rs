@@ -294,7 +294,10 @@ impl<T: Real> Input<T> {
                     .iter()
                     .find_map(|keyword| {
                         let (value, _) = header.get(keyword)?;
-                        Some(format!("{keyword} = {value} is not a positive number"))
+                        Some(match header.get_number(keyword) {
+                            Some(_) => format!("{keyword} = {value} is not positive"),
+                            None => format!("{keyword} = {value} is not a number"),
+                        })
                     })
                     .unwrap_or_else(|| {
                         format!("its header has none of the keywords {}", GAIN_KEYWORDS.join(", "))

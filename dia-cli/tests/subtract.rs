@@ -277,6 +277,8 @@ fn the_report_has_all_its_fields() {
             "output",
             "reference",
             "target",
+            "verdict",
+            "notices",
             "photometric_scale",
             "background",
             "offset",
