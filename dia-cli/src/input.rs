@@ -295,7 +295,9 @@ impl<T: Real> Input<T> {
                     .find_map(|keyword| {
                         let (value, _) = header.get(keyword)?;
                         Some(match header.get_number(keyword) {
-                            Some(_) => format!("{keyword} = {value} is not positive"),
+                            Some(number) => {
+                                format!("{number} e⁻/ADU (keyword {keyword}) is none, for it must be positive")
+                            }
                             None => format!("{keyword} = {value} is not a number"),
                         })
                     })

@@ -554,8 +554,10 @@ fn automatic_degree(designed: impl Fn(usize) -> Result<Design>) -> Result<Design
 /// The seeing of the stars that both images have, or where none is known or usable, of what stands out.
 fn fwhm<T: Real>(input: &Input<T>, stars: &[Star]) -> Option<f64> {
     let (image, mask) = (input.image.view(), input.unusable());
-    let of_stars = seeing::measure_stars(image, &mask, stars);
-    of_stars.or_else(|| seeing::measure(image, &mask)).map(|seeing| seeing.fwhm)
+    seeing::measure_stars(image, &mask, stars, 3)
+        .or_else(|| seeing::measure(image, &mask))
+        .or_else(|| seeing::measure_stars(image, &mask, stars, 1))
+        .map(|seeing| seeing.fwhm)
 }
 
 fn narrow_pixel<T: Real>(value: T) -> f32 {

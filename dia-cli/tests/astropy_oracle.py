@@ -66,7 +66,9 @@ def make(folder):
         offset = 0 if dtype == "i1" else 2.0 ** (8 * data.dtype.itemsize - 1)
         # As 64-bit floats round: first the stored value, then the sum.
         stored = data if dtype == "i1" else (data ^ data.dtype.type(int(offset))).view(f"i{data.dtype.itemsize}")
-        expect(f"{dtype}.fits", 1, stored.astype("f8") + offset)
+        # Exactly: the sum of integers, and then the nearest number.
+        exact = [float(int(v) + int(offset)) for v in stored.ravel()]
+        expect(f"{dtype}.fits", 1, np.array(exact).reshape(stored.shape))
 
     header = fits.Header()
     values = {

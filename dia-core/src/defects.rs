@@ -41,7 +41,7 @@ const ABSURD: f64 = 1e29;
 /// - The highest value, if many pixels have exactly that one: `SATURATED`.
 /// - Blocks of 16 × 16 pixels with less than half of the sky that the image has elsewhere, connected to the border, with a rim of one and a half blocks: `NO_DATA`.
 /// - A pixel many times the noise above the ring around it whose eight neighbours hold less light than those of a star of 1.3 pixels FWHM would:
-///   `BAD`.
+///   `COSMIC_RAY`.
 ///
 /// # Panics
 /// If the mask has another size than the image.
@@ -53,13 +53,17 @@ pub fn find<T: Pixel>(image: ImageView<'_, T>, mask: &mut Mask) -> Defects {
     let good = |i: usize, mask: &Mask| mask.planes()[i].is_empty();
     let values = (0..height * width).filter(|i| good(*i, mask)).map(|i| image.pixels()[i].widen());
     let Some((_, scatter)) = median_and_scatter(values) else { return defects };
+    // A constant image is no block of another.
+    if scatter <= 0.0 {
+        return defects;
+    }
     defects.padding = padding(image, mask);
     saturation(image, mask, &mut defects);
     defects.dark = dark_regions(image, mask);
     let hot = hot_pixels(image, mask, scatter);
     defects.hot = hot.len();
     for i in hot {
-        mask.insert(i / width, i % width, MaskPlanes::BAD);
+        mask.insert(i / width, i % width, MaskPlanes::COSMIC_RAY);
     }
     defects
 }
@@ -167,7 +171,7 @@ const SKY_BLOCK: usize = 16;
 const DARK: f64 = 0.5;
 
 /// A sky of fewer scatters than this may be none: it was subtracted.
-const LEAST_SKY: f64 = 8.0;
+const LEAST_SKY: f64 = 3.0;
 
 /// Fewer dark blocks than this are no region.
 const REGION: usize = 3;
@@ -221,7 +225,9 @@ fn dark_regions<T: Pixel>(image: ImageView<'_, T>, mask: &mut Mask) -> usize {
             }
         }
         if region.len() < REGION {
-            region.iter().for_each(|b| dark[*b] = false);
+            for b in region {
+                dark[b] = false;
+            }
         }
     }
     if !dark.contains(&true) {
@@ -415,7 +421,8 @@ mod tests {
         for value in [-999.0, -1e30_f32] {
             assert!(defects.fill_values.contains(&(value.into(), 40)), "{defects:?}");
         }
-        let missed = hot.iter().filter(|i| !mask.planes()[**i].contains(MaskPlanes::BAD)).count();
+        let missed =
+            hot.iter().filter(|i| !mask.planes()[**i].contains(MaskPlanes::COSMIC_RAY)).count();
         assert!(
             missed * 10 <= hot.len() && defects.hot <= hot.len(),
             "{missed} of {}, {defects:?}",

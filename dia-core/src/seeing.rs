@@ -39,7 +39,10 @@ const UNUSABLE: MaskPlanes = MaskPlanes::NO_DATA
     .union(MaskPlanes::COSMIC_RAY)
     .union(MaskPlanes::USER);
 
-/// No unusable pixel may be nearer to a star than this, in pixels.
+/// Of these, what spoils pixels around it as well: a cosmic ray does not.
+const SPREADING: MaskPlanes = UNUSABLE.difference(MaskPlanes::COSMIC_RAY);
+
+/// No such pixel may be nearer to a star than this, in pixels.
 const CLEAR_RADIUS: usize = 10;
 
 /// Height of a candidate above the sky, in units of the scatter of the pixels.
@@ -78,7 +81,7 @@ const SKY_SAMPLE: usize = 1 << 16;
 /// Measures the full width at half maximum of the stars of an image.
 ///
 /// Pixels with the planes `NO_DATA`, `SATURATED`, `BAD`, `COSMIC_RAY` or `USER` are not used, nor are stars within 10
-/// px of one. Saturated stars should be masked; those that are not are recognised only by their flat top. Widths from
+/// px of one other than a cosmic ray. Saturated stars should be masked; those that are not are recognised only by their flat top. Widths from
 /// about 1.5 to 15 px are measured: exactly for Gaussian stars, 2 % too wide for a Moffat profile of β = 3, and 6 %
 /// at 2 px, where a star has few pixels. The result depends on the pixels alone, not on the number of threads.
 ///
@@ -105,7 +108,7 @@ pub fn measure<T: Pixel>(image: ImageView<'_, T>, mask: &Mask) -> Option<Seeing>
     measure_peaks(image, mask, |_, _| true, FEWEST_STARS)
 }
 
-/// As [`measure`], on maxima that lie within 3 pixels of known stars, of which one is enough: what is sharp or wide elsewhere, a hot pixel or a satellite's trail, is not
+/// As [`measure`], on maxima that lie within 3 pixels of known stars, of which `fewest` are enough: what is sharp or wide elsewhere, a hot pixel or a satellite's trail, is not
 /// taken for a star.
 ///
 /// # Panics
@@ -114,12 +117,13 @@ pub fn measure_stars<T: Pixel>(
     image: ImageView<'_, T>,
     mask: &Mask,
     stars: &[Star],
+    fewest: usize,
 ) -> Option<Seeing> {
     let near = |y: usize, x: usize| {
         let apart = |star: &Star| (star.x - x as f64).hypot(star.y - y as f64);
         stars.iter().any(|star| apart(star) <= NEAR_STAR)
     };
-    measure_peaks(image, mask, near, 1)
+    measure_peaks(image, mask, near, fewest.max(1))
 }
 
 /// Distance in pixels of a maximum from the star that it is.
@@ -263,7 +267,7 @@ impl<'a, T: Pixel> Field<'a, T> {
     fn is_clear(&self, peak: &Peak) -> bool {
         (peak.y - CLEAR_RADIUS..=peak.y + CLEAR_RADIUS).all(|y| {
             let columns = peak.x - CLEAR_RADIUS..=peak.x + CLEAR_RADIUS;
-            self.mask.row(y)[columns].iter().all(|planes| !planes.intersects(UNUSABLE))
+            self.mask.row(y)[columns].iter().all(|planes| !planes.intersects(SPREADING))
         })
     }
 

@@ -228,7 +228,8 @@ fn read_header(reader: &mut impl Read, room: u64) -> io::Result<Option<(Header, 
         reader.read_exact(&mut block)?;
         let (cards, _): (&[Card], _) = block.as_chunks::<CARD_LENGTH>();
         for card in cards {
-            if card.starts_with(b"END     ") {
+            // What follows END is blank; "END     =" is a keyword of that name.
+            if card.starts_with(b"END") && card[3..].iter().all(|c| *c == b' ') {
                 return Ok(Some((header, blocks * BLOCK_LENGTH as u64)));
             }
             header.push_card(*card);
