@@ -249,8 +249,10 @@ fn images_without_usable_pixels_or_without_structure() {
     write_plane(&folder, "all.fits", (96, 96), HduData::I16(&all));
     for role in ["reference", "target"] {
         let option = format!("--{role}-mask");
-        let words = [&format!("{role}.fits"), "no pixel", "9216 are masked (all.fits", &option];
+        let words = ["all.fits", "100 % of the pixels", "--mask-good-is nonzero"];
         subtract_refused(&folder, &[&option, "all.fits"], &words);
+        let words = [&format!("{role}.fits"), "no pixel", "9216 are masked (all.fits", &option];
+        subtract_refused(&folder, &[&option, "all.fits", "--mask-good-is", "zero"], &words);
         // Both skies are above 200 ADU.
         let option = format!("--{role}-saturation");
         let words = [&format!("{role}.fits"), "no pixel", "saturation level of 10 ADU", &option];
