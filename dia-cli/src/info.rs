@@ -5,7 +5,7 @@ use anyhow::Result;
 use crate::args::InfoArgs;
 use crate::detector::{GAIN_KEYWORDS, READ_NOISE_KEYWORDS, SATURATION_KEYWORDS};
 use crate::fits::{FitsFile, Hdu};
-use crate::planes::{named_bits, plane_of};
+use crate::quality_bits::{named, plane_of};
 use crate::terminal::say;
 
 /// Prints it for each file.
@@ -38,10 +38,10 @@ fn describe(file: &FitsFile, hdu: &Hdu) -> Result<()> {
             say(format!("      {what}: {value} ({keyword})"))?;
         }
     }
-    let bits = named_bits(&hdu.header);
-    for (bit, name) in &bits {
+    let bits = named(&hdu.header);
+    for (bits, name) in &bits {
         let use_of = plane_of(name).map_or("ignored", |_| "masked");
-        say(format!("      mask bit {bit}: {name}, {use_of}"))?;
+        say(format!("      mask bit {}: {name}, {use_of}", bits.trailing_zeros()))?;
     }
     if hdu.shape().is_some() && bits.is_empty() {
         let image = file.read_image::<f64>(hdu.index)?;

@@ -1,8 +1,6 @@
 //! An image with all that belongs to it: pixels, mask, noise and saturation, from FITS files and command-line options.
 
-use std::collections::HashSet;
-
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use dia_core::defects::{self, Defects};
 use dia_core::{CcdNoise, Image, Mask, MaskPlanes, NoiseModel, robust};
 use dia_solvers::Exposure;
@@ -10,26 +8,35 @@ use serde::Serialize;
 
 use crate::args::{NoiseArgs, NumberOrKeyword};
 use crate::backend::OnDevice;
-use crate::detector::{self, GAIN_KEYWORDS, READ_NOISE_KEYWORDS, SATURATION_KEYWORDS};
+use crate::detector::{self, SATURATION_KEYWORDS};
 use crate::fits::{self, FitsSpec, Header};
 use crate::linear;
 use crate::notice::{Level, Notice};
-use crate::planes::{Bits, Uncertainty, label, read_mask, read_variance, to_image};
+use crate::planes::{
+    Bits, MASKS, Uncertainty, joined_header, label, read_mask, read_variance, to_image,
+};
 use crate::sky_noise;
 
 /// The two types of pixels that the command computes with.
 pub(crate) trait Real: dia_core::Pixel + fits::Pixel + dia_fft::FftPixel + OnDevice {
+    /// Distance of 1 from the next number.
+    const EPSILON_F64: f64;
+
     /// Pixels as the data of an HDU.
     fn hdu_data(pixels: &[Self]) -> fits::HduData<'_>;
 }
 
 impl Real for f32 {
+    const EPSILON_F64: f64 = f32::EPSILON as f64;
+
     fn hdu_data(pixels: &[Self]) -> fits::HduData<'_> {
         fits::HduData::F32(pixels)
     }
 }
 
 impl Real for f64 {
+    const EPSILON_F64: f64 = f64::EPSILON;
+
     fn hdu_data(pixels: &[Self]) -> fits::HduData<'_> {
         fits::HduData::F64(pixels)
     }
@@ -118,6 +125,8 @@ pub(crate) struct Provenance {
 pub(crate) struct Taken {
     /// The file and HDU of the pixels.
     pub(crate) image: String,
+    /// That of the pixels, by BUNIT; `adu` where there is none.
+    pub(crate) unit: String,
     /// e⁻/ADU; absent with a variance plane.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) gain: Option<Provenance>,
@@ -143,6 +152,8 @@ pub(crate) struct Input<T> {
     pub(crate) image: Image<T>,
     pub(crate) mask: Option<Mask>,
     pub(crate) noise: InputNoise<T>,
+    /// What the plane held that the noise was read from.
+    uncertainty: Option<Uncertainty>,
     pub(crate) saturation: Option<f64>,
     /// That of the primary HDU and of the image's, for the output and for keywords.
     pub(crate) header: Header,
@@ -153,8 +164,12 @@ pub(crate) struct Input<T> {
 /// From this factor on, the noise that is said of an image is doubted: crowded skies and resampled images stay below.
 const DOUBTFUL: f64 = 1.5;
 
-/// From this factor on, a plane of variances is taken for something else.
+/// From this factor on, a plane of variances holds something else if another meaning fits the sky.
+const AMBIGUOUS: f64 = 2.0;
+
+/// From this factor on, it holds something else; and below this one, whatever the resampling.
 const WRONG: f64 = 3.0;
+const LEAST: f64 = 0.1;
 
 /// The noise of an [`Input`].
 pub(crate) enum InputNoise<T> {
@@ -173,15 +188,24 @@ impl<T: Real> Input<T> {
         let mut image = to_image(image)?;
         let mut notices = Vec::new();
         let hdu = file.hdu(index)?;
-        let mut header = file.hdu(0)?.header.clone();
-        if index != 0 {
-            // The HDU's own header wins over the primary one.
-            let own: HashSet<String> = hdu.header.keywords().collect();
-            header.retain(|keyword| !own.contains(keyword));
-            header.extend(&hdu.header);
-        }
         let name = label(&file, index)?;
-        let float = hdu.bitpix < 0;
+        let header = joined_header(&file, index).context("no header")?;
+        if file.trailing() > 0 {
+            let text = format!(
+                "{}: {} bytes that are not filling come after its last HDU: if a block was inserted into the data, their pixels are shifted; fetch the file again if \
+                 its source has none there",
+                file.path().display(),
+                file.trailing()
+            );
+            notices.push(Notice::new(Level::Warn, "trailing-bytes", text));
+        }
+        let mended = fits::mended(&header).1;
+        if options.role == Role::Target && mended > 0 {
+            let text = format!(
+                "{name}: {mended} cards of its header break the FITS standard; they were mended in the output, or put into COMMENT cards"
+            );
+            notices.push(Notice::new(Level::Pass, "header", text));
+        }
         linear::check_colour(&header, &name)?;
         if linear::from_asinh(&mut image, &header) {
             let text =
@@ -240,20 +264,22 @@ impl<T: Real> Input<T> {
                 spec.open_selected().with_context(|| format!("cannot open the {role} mask"))?;
             mask = Some(read_mask(&file, index, shape, options.bits)?);
             mask_source = Some(label(&file, index)?);
-        } else if let Some(plane) = sibling(&called("MASK")) {
+        } else if let Some(plane) = MASKS.iter().find_map(|name| sibling(&called(name))) {
             mask = Some(read_mask(&file, plane, shape, options.bits)?);
-            mask_source = Some(label(&file, plane)?);
-        } else if let Some(plane) = sibling(&called("DQ")) {
-            let bits = options.bits.or_else(|| Some(Bits::of_quality(&header)));
-            mask = Some(read_mask(&file, plane, shape, bits)?);
             mask_source = Some(label(&file, plane)?);
         }
         let (mut variance, mut variance_source) = (None, None);
         let of_kind =
             |kind| sibling(&|other| Uncertainty::of(other) == Some(kind)).map(|i| (i, kind));
-        let beside = || {
-            let kinds = [Uncertainty::Variance, Uncertainty::Sigma, Uncertainty::InverseVariance];
-            kinds.into_iter().find_map(of_kind)
+        let beside = Uncertainty::ALL.into_iter().find_map(of_kind);
+        let uncertainty =
+            options.uncertainty.map(|(_, kind)| kind).or(beside.map(|(_, kind)| kind));
+        // What is both given as a gain and as a plane is contradictory: what was typed wins, and it is said.
+        let mut ignored = |what: &str, taken: &str| {
+            let text = format!(
+                "{name}: {what} is not used, for {taken} was given; leave out one of the two"
+            );
+            notices.push(Notice::new(Level::Warn, "contradiction", text));
         };
         if let Some((spec, kind)) = options.uncertainty {
             let (file, index) = spec
@@ -261,18 +287,45 @@ impl<T: Real> Input<T> {
                 .with_context(|| format!("cannot open the {} plane of the {role}", kind.name()))?;
             variance = Some(read_variance::<T>(&file, index, shape, kind)?);
             variance_source = Some(format!("{} as {}", label(&file, index)?, kind.name()));
-        } else if options.gain.is_none()
-            && let Some((plane, kind)) = beside()
-        {
-            variance = Some(read_variance::<T>(&file, plane, shape, kind)?);
-            variance_source = Some(match kind {
-                Uncertainty::Variance => label(&file, plane)?,
-                _ => format!("{} as {}", label(&file, plane)?, kind.name()),
-            });
+            if options.gain.is_some() || options.read_noise.is_some() {
+                ignored("the gain or read noise of an option", "a plane of its noise");
+            }
+        } else if let Some((plane, kind)) = beside {
+            let hdu = file.hdu(plane)?;
+            let values = || read_variance::<T>(&file, plane, shape, kind);
+            if options.gain.is_some() {
+                ignored(&format!("its plane {} ({})", hdu.label(), kind.name()), "a gain");
+            } else if !Uncertainty::is_doubtful(hdu) {
+                variance = Some(values()?);
+            } else {
+                // Weights may be exposure times, or in a unit of their own: the sky tells.
+                let values = values()?;
+                let good = mask.clone().unwrap_or_else(|| Mask::good(shape.0, shape.1));
+                let said = |i: usize| values.pixels()[i].widen();
+                let measured = sky_noise::measure(&image, &good, said);
+                if measured.is_some_and(|(scatter, said)| {
+                    (1.0 / DOUBTFUL..DOUBTFUL).contains(&(scatter / said.sqrt()))
+                }) {
+                    variance = Some(values);
+                } else {
+                    let text = format!(
+                        "{name}: its plane {} is no inverse variance by the scatter of the sky, and is not used",
+                        hdu.label()
+                    );
+                    notices.push(Notice::new(Level::Pass, "weight", text));
+                }
+            }
+            if variance.is_some() {
+                variance_source = Some(match kind {
+                    Uncertainty::Variance => label(&file, plane)?,
+                    _ => format!("{} as {}", label(&file, plane)?, kind.name()),
+                });
+            }
         }
 
         let mut taken = Taken {
             image: name.clone(),
+            unit: detector::unit(&header),
             gain: None,
             read_noise: None,
             saturation: find(options.saturation, SATURATION_KEYWORDS, "saturation level")?,
@@ -287,46 +340,27 @@ impl<T: Real> Input<T> {
             let by_header = options.gain.is_none();
             let gain = match options.gain {
                 Some(_) => find(options.gain, &[], "gain")?,
-                None => detector::gain(&header, &name, &mut notices),
+                None => Some(detector::gain(&header, &name, &mut notices).map_err(|fault| {
+                    anyhow!(
+                        "{path}: the gain of the {role} is not known: {fault}; give --{role}-gain as a number of e⁻/ADU or as a \
+                         keyword, or --{role}-variance, --{role}-sigma or --{role}-weight"
+                    )
+                })?),
             };
-            let gain = gain.with_context(|| {
-                let fault = GAIN_KEYWORDS
-                    .iter()
-                    .find_map(|keyword| {
-                        let (value, _) = header.get(keyword)?;
-                        Some(match header.get_number(keyword) {
-                            Some(number) => {
-                                format!("{number} e⁻/ADU (keyword {keyword}) is none, for it must be positive")
-                            }
-                            None => format!("{keyword} = {value} is not a number"),
-                        })
-                    })
-                    .unwrap_or_else(|| {
-                        format!("its header has none of the keywords {}", GAIN_KEYWORDS.join(", "))
-                    });
-                format!(
-                    "{path}: the gain of the {role} is not known: {fault}; give --{role}-gain as a number of e⁻/ADU or as a \
-                     keyword, or --{role}-variance"
-                )
-            })?;
+            let gain = gain.context("the gain is not known")?;
             ensure!(
                 gain.value.is_finite() && gain.value > 0.0,
                 "{path}: the gain of the {role} is {} e⁻/ADU ({}); it must be positive: give --{role}-gain",
                 gain.value,
                 gain.source
             );
-            if float && by_header && gain.source.starts_with("keyword") {
+            if by_header && gain.source.starts_with("keyword") {
                 linear::check_range(&image, gain.value, &name, role)?;
             }
-            let read_noise = find(options.read_noise, READ_NOISE_KEYWORDS, "read noise")?;
-            if read_noise.is_none() {
-                let text = format!(
-                    "{name}: the read noise is not known, and taken for 0; give --{role}-read-noise"
-                );
-                notices.push(Notice::new(Level::Pass, "read-noise", text));
-            }
-            let read_noise =
-                read_noise.unwrap_or(Provenance { value: 0.0, source: "default".into() });
+            let read_noise = match find(options.read_noise, &[], "read noise")? {
+                Some(read_noise) => read_noise,
+                None => detector::read_noise(&header, &name, role, &mut notices),
+            };
             ensure!(
                 read_noise.value.is_finite() && read_noise.value >= 0.0,
                 "{path}: the read noise of the {role} is {} e⁻ ({}); it must not be negative: give --{role}-read-noise",
@@ -344,7 +378,9 @@ impl<T: Real> Input<T> {
             InputNoise::Ccd(ccd)
         };
         let saturation = taken.saturation.as_ref().map(|saturation| saturation.value);
-        let mut input = Self { image, mask, noise, saturation, header, taken, notices };
+        let mut input =
+            Self { image, mask, noise, uncertainty, saturation, header, taken, notices };
+        input.check_digits(options.role)?;
         input.find_defects();
         input.check_usable(options.role)?;
         input.check_noise(options.role)?;
@@ -392,6 +428,26 @@ impl<T: Real> Input<T> {
                  or --{role}-gain instead"
             );
         }
+        Ok(())
+    }
+
+    /// Single precision holds 24 bits of a pixel: on a pedestal that is much larger than the noise, too few for it.
+    fn check_digits(&self, role: Role) -> Result<()> {
+        /// A tenth of the noise, rounded to, adds a thousandth to it.
+        const COARSE: f64 = 0.1;
+        let pixels = self.image.pixels().iter().map(|value| value.widen());
+        let Some((level, scatter)) =
+            robust::median_and_scatter(pixels.filter(|value| value.is_finite()))
+        else {
+            return Ok(());
+        };
+        let step = level.abs() * T::EPSILON_F64;
+        ensure!(
+            step <= COARSE * scatter || scatter == 0.0 && step < 0.5,
+            "{}: the pixels of the {} lie around {level:.9e} and scatter by {scatter:.3e}, but numbers of this precision are {step:.3e} apart there; give --precision f64",
+            self.taken.image,
+            role.name()
+        );
         Ok(())
     }
 
@@ -482,10 +538,21 @@ impl<T: Real> Input<T> {
         match &mut self.noise {
             InputNoise::Variance(_) => {
                 let plane = self.taken.variance.as_deref().unwrap_or("the variance");
+                let rather = self.uncertainty.and_then(|kind| kind.rather(variance, scatter));
+                let remedy = rather.map_or_else(
+                    || {
+                        format!(
+                            "give --{role}-gain, or what the plane holds: --{role}-variance, --{role}-sigma or --{role}-weight"
+                        )
+                    },
+                    |kind| format!("it is right as {}: give --{role}-{}", kind.name(), kind.option()),
+                );
+                // Noise that is correlated from pixel to pixel, as in resampled images, scatters less.
+                let wrong = !(LEAST..WRONG).contains(&ratio)
+                    || rather.is_some() && !(1.0 / AMBIGUOUS..AMBIGUOUS).contains(&ratio);
                 ensure!(
-                    (1.0 / WRONG..WRONG).contains(&ratio) || variance == 0.0,
-                    "{name}: the scatter of the sky, {scatter:.4e}, is {ratio:.3e} times that which {plane} gives; if it holds σ or an inverse variance (a weight map), \
-                     give it as --{role}-sigma or --{role}-weight"
+                    !wrong || variance == 0.0,
+                    "{name}: the scatter of the sky, {scatter:.4e}, is {ratio:.3e} times that which {plane} gives; {remedy}"
                 );
             }
             InputNoise::Ccd(ccd)
@@ -536,22 +603,28 @@ impl<T: Real> Input<T> {
     }
 }
 
+/// A unit in words for people.
+pub(crate) fn shown(unit: &str) -> &str {
+    if unit == "adu" { "ADU" } else { unit }
+}
+
 impl Taken {
     /// One line for the terminal.
     pub(crate) fn summary(&self) -> String {
+        let unit = shown(&self.unit);
         let number = |name: &str, p: &Option<Provenance>, unit: &str| {
             p.as_ref().map(|p| format!("{name} {} {unit} ({})", p.value, p.source))
         };
         let plane = |name: &str, p: &Option<String>| p.as_ref().map(|p| format!("{name} {p}"));
         let parts = [
-            number("gain", &self.gain, "e⁻/ADU"),
+            number("gain", &self.gain, &format!("e⁻/{unit}")),
             number("read noise", &self.read_noise, "e⁻"),
             plane("variance", &self.variance),
             Some(
-                number("saturation", &self.saturation, "ADU")
+                number("saturation", &self.saturation, unit)
                     .unwrap_or_else(|| "saturation not known".into()),
             ),
-            number("subtracted sky", &self.subtracted_sky, "ADU"),
+            number("subtracted sky", &self.subtracted_sky, unit),
             plane("mask", &self.mask),
         ];
         format!("{}: {}", self.image, parts.into_iter().flatten().collect::<Vec<_>>().join(", "))

@@ -7,7 +7,19 @@ use crate::fits::Header;
 use crate::input::Real;
 
 /// Keywords of a mosaic of colour filters.
-const COLOUR_FILTERS: &[&str] = &["BAYERPAT", "COLORTYP", "CFAPAT", "CFA-PAT"];
+const COLOUR_FILTERS: &[&str] = &[
+    "BAYERPAT",
+    "BAYRPAT",
+    "BAYERPATTERN",
+    "COLORTYP",
+    "CFAPAT",
+    "CFA-PAT",
+    "CFA_PAT",
+    "CFAPATT",
+    "CFATYPE",
+    "CFA",
+    "MOSAIC",
+];
 
 /// Refuses the raw image of a colour camera: neighbouring pixels see different colours, which no convolution connects.
 pub(crate) fn check_colour(header: &Header, image: &str) -> Result<()> {

@@ -8,6 +8,7 @@ mod align;
 mod args;
 mod backend;
 mod bench;
+mod command;
 mod demo;
 mod detector;
 mod devices;
@@ -19,17 +20,20 @@ mod fits;
 mod fits_tests;
 mod info;
 mod input;
+mod interrupt;
 mod linear;
 mod matched_filter;
 mod notice;
 mod output;
 mod planes;
+mod quality_bits;
 mod report;
 mod simulate;
 mod sky_noise;
 mod subtract;
 mod terminal;
 mod verdict;
+mod world_coordinates;
 
 use std::process::ExitCode;
 
@@ -39,6 +43,10 @@ use crate::args::{Cli, Command};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    if let Err(error) = interrupt::clean_up() {
+        eprintln!("dia: error: cannot listen to signals: {error}");
+        return ExitCode::FAILURE;
+    }
     let command_line: Vec<String> =
         std::env::args_os().map(|arg| arg.to_string_lossy().into_owned()).collect();
     let result = match &cli.command {

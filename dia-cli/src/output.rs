@@ -1,51 +1,75 @@
-//! The FITS file of a difference: DIFFERENCE, VARIANCE, MASK, MODEL and KERNEL.
+//! The FITS file of a difference: DIFFERENCE, VARIANCE, MASK, MODEL, KERNEL and LEFT_OUT.
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use dia_core::{Mask, MaskPlanes};
 use dia_solvers::Difference;
 
 use crate::fits::{self, HduData, HduOut, Header, Value};
 use crate::input::{Provenance, Real};
 use crate::report::Report;
+use crate::world_coordinates;
 
 /// A difference with what its headers say of it.
 pub(crate) struct Described<'a, T> {
     pub(crate) difference: &'a Difference<T>,
     pub(crate) target_header: &'a Header,
     pub(crate) report: &'a Report,
+    /// The command, for HISTORY.
+    pub(crate) history: String,
 }
+
+/// Names of files whose format is none that is written here.
+const OTHER_FORMATS: &[&str] = &["fz", "bz2", "xz", "zst", "zip", "Z"];
 
 /// Checks that a file can be made at `path`, as far as that can be known before.
 pub(crate) fn check_place(what: &str, path: &Path) -> Result<()> {
+    let shown = path.display();
+    ensure!(
+        path != Path::new("-"),
+        "cannot write the {what} to \"-\"; give the path of a file, or /dev/stdout together with --quiet"
+    );
     let folder = folder_of(path);
     ensure!(
         !path.is_dir(),
-        "cannot write the {what} {}: it is a folder; give the path of a file",
-        path.display()
+        "cannot write the {what} {shown}: it is a folder; give the path of a file"
     );
     ensure!(
         folder.is_dir(),
-        "cannot write the {what} {}: there is no folder {}; make it first",
-        path.display(),
+        "cannot write the {what} {shown}: there is no folder {}; make it first",
         folder.display()
     );
-    Ok(())
+    let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
+    ensure!(
+        !OTHER_FORMATS.contains(&extension),
+        "cannot write the {what} {shown}: no .{extension} files are made; give a path without it, or one that ends with .gz"
+    );
+    fits::check_writable(path).with_context(|| format!("the {what} could not be written"))
 }
 
-/// The path with its links followed, to tell whether two paths are one file.
+/// The path with its links followed, also those that lead to no file yet: to tell whether two paths are one file.
 pub(crate) fn place(path: &Path) -> PathBuf {
+    /// As many as systems follow.
+    const LINKS: usize = 40;
+    let mut path = path.to_owned();
+    for _ in 0..LINKS {
+        let Ok(target) = path.read_link() else { break };
+        path = folder_of(&path).join(target);
+    }
     path.canonicalize().unwrap_or_else(|_| {
-        let folder = folder_of(path);
+        let folder = folder_of(&path);
         let folder = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
-        path.file_name().map_or_else(|| path.to_owned(), |name| folder.join(name))
+        path.file_name().map_or_else(|| path.clone(), |name| folder.join(name))
     })
 }
 
 fn folder_of(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
+
+/// Planes of pixels that have a good difference, and that only the fit left out.
+const LEFT_OUT: MaskPlanes = MaskPlanes::VARIABLE.union(MaskPlanes::CLIPPED);
 
 /// Writes the file under a temporary name, and renames it.
 pub(crate) fn write<T: Real>(path: &Path, described: &Described<'_, T>) -> Result<()> {
@@ -55,14 +79,18 @@ pub(crate) fn write<T: Real>(path: &Path, described: &Described<'_, T>) -> Resul
         |header, name, pixels| HduOut { name, header, image: Some((height, width, pixels)) };
 
     let primary = primary_header(described);
-    let wcs = world_coordinates(described.target_header);
+    let wcs = world_coordinates::of(described.target_header);
+    let unit = described.report.target.unit.as_str();
     let mut variance = wcs.clone();
-    variance.set("BUNIT", "adu2", "variance of the difference");
+    variance.set("BUNIT", squared(unit), "variance of the difference");
+    variance.set("UTYPE", "VarianceUncertainty", "what this plane holds");
     let mut model = wcs.clone();
-    model.set("BUNIT", "adu", "reference convolved, plus background");
-    let mut mask = wcs;
-    name_planes(&mut mask);
-    let bits = mask_bits(&difference.mask);
+    model.set("BUNIT", unit, "reference convolved, plus background");
+    let (mut mask, mut left_out) = (wcs.clone(), wcs);
+    name_planes(&mut mask, MaskPlanes::all().difference(LEFT_OUT));
+    name_planes(&mut left_out, LEFT_OUT);
+    let bits = mask_bits(&difference.mask, MaskPlanes::all().difference(LEFT_OUT));
+    let left_out_bits = mask_bits(&difference.mask, LEFT_OUT);
     let kernels = difference.design.kernels(&difference.parameters);
     let headers: Vec<(String, Header)> =
         (0..kernels.len()).map(|t| kernel_header(difference, t)).collect();
@@ -77,6 +105,7 @@ pub(crate) fn write<T: Real>(path: &Path, described: &Described<'_, T>) -> Resul
         let image = Some((side, side, HduData::F64(kernel.pixels())));
         hdus.push(HduOut { name, header, image });
     }
+    hdus.push(plane(&left_out, "LEFT_OUT", HduData::I16(&left_out_bits)));
     fits::write(path, &hdus)?;
     Ok(())
 }
@@ -103,24 +132,32 @@ fn kernel_header<T>(difference: &Difference<T>, t: usize) -> (String, Header) {
     (format!("KERNEL_{t}"), kernel)
 }
 
-/// Names the bits of a mask in its header, as LSST does: MP_name = bit.
-pub(crate) fn name_planes(header: &mut Header) {
-    for (name, planes) in MaskPlanes::all().iter_names() {
+/// The unit of a variance.
+fn squared(unit: &str) -> String {
+    let one_word = unit.chars().all(|char| char.is_ascii_alphabetic());
+    if one_word { format!("{unit}2") } else { format!("({unit})**2") }
+}
+
+/// Names the bits of `planes` in the header of a mask, as LSST does: MP_name = bit.
+pub(crate) fn name_planes(header: &mut Header, planes: MaskPlanes) {
+    for (name, planes) in planes.iter_names() {
         let bit = i64::from(planes.bits().trailing_zeros());
         header.set(&format!("MP_{name}"), bit, planes.meaning());
     }
 }
 
-/// A mask as the integers of its HDU.
-pub(crate) fn mask_bits(mask: &Mask) -> Vec<i16> {
-    mask.planes().iter().map(|planes| planes.bits() as i16).collect()
+/// The bits of `planes` in a mask, as the integers of its HDU.
+pub(crate) fn mask_bits(mask: &Mask, planes: MaskPlanes) -> Vec<i16> {
+    mask.planes().iter().map(|set| set.intersection(planes).bits() as i16).collect()
 }
 
 fn primary_header<T: Real>(described: &Described<'_, T>) -> Header {
     let report = described.report;
     let mut header = described.target_header.clone();
+    let unit = report.target.unit.as_str();
+    let in_unit = |what: &str| format!("[{unit}] {what}");
     let mut set = |keyword: &str, value: Value, comment: &str| header.set(keyword, value, comment);
-    set("BUNIT", "adu".into(), "target minus model");
+    set("BUNIT", unit.into(), "target minus model");
     set("DIAVERS", report.version.into(), "version of dia");
     set("DIAREF", report.reference.image.as_str().into(), "reference image");
     set("DIATGT", report.target.image.as_str().into(), "target image");
@@ -132,13 +169,13 @@ fn primary_header<T: Real>(described: &Described<'_, T>) -> Header {
     set("DIAPHSE", report.photometric_scale.sigma.into(), "standard deviation of P");
     set("DIABDEG", count(report.background.degree), "degree of the background polynomial");
     for (j, b) in report.background.coefficients.iter().enumerate() {
-        set(&format!("DIABG{j}"), b.value.into(), "[adu] background, Legendre coefficient");
-        set(&format!("DIABE{j}"), b.sigma.into(), "[adu] its standard deviation");
+        set(&format!("DIABG{j}"), b.value.into(), &in_unit("background, Legendre coefficient"));
+        set(&format!("DIABE{j}"), b.sigma.into(), &in_unit("its standard deviation"));
     }
     set(
         "DIARSKY",
         report.background.reference_sky.into(),
-        "[adu] sky subtracted from the reference",
+        &format!("[{}] sky subtracted from the reference", report.reference.unit),
     );
     set(
         "DIADX",
@@ -206,32 +243,14 @@ fn primary_header<T: Real>(described: &Described<'_, T>) -> Header {
                 );
             }
         };
-        number("GAIN", &taken.gain, "[electron/adu] gain");
+        number("GAIN", &taken.gain, "electrons per unit: gain");
         number("RN", &taken.read_noise, "[electron] read noise");
-        number("SAT", &taken.saturation, "[adu] saturation level");
+        number("SAT", &taken.saturation, "saturation level");
     }
-    header.push_history(&format!("dia {}: {}", report.version, report.command));
+    header.push_history(&format!("dia {}: {}", report.version, described.history));
     header
 }
 
 fn count(number: usize) -> Value {
     Value::Integer(number as i64)
-}
-
-/// The cards of the world coordinate system, for the other planes.
-fn world_coordinates(header: &Header) -> Header {
-    const PREFIXES: [&str; 21] = [
-        "WCSAXES", "WCSNAME", "CTYPE", "CRVAL", "CRPIX", "CDELT", "CROTA", "CUNIT", "CD1_", "CD2_",
-        "PC1_", "PC2_", "PV1_", "PV2_", "LONPOLE", "LATPOLE", "RADESYS", "EQUINOX", "A_", "B_",
-        "AP_",
-    ];
-    let mut wcs = Header::new();
-    for keyword in header.keywords() {
-        let wanted =
-            PREFIXES.iter().any(|prefix| keyword.starts_with(prefix)) || keyword.starts_with("BP_");
-        if let Some((value, comment)) = header.get(&keyword).filter(|_| wanted) {
-            wcs.set(&keyword, value, &comment);
-        }
-    }
-    wcs
 }

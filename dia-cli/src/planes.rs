@@ -1,4 +1,6 @@
-//! The planes beside an image: its mask by the names or the convention of its bits, and its noise as variance, σ or inverse variance.
+//! The planes beside an image: its mask, and its noise as variance, σ or inverse variance.
+
+use std::collections::HashSet;
 
 use anyhow::{Result, bail, ensure};
 use dia_core::{Image, Mask, MaskPlanes};
@@ -6,6 +8,7 @@ use dia_core::{Image, Mask, MaskPlanes};
 use crate::args::MaskGood;
 use crate::fits::{self, FitsFile, Hdu, Header};
 use crate::input::Real;
+use crate::quality_bits;
 
 /// What a plane of uncertainties holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,12 +20,16 @@ pub(crate) enum Uncertainty {
 }
 
 impl Uncertainty {
+    /// All, in the order in which a plane of them is looked for.
+    pub(crate) const ALL: [Self; 3] = [Self::Variance, Self::Sigma, Self::InverseVariance];
+
     /// That of a plane beside an image, by EXTNAME and UTYPE (as astropy's CCDData writes it).
     pub(crate) fn of(hdu: &Hdu) -> Option<Self> {
         let of_name = match hdu.name()?.as_str() {
-            "VARIANCE" | "VAR" => Self::Variance,
-            "ERR" | "ERROR" | "SIGMA" | "STDDEV" | "UNCERT" | "UNCERTAINTY" => Self::Sigma,
-            "IVAR" => Self::InverseVariance,
+            "VARIANCE" | "VAR" | "STAT" => Self::Variance,
+            "ERR" | "ERROR" | "ERRORS" | "SIGMA" | "STDDEV" | "STD" | "RMS" | "NOISE"
+            | "UNCERT" | "UNCERTAINTY" => Self::Sigma,
+            "IVAR" | "INVVAR" | "WHT" | "WGT" | "WEIGHT" => Self::InverseVariance,
             _ => return None,
         };
         let utype = hdu.header.get_str("UTYPE").unwrap_or_default().to_lowercase();
@@ -32,6 +39,43 @@ impl Uncertainty {
             "inversevariance" => Self::InverseVariance,
             _ => of_name,
         })
+    }
+
+    /// Whether a plane of this name and kind may hold something else: the exposure time, or weights in a unit of their own.
+    pub(crate) fn is_doubtful(hdu: &Hdu) -> bool {
+        hdu.header.get_str("UTYPE").is_none()
+            && matches!(hdu.name().as_deref(), Some("WHT" | "WGT" | "WEIGHT"))
+    }
+
+    /// The value whose σ² this is.
+    fn value(self, variance: f64) -> f64 {
+        match self {
+            Self::Variance => variance,
+            Self::Sigma => variance.sqrt(),
+            Self::InverseVariance => variance.recip(),
+        }
+    }
+
+    /// The kind that a plane has whose values give `variance` where they are read as of this kind, and where the sky scatters by `scatter`; `None` if it is
+    /// this one, or none at all fits.
+    pub(crate) fn rather(self, variance: f64, scatter: f64) -> Option<Self> {
+        /// The scatter of crowded skies and of resampled images stays within this factor.
+        const FITS: f64 = 1.5;
+        let value = self.value(variance);
+        let fits = |kind: &Self| {
+            let ratio = scatter / kind.variance(value).sqrt();
+            (1.0 / FITS..FITS).contains(&ratio)
+        };
+        (!fits(&self)).then(|| Self::ALL.into_iter().find(fits)).flatten()
+    }
+
+    /// The option that gives such a plane, without the image's role.
+    pub(crate) fn option(self) -> &'static str {
+        match self {
+            Self::Variance => "variance",
+            Self::Sigma => "sigma",
+            Self::InverseVariance => "weight",
+        }
     }
 
     /// σ² of a value.
@@ -95,34 +139,7 @@ fn check_shape(
     Ok(())
 }
 
-/// The planes of a mask whose bits are named by MP_ keywords (as LSST's and our own are), as ours; `None` where they make no
-/// pixel unusable (a detection, say).
-pub(crate) fn plane_of(name: &str) -> Option<MaskPlanes> {
-    match name {
-        "BAD" | "STREAK" | "CROSSTALK" | "VIGNETTED" | "ITL_DIP" | "SPIKE" | "SENSOR_EDGE"
-        | "HIGH_VARIANCE" | "DO_NOT_USE" | "HOT" | "DEAD" | "GHOST" => Some(MaskPlanes::BAD),
-        "SAT" | "SATURATED" => Some(MaskPlanes::SATURATED),
-        "CR" | "COSMIC_RAY" => Some(MaskPlanes::COSMIC_RAY),
-        "EDGE" => Some(MaskPlanes::EDGE),
-        "NO_DATA" | "UNMASKEDNAN" => Some(MaskPlanes::NO_DATA),
-        "INTRP" | "SUSPECT" => Some(MaskPlanes::SUSPECT),
-        "USER" => Some(MaskPlanes::USER),
-        "REFERENCE_BAD" => Some(MaskPlanes::REFERENCE_BAD),
-        "CLIPPED" => Some(MaskPlanes::CLIPPED),
-        _ => None,
-    }
-}
-
-/// The bits of a mask with names: (bit, name).
-pub(crate) fn named_bits(header: &Header) -> Vec<(u32, String)> {
-    let bit = |keyword: String| {
-        let bit = u32::try_from(header.get_i64(&keyword)?).ok().filter(|bit| *bit < 63)?;
-        Some((bit, keyword.to_uppercase().strip_prefix("MP_")?.to_string()))
-    };
-    header.keywords().filter_map(bit).collect()
-}
-
-/// What the bits of a mask mean that has no names for them.
+/// What was said of the bits of masks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Bits {
     /// Pixels of any value but 0 are bad, or those of 0.
@@ -131,52 +148,59 @@ pub(crate) enum Bits {
     Bad(u64),
 }
 
-impl Bits {
-    /// Those of a data-quality plane: bit 0 is "do not use" and bit 1 saturation where it is made as for JWST; HST's bits are those that its pipelines leave out.
-    pub(crate) fn of_quality(header: &Header) -> Self {
-        let hubble = header.get_str("TELESCOP").is_some_and(|name| name.trim() == "HST");
-        // Lost data, detector defects, hot and warm pixels, saturation, cosmic rays.
-        Self::Bad(if hubble {
-            1 + 2 + 4 + 8 + 16 + 32 + 128 + 256 + 2048 + 4096 + 8192
-        } else {
-            0b11
-        })
-    }
-}
+/// Names of planes that are masks.
+pub(crate) const MASKS: &[&str] = &["MASK", "MSK", "BPM", "BADPIX", "DQ", "QUALITY"];
 
-/// Most of a mask that is believed unasked.
+/// Most of a mask whose bits nothing explains that is believed unasked.
 const MOST_MASKED: f64 = 0.5;
 
-/// Reads a mask, which must have the shape of its image.
+/// Reads a mask, which must have the shape of its image. What its bits mean was said, or its header tells it, or any value but 0 is bad.
 pub(crate) fn read_mask(
     file: &FitsFile,
     index: usize,
     shape: (usize, usize),
-    unnamed: Option<Bits>,
+    said: Option<Bits>,
 ) -> Result<Mask> {
     let integers = file.read_integers(index)?;
     check_shape(file, index, (integers.height, integers.width), shape)?;
-    let names = named_bits(&file.hdu(index)?.header);
-    let planes = |value: &i64| {
-        let bad = match unnamed {
-            None | Some(Bits::Good(MaskGood::Zero)) if names.is_empty() => *value != 0,
-            Some(Bits::Good(MaskGood::Nonzero)) => *value == 0,
-            Some(Bits::Bad(bits)) => *value as u64 & bits != 0,
-            None | Some(Bits::Good(MaskGood::Zero)) => {
-                let set = names.iter().filter(|(bit, _)| value >> bit & 1 == 1);
-                return set.filter_map(|(_, name)| plane_of(name)).collect();
-            }
-        };
-        if bad { MaskPlanes::USER } else { MaskPlanes::empty() }
+    let hdu = file.hdu(index)?;
+    let quality = matches!(hdu.name().as_deref(), Some("DQ" | "QUALITY"));
+    let by_header = || quality_bits::meaning(&joined_header(file, index)?, quality);
+    let all = Some(vec![(u64::MAX, MaskPlanes::USER)]);
+    let (meaning, inverted) = match said {
+        Some(Bits::Good(good)) => (all.clone(), good == MaskGood::Nonzero),
+        Some(Bits::Bad(bits)) => (Some(vec![(bits, MaskPlanes::USER)]), false),
+        None => (by_header(), false),
+    };
+    let explained = meaning.is_some();
+    let meaning = meaning.or(all).unwrap_or_default();
+    let planes = |value: &i64| -> MaskPlanes {
+        if inverted {
+            return if *value == 0 { MaskPlanes::USER } else { MaskPlanes::empty() };
+        }
+        let set = meaning.iter().filter(|(bits, _)| *value as u64 & bits != 0);
+        set.map(|(_, planes)| *planes).collect()
     };
     let mask = Mask::from_vec(shape.0, shape.1, integers.pixels.iter().map(planes).collect())?;
     let masked = mask.count(MaskPlanes::all()) as f64 / (shape.0 * shape.1) as f64;
     ensure!(
-        unnamed.is_some() || masked <= MOST_MASKED,
+        explained || masked <= MOST_MASKED,
         "the mask {} leaves out {:.0} % of the pixels; if pixels that are not 0 are the good ones, give --mask-good-is nonzero, else \
          --mask-good-is zero, or --bad-bits",
         label(file, index)?,
         100.0 * masked
     );
     Ok(mask)
+}
+
+/// The cards of the primary HDU and of another, whose own win.
+pub(crate) fn joined_header(file: &FitsFile, index: usize) -> Option<Header> {
+    let mut header = file.hdu(0).ok()?.header.clone();
+    if index != 0 {
+        let hdu = file.hdu(index).ok()?;
+        let own: HashSet<String> = hdu.header.keywords().collect();
+        header.retain(|keyword| !own.contains(keyword));
+        header.extend(&hdu.header);
+    }
+    Some(header)
 }

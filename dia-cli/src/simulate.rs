@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use dia_core::simulate::{Psf, SimulatedPair, SimulationOptions, simulate};
-use dia_core::{CcdNoise, Image, Mask, Pixel};
+use dia_core::{CcdNoise, Image, Mask, MaskPlanes, Pixel};
 
 use crate::args::{PsfArg, SimulateArgs, SimulationArgs};
 use crate::fits::{self, HduData, HduOut, Header};
@@ -134,8 +134,8 @@ fn write_image(
         vec![HduOut { name: "IMAGE", header, image: Some((height, width, HduData::F32(&pixels))) }];
     let mut names = Header::new();
     if let Some(mask) = mask {
-        name_planes(&mut names);
-        bits = mask_bits(mask);
+        name_planes(&mut names, MaskPlanes::all());
+        bits = mask_bits(mask, MaskPlanes::all());
         let image = Some((height, width, HduData::I16(&bits)));
         hdus.push(HduOut { name: "MASK", header: &names, image });
     }

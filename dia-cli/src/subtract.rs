@@ -26,16 +26,17 @@ use crate::args::{
     BasisArg, FailOn, HalfWidth, KernelDegree, KernelShapeArg, ModelArgs, NoiseArgs, NoiseScaleArg,
     Precision, ReferenceNoiseArg, RunArgs, SubtractArgs, Switch, name_of,
 };
+use crate::command;
 use crate::figure::{self, Marker};
 use crate::fits::FitsSpec;
-use crate::input::{Input, Options, Real, Role};
+use crate::input::{Input, Options, Real, Role, shown};
 use crate::notice::{Level, Verdict};
 use crate::output::{self, Described};
 use crate::report::{
     Background, Centroid, KernelReport, OffsetReport, Pixels, Regularisation, Report, Residuals,
     SCHEMA, Seeing, SolverReport, Timings, Variables, write_json,
 };
-use crate::terminal::say;
+use crate::terminal::{say, with_sigma};
 use crate::verdict::{compare_fluxes, judge};
 
 /// Largest half-width that `auto` chooses: beyond it, unknowns are too many for most images.
@@ -334,7 +335,12 @@ impl Job<'_> {
         };
         output::write(
             self.output,
-            &Described { difference: &difference, target_header: &target.header, report: &report },
+            &Described {
+                difference: &difference,
+                target_header: &target.header,
+                report: &report,
+                history: command::reproducible(self.command_line),
+            },
         )?;
         report.timings_s.write = clock.lap();
         report.timings_s.total = start.elapsed().as_secs_f64();
@@ -396,6 +402,10 @@ impl Job<'_> {
         let planes = [
             &noise.reference_variance,
             &noise.target_variance,
+            &noise.reference_sigma,
+            &noise.target_sigma,
+            &noise.reference_weight,
+            &noise.target_weight,
             &noise.reference_mask,
             &noise.target_mask,
         ];
@@ -566,10 +576,9 @@ fn narrow_pixel<T: Real>(value: T) -> f32 {
 
 fn heading(report: &Report) -> String {
     format!(
-        "dia {} · P = {:.4} ± {:.4} · χ²/dof = {:.3} · robust σ(D/σ) = {:.3} · {} × {} kernel",
+        "dia {} · P = {} · χ²/dof = {:.3} · robust σ(D/σ) = {:.3} · {} × {} kernel",
         report.version,
-        report.photometric_scale.value,
-        report.photometric_scale.sigma,
+        with_sigma(report.photometric_scale.value, report.photometric_scale.sigma),
         report.residuals.chi2_dof,
         report.residuals.robust_std,
         2 * report.half_width + 1,
@@ -593,18 +602,16 @@ fn summary(report: &Report) -> String {
         }
         None => "variable sources not looked for".to_owned(),
     };
-    let sky = background
-        .coefficients
-        .first()
-        .map_or(String::new(), |b| format!(", background {:.2} ± {:.2} ADU", b.value, b.sigma));
+    let sky = background.coefficients.first().map_or(String::new(), |b| {
+        format!(", background {} {}", with_sigma(b.value, b.sigma), shown(&report.target.unit))
+    });
     format!(
-        "photometric scale {:.5} ± {:.5}{sky}, offset dx {} dy {}, half-width {}\n\
+        "photometric scale {}{sky}, offset dx {} dy {}, half-width {}\n\
          λ {:.3}; {variables}\n\
          residuals: mean {:+.4}, variance {:.4}, robust std {:.4}, χ²/dof {:.4}; {} pixels used, {} masked\n\
          {} ({}), {}: {} passes, {} iterations, {} products, {:.4} σ from the minimum; {:.3} s in all, fit {:.3} s, {} threads\n\
          wrote {}",
-        scale.value,
-        scale.sigma,
+        with_sigma(scale.value, scale.sigma),
         report.offset.dx,
         report.offset.dy,
         report.half_width,

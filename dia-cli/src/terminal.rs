@@ -30,11 +30,25 @@ pub(crate) fn chain(error: &anyhow::Error) -> String {
     line
 }
 
+/// A value and its standard deviation with two digits of the latter: "0.9981 ± 0.0023", "(1.23 ± 0.05)e-16".
+pub(crate) fn with_sigma(value: f64, sigma: f64) -> String {
+    if !(value.is_finite() && sigma.is_finite() && sigma > 0.0) {
+        return format!("{value} ± {sigma}");
+    }
+    let of_sigma = sigma.log10().floor();
+    let largest = value.abs().max(sigma).log10().floor();
+    let unit = if (-4.0..6.0).contains(&largest) { 0.0 } else { largest };
+    let digits = (1.0 - of_sigma + unit).clamp(0.0, 17.0) as usize;
+    let power = 10_f64.powi(unit as i32);
+    let numbers = format!("{:.digits$} ± {:.digits$}", value / power, sigma / power);
+    if unit == 0.0 { numbers } else { format!("({numbers})e{unit}") }
+}
+
 #[cfg(test)]
 mod tests {
     use anyhow::{Context, anyhow};
 
-    use super::chain;
+    use super::{chain, with_sigma};
 
     #[test]
     fn causes_are_told_once() {
@@ -42,5 +56,21 @@ mod tests {
         assert_eq!(chain(&error), "cannot write a.fits: disk full; free some space");
         let error: anyhow::Result<()> = Err(anyhow!("disk full")).context("cannot write a.fits");
         assert_eq!(chain(&error.unwrap_err()), "cannot write a.fits: disk full");
+    }
+
+    #[test]
+    fn two_digits_of_the_deviation_are_shown() {
+        for (value, sigma, text) in [
+            (0.99812, 0.00234, "0.9981 ± 0.0023"),
+            (-0.000123, 0.0000456, "-0.000123 ± 0.000046"),
+            (1.2345e-16, 5.1e-18, "(1.235 ± 0.051)e-16"),
+            (201.23, 0.85, "201.23 ± 0.85"),
+            (4.56e9, 3.2e7, "(4.560 ± 0.032)e9"),
+            (12.0, 340.0, "12 ± 340"),
+            (0.0, 1e-9, "(0.0 ± 1.0)e-9"),
+        ] {
+            assert_eq!(with_sigma(value, sigma), text);
+        }
+        assert_eq!(with_sigma(1.0, f64::NAN), "1 ± NaN");
     }
 }

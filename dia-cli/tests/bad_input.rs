@@ -288,8 +288,14 @@ fn impossible_gains() {
         frame.write(&folder, "bad.fits");
     };
     for (card, words) in [
-        ("GAIN    =                 -1.5", ["-1.5 e⁻/ADU", "keyword GAIN", "must be positive"]),
-        ("GAIN    =                  0.0", ["0 e⁻/ADU", "keyword GAIN", "must be positive"]),
+        (
+            "GAIN    =                 -1.5",
+            ["GAIN = -1.5", "cannot be one, which is positive", "-gain"],
+        ),
+        (
+            "GAIN    =                  0.0",
+            ["GAIN = 0", "cannot be one, which is positive", "-gain"],
+        ),
         ("GAIN    =                  NaN", ["GAIN = NaN", "is not a number", "-gain"]),
         ("GAIN    = 'high    '", ["GAIN = high", "is not a number", "-gain"]),
         ("GAIN    =", ["GAIN = undefined", "is not a number", "-gain"]),
@@ -445,20 +451,27 @@ fn one_file_as_reference_and_target() {
     );
 }
 
-/// Headers are data too: cards that FITS forbids do no harm.
+/// Bytes that are no text are damage. Letters of other alphabets are not: they do no harm.
 #[test]
 fn cards_with_forbidden_bytes() {
     let folder = pair();
     let mut frame = Frame::read(&folder, "target.fits");
-    let mut card = [0xff; 80];
-    card[..10].copy_from_slice(b"OBSERVER= ");
-    frame.header.push_card(card);
-    // The writer replaces such bytes, so they are put back by hand.
+    let mut placeholder = [b' '; 80];
+    placeholder[..10].copy_from_slice(b"OBSERVER= ");
+    frame.header.push_card(placeholder);
     frame.write(&folder, "target.fits");
-    let mut bytes = folder.bytes("target.fits");
-    let place = bytes.windows(10).position(|window| window == b"OBSERVER= ").unwrap();
-    bytes[place..place + 80].copy_from_slice(&card);
-    folder.write("target.fits", &bytes);
+    let whole = folder.bytes("target.fits");
+    let place = whole.windows(10).position(|window| window == b"OBSERVER= ").unwrap();
+    let with = |name: &str, text: &[u8]| {
+        let mut bytes = whole.clone();
+        bytes[place + 10..place + 10 + text.len()].copy_from_slice(text);
+        folder.write(name, &bytes);
+    };
+    for damage in [&b"'Herschel\xff'"[..], b"'K\xe6nig'", b"'Herschel\0'", &[0xff; 70]] {
+        with("bad.fits", damage);
+        image_refused(&folder, &["header of HDU 0 is damaged", "is no text", "OBSERVER= "]);
+    }
+    with("target.fits", "'Jérôme Lalande'".as_bytes());
     let _ = folder.succeed(&["subtract", "reference.fits", "target.fits", "-o", "out.fits"]);
     let difference = folder.bytes("out.fits");
     assert!(difference[..2880].iter().all(u8::is_ascii));

@@ -1,10 +1,62 @@
 //! Files that are seen whole or not at all.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use tempfile::NamedTempFile;
 
 use super::error::FitsError;
+
+/// Files that are being written, under their temporary names.
+static UNFINISHED: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
+
+fn unfinished() -> MutexGuard<'static, BTreeSet<PathBuf>> {
+    UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Removes the files that are being written at this moment, for a process that is about to end. Their writers cannot put them in their place
+/// any more.
+pub fn remove_unfinished() {
+    let mut files = unfinished();
+    for path in std::mem::take(&mut *files) {
+        // Nothing is left to tell of a failure.
+        let _ = fs::remove_file(path);
+    }
+    // Nobody starts another one.
+    std::mem::forget(files);
+}
+
+/// Finds out whether [`write_atomically`] could write to `path` now, by making a file in its folder that goes away at once.
+///
+/// # Errors
+/// [`FitsError::Write`] with the cause and the remedy.
+pub fn check_writable(path: &Path) -> Result<(), FitsError> {
+    let result = match fs::metadata(path) {
+        Ok(metadata) if metadata.is_dir() => Err(io::ErrorKind::IsADirectory.into()),
+        Ok(metadata) if !metadata.is_file() => Ok(()),
+        Ok(metadata) if metadata.permissions().readonly() => Err(read_only()),
+        Ok(_) => fs::canonicalize(path)
+            .and_then(|path| tempfile::tempfile_in(folder_of(&path)))
+            .map(drop),
+        Err(_) => tempfile::tempfile_in(folder_of(path)).map(drop),
+    };
+    result.map_err(|source| FitsError::Write {
+        path: path.to_owned(),
+        remedy: remedy(&source),
+        source,
+    })
+}
+
+fn read_only() -> io::Error {
+    io::Error::new(io::ErrorKind::PermissionDenied, "the file exists and is read-only")
+}
+
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
 
 /// Writes a file under another name in the same folder, syncs it, and renames it: at `path` there is the old file or the
 /// whole new one. What exists and is no regular file (a device, a pipe) is written to directly.
@@ -20,9 +72,7 @@ pub fn write_atomically(
         Ok(metadata) if !metadata.is_file() || path.starts_with("/dev") => {
             OpenOptions::new().write(true).open(path).and_then(|file| write(&file))
         }
-        Ok(metadata) if metadata.permissions().readonly() => {
-            Err(io::Error::new(io::ErrorKind::PermissionDenied, "the file exists and is read-only"))
-        }
+        Ok(metadata) if metadata.permissions().readonly() => Err(read_only()),
         // Through a symbolic link the file behind it is replaced, and it keeps its permissions.
         Ok(metadata) => fs::canonicalize(path)
             .and_then(|path| replace(&path, metadata.permissions().into(), write)),
@@ -40,8 +90,6 @@ fn replace(
     permissions: Option<fs::Permissions>,
     write: impl Fn(&File) -> io::Result<()>,
 ) -> io::Result<()> {
-    let folder =
-        path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     if path.file_name().is_none() {
         return Err(io::ErrorKind::InvalidFilename.into());
     }
@@ -52,14 +100,36 @@ fn replace(
         // The umask takes its bits away from these, as for any new file.
         builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
     }
-    let file = builder.tempfile_in(folder)?;
+    // Made and noted under one lock: there is no file that an interrupt would not find.
+    let file = {
+        let mut files = unfinished();
+        let file = builder.tempfile_in(folder_of(path))?;
+        files.insert(file.path().to_owned());
+        file
+    };
+    let name = file.path().to_owned();
+    let written = fill(&file, permissions, write).and_then(|()| {
+        let mut files = unfinished();
+        file.persist(path).map_err(|error| error.error)?;
+        files.remove(&name);
+        Ok(())
+    });
+    if written.is_err() {
+        unfinished().remove(&name);
+    }
+    written
+}
+
+fn fill(
+    file: &NamedTempFile,
+    permissions: Option<fs::Permissions>,
+    write: impl Fn(&File) -> io::Result<()>,
+) -> io::Result<()> {
     write(file.as_file())?;
     if let Some(permissions) = permissions {
         file.as_file().set_permissions(permissions)?;
     }
-    file.as_file().sync_all()?;
-    file.persist(path).map_err(|error| error.error)?;
-    Ok(())
+    file.as_file().sync_all()
 }
 
 fn remedy(error: &io::Error) -> &'static str {

@@ -68,6 +68,38 @@ pub enum FitsError {
         /// Bytes from the start of the data to the end of the file.
         present: u64,
     },
+    /// An extension begins where the HDU before it does not end.
+    #[error("{}: an extension begins at byte {at}, but HDU {hdu} ends at byte {expected} by its header: blocks were lost or inserted, and pixels lie in wrong places; fetch the file again", path.display())]
+    HduLost {
+        /// The input file.
+        path: PathBuf,
+        /// The HDU before it.
+        hdu: String,
+        /// Byte at which that HDU ends by its header.
+        expected: u64,
+        /// Byte at which the extension begins.
+        at: u64,
+    },
+    /// A compressed file or a pipe goes on for too long.
+    #[error("{}: its uncompressed bytes go on beyond {limit_gib} GiB; uncompress it to a file, or check what it is", path.display())]
+    StreamTooLong {
+        /// The input file.
+        path: PathBuf,
+        /// Most that is held in memory.
+        limit_gib: u64,
+    },
+    /// A plane was asked for of what is no cube, or has fewer planes.
+    #[error("{}: HDU {hdu} has no plane {plane}: it has {planes} planes that can be chosen as FILE[EXT][PLANE], counted from 0", path.display())]
+    NoSuchPlane {
+        /// The input file.
+        path: PathBuf,
+        /// The HDU.
+        hdu: String,
+        /// What was asked for.
+        plane: usize,
+        /// How many it has.
+        planes: u64,
+    },
     /// The HDU does not hold an image.
     #[error("{}: HDU {hdu} holds {kind}, not an image; pick another extension as FILE[EXT]; the file has {available}", path.display())]
     NotImage {
@@ -81,7 +113,7 @@ pub enum FitsError {
         available: String,
     },
     /// The image is empty or has more than two axes longer than one pixel.
-    #[error("{}: HDU {hdu} is not a two-dimensional image: its NAXISn are {axes:?}; pick another extension as FILE[EXT]; the file has {available}", path.display())]
+    #[error("{}: HDU {hdu} is not a two-dimensional image: its NAXISn are {axes:?}; pick another extension as FILE[EXT], or a plane of a cube as FILE[EXT][PLANE]; the file has {available}", path.display())]
     NotTwoDimensional {
         /// The input file.
         path: PathBuf,
@@ -157,7 +189,7 @@ pub enum FitsError {
         available: String,
     },
     /// No extension was asked for and none is a two-dimensional image.
-    #[error("{} has no two-dimensional image; it has {available}", path.display())]
+    #[error("{} has no two-dimensional image; pick a plane of a cube as FILE[EXT][PLANE]; it has {available}", path.display())]
     NoImage {
         /// The input file.
         path: PathBuf,
@@ -166,7 +198,8 @@ pub enum FitsError {
     },
     /// A `FILE[EXT]` argument has no file or no extension.
     #[error(
-        "\"{text}\" is not FILE or FILE[EXT], where EXT is a number (0 is the primary HDU), NAME or NAME,EXTVER"
+        "\"{text}\" is not FILE, FILE[EXT] or FILE[EXT][PLANE], where EXT is a number (0 is the primary HDU), NAME or NAME,EXTVER, and \
+         PLANE a number from 0; the standard input is /dev/stdin"
     )]
     Spec {
         /// The argument.

@@ -48,9 +48,21 @@ impl Header {
         }
     }
 
-    /// As [`get_f64`](Self::get_f64), also of a number that was written as a string.
+    /// As [`get_f64`](Self::get_f64), also of a number that was written as a string, perhaps with a unit after it: `'1.5'`,
+    /// `'1.5D0 e-/ADU'`.
     pub fn get_number(&self, keyword: &str) -> Option<f64> {
-        self.get_f64(keyword).or_else(|| self.get_str(keyword)?.trim().parse().ok())
+        let of_text = || {
+            let text = self.get_str(keyword)?;
+            let (number, unit) = text.trim().split_once(' ').unwrap_or((text.trim(), ""));
+            let is_unit =
+                |unit: &str| unit.is_empty() || unit.starts_with(['e', 'E', 'a', 'A', '[']);
+            match Value::number(number).filter(|_| is_unit(unit.trim_start()))? {
+                Value::Float(value) => Some(value),
+                Value::Integer(value) => Some(value as f64),
+                _ => None,
+            }
+        };
+        self.get_f64(keyword).or_else(of_text)
     }
 
     /// The integer in `keyword` (also one written as 4.0); None when it is missing or not an integer.
@@ -103,6 +115,11 @@ impl Header {
         let range =
             place.map_or(self.cards.len()..self.cards.len(), |index| index..self.end_of(index));
         self.cards.splice(range, cards);
+    }
+
+    /// Appends a card of this name, whether or not there is one. As in [`set`](Self::set) otherwise.
+    pub(super) fn append(&mut self, keyword: &str, value: Value, comment: &str) {
+        self.cards.extend(format_cards(keyword, value, comment));
     }
 
     /// Removes every card of this name, with its CONTINUE cards. Returns whether there was one.
@@ -169,12 +186,13 @@ impl Header {
     }
 
     /// The index after the card at `index` and its CONTINUE cards.
-    fn end_of(&self, index: usize) -> usize {
+    pub(super) fn end_of(&self, index: usize) -> usize {
         let tail = &self.cards[index + 1..];
         index + 1 + tail.iter().take_while(|card| card.starts_with(b"CONTINUE")).count()
     }
 
-    fn value_at(&self, index: usize) -> (Value, String) {
+    /// The value and the comment of the card at `index`.
+    pub(super) fn value_at(&self, index: usize) -> (Value, String) {
         let (mut value, mut comment) =
             Value::parse(&split_card(&self.cards[index]).1.unwrap_or_default());
         if let Value::Text(text) = &mut value {

@@ -22,14 +22,17 @@ mod header;
 mod pixels;
 mod read;
 mod spec;
+mod standard;
+mod stream;
 mod value;
 mod write;
 
-pub use atomic::write_atomically;
+pub use atomic::{check_writable, remove_unfinished, write_atomically};
 pub use error::FitsError;
 pub use header::{CARD_LENGTH, Card, Header};
 pub use pixels::{FitsImage, IntegerImage, Pixel};
 pub use read::{FitsFile, Hdu, HduKind};
 pub use spec::{FitsSpec, HduSelector};
+pub use standard::mended;
 pub use value::Value;
 pub use write::{HduData, HduOut, write};

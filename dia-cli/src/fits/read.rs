@@ -11,13 +11,14 @@ use flate2::read::MultiGzDecoder;
 use super::{
     error::FitsError,
     header::{CARD_LENGTH, Card, Header},
+    stream,
 };
 
 /// Headers and data are padded to whole blocks of this many bytes.
 pub(super) const BLOCK_LENGTH: usize = 2880;
 
 /// A header longer than this is taken for damage: 64 MiB, 840 000 cards.
-const MAX_HEADER_LENGTH: u64 = 64 << 20;
+pub(super) const MAX_HEADER_LENGTH: u64 = 64 << 20;
 
 /// What an HDU holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,6 +47,8 @@ pub struct Hdu {
     pub bitpix: i64,
     /// NAXIS1, NAXIS2, … in pixels, x first; `ZNAXISn` for a compressed image.
     pub axes: Vec<u64>,
+    /// The plane of a cube that was selected, from 0; then `axes` are those of the plane.
+    pub plane: Option<usize>,
     pub(super) data_offset: u64,
     pub(super) data_length: u64,
 }
@@ -57,12 +60,11 @@ impl Hdu {
         Some(name.trim().to_ascii_uppercase()).filter(|name| !name.is_empty())
     }
 
-    /// The index and, where there is one, the name: "2 (MASK)".
+    /// The index and, where there are any, the name and the plane: "2 (MASK)", "1 (SCI), plane 3".
     pub fn label(&self) -> String {
-        match self.name() {
-            Some(name) => format!("{} ({name})", self.index),
-            None => self.index.to_string(),
-        }
+        let name = self.name().map_or_else(String::new, |name| format!(" ({name})"));
+        let plane = self.plane.map_or_else(String::new, |plane| format!(", plane {plane}"));
+        format!("{}{name}{plane}", self.index)
     }
 
     /// (height, width) in pixels of a two-dimensional image, plain or compressed; further axes must have length 1.
@@ -107,6 +109,7 @@ pub struct FitsFile {
     pub(super) path: PathBuf,
     pub(super) source: Source,
     hdus: Vec<Hdu>,
+    trailing: u64,
 }
 
 impl FitsFile {
@@ -114,7 +117,9 @@ impl FitsFile {
     ///
     /// # Errors
     /// [`FitsError::Read`] and [`FitsError::Gzip`] if the bytes cannot be had; [`FitsError::Empty`]; [`FitsError::NotFits`];
-    /// [`FitsError::HeaderCut`], [`FitsError::HeaderBad`] and [`FitsError::DataCut`] if any HDU is damaged or cut short.
+    /// [`FitsError::HeaderCut`], [`FitsError::HeaderBad`] and [`FitsError::DataCut`] if any HDU is damaged or cut short;
+    /// [`FitsError::HduLost`] if an extension begins where the one before does not end; [`FitsError::StreamTooLong`] for
+    /// compressed files and pipes that do not end.
     pub fn open(path: &Path) -> Result<Self, FitsError> {
         let read_error = |source| FitsError::Read { path: path.to_owned(), source };
         let mut file = File::open(path).map_err(read_error)?;
@@ -125,23 +130,57 @@ impl FitsFile {
         let mut magic = Vec::new();
         (&file).take(2).read_to_end(&mut magic).map_err(read_error)?;
         let source = if magic == [0x1f, 0x8b] {
-            let mut bytes = Vec::new();
-            MultiGzDecoder::new(BufReader::new(Cursor::new(magic).chain(file)))
-                .read_to_end(&mut bytes)
-                .map_err(|source| FitsError::Gzip { path: path.to_owned(), source })?;
-            Source::Memory(bytes)
+            let gzip_error = |source| FitsError::Gzip { path: path.to_owned(), source };
+            let bytes = MultiGzDecoder::new(BufReader::new(Cursor::new(magic).chain(file)));
+            Source::Memory(stream::read(path, bytes, gzip_error)?)
         } else if metadata.is_file() {
             file.rewind().map_err(read_error)?;
             Source::File(file)
         } else {
-            file.read_to_end(&mut magic).map_err(read_error)?;
-            Source::Memory(magic)
+            Source::Memory(stream::read(path, Cursor::new(magic).chain(file), read_error)?)
         };
-        let hdus = match &source {
+        let (hdus, trailing) = match &source {
             Source::File(file) => scan(path, BufReader::new(file), metadata.len()),
             Source::Memory(bytes) => scan(path, Cursor::new(bytes), bytes.len() as u64),
         }?;
-        Ok(Self { path: path.to_owned(), source, hdus })
+        Ok(Self { path: path.to_owned(), source, hdus, trailing })
+    }
+
+    /// Bytes after the last HDU that are not filling. Old files may have records there; they are also what a block that was
+    /// inserted into the data pushes out.
+    pub fn trailing(&self) -> u64 {
+        self.trailing
+    }
+
+    /// From now on, plane `plane` (from 0) of the cube in HDU `index` is its image; so it is of all cubes of the same axes,
+    /// which may be its mask and its variances.
+    ///
+    /// # Errors
+    /// [`FitsError::NoSuchHdu`]; [`FitsError::NoSuchPlane`] if that HDU is no plain cube of so many planes.
+    pub fn select_plane(&mut self, index: usize, plane: usize) -> Result<(), FitsError> {
+        let cube = self.hdu(index)?;
+        let (axes, label) = (cube.axes.clone(), cube.label());
+        let planes = match axes.as_slice() {
+            [_, _, rest @ ..] if cube.kind == HduKind::Image => rest.iter().product(),
+            _ => 0,
+        };
+        if plane as u64 >= planes {
+            return Err(FitsError::NoSuchPlane {
+                path: self.path.clone(),
+                hdu: label,
+                plane,
+                planes,
+            });
+        }
+        let same = |hdu: &&mut Hdu| hdu.kind == HduKind::Image && hdu.axes == axes;
+        for hdu in self.hdus.iter_mut().filter(same) {
+            hdu.plane = Some(plane);
+            hdu.axes.truncate(2);
+            // The product of all axes fits the file.
+            hdu.data_length = hdu.axes.iter().product::<u64>() * (hdu.bitpix.unsigned_abs() / 8);
+            hdu.data_offset += plane as u64 * hdu.data_length;
+        }
+        Ok(())
     }
 
     /// The path given to [`FitsFile::open`].
@@ -173,34 +212,44 @@ impl FitsFile {
     }
 }
 
-/// Walks over all headers of a file of `length` bytes. Bytes after the last HDU that begin no extension are ignored.
-fn scan(path: &Path, mut reader: impl Read + Seek, length: u64) -> Result<Vec<Hdu>, FitsError> {
+/// Whether a file may begin with these nine bytes.
+pub(super) fn check_start(path: &Path, start: &[u8]) -> Result<(), FitsError> {
+    if start.is_empty() {
+        return Err(FitsError::Empty { path: path.to_owned() });
+    }
+    if start.starts_with(b"SIMPLE") && start.ends_with(b"=") {
+        return Ok(());
+    }
+    let start = start.escape_ascii().to_string();
+    Err(FitsError::NotFits { path: path.to_owned(), start })
+}
+
+/// Walks over all headers of a file of `length` bytes; returns the HDUs and how many bytes that are not filling come after them.
+fn scan(
+    path: &Path,
+    mut reader: impl Read + Seek,
+    length: u64,
+) -> Result<(Vec<Hdu>, u64), FitsError> {
     let read_error = |source| FitsError::Read { path: path.to_owned(), source };
-    let mut hdus = Vec::new();
+    let mut hdus: Vec<Hdu> = Vec::new();
     let mut offset = 0;
     while offset < length || hdus.is_empty() {
         let index = hdus.len();
-        reader.seek(SeekFrom::Start(offset)).map_err(read_error)?;
-        let mut start = Vec::new();
-        reader.by_ref().take(9).read_to_end(&mut start).map_err(read_error)?;
-        if index == 0 && start.is_empty() {
-            return Err(FitsError::Empty { path: path.to_owned() });
-        }
-        if index == 0 && !(start.starts_with(b"SIMPLE") && start.ends_with(b"=")) {
-            return Err(FitsError::NotFits {
-                path: path.to_owned(),
-                start: start.escape_ascii().to_string(),
-            });
-        }
-        if index > 0 && !start.starts_with(b"XTENSION") {
+        let start = bytes_at(&mut reader, offset, 9).map_err(read_error)?;
+        if index == 0 {
+            check_start(path, &start)?;
+        } else if !start.starts_with(b"XTENSION") {
             break;
         }
         reader.seek(SeekFrom::Start(offset)).map_err(read_error)?;
         let room = (length - offset).min(MAX_HEADER_LENGTH);
         let cut = || FitsError::HeaderCut { path: path.to_owned(), hdu: index, bytes: room };
-        let (header, header_length) =
-            read_header(&mut reader, room).map_err(read_error)?.ok_or_else(cut)?;
         let bad = |reason| FitsError::HeaderBad { path: path.to_owned(), hdu: index, reason };
+        let (header, header_length) = match read_header(&mut reader, room) {
+            Ok(found) => found.ok_or_else(cut)?,
+            Err(HeaderFault::Read(source)) => return Err(read_error(source)),
+            Err(HeaderFault::Damage(reason)) => return Err(bad(reason)),
+        };
         let (mut hdu, declared) = interpret(index, header).map_err(bad)?;
         hdu.data_offset = offset + header_length;
         let present = length - hdu.data_offset;
@@ -217,20 +266,83 @@ fn scan(path: &Path, mut reader: impl Read + Seek, length: u64) -> Result<Vec<Hd
         offset = hdu.data_offset + hdu.data_length.next_multiple_of(BLOCK_LENGTH as u64);
         hdus.push(hdu);
     }
-    Ok(hdus)
+    if offset >= length {
+        return Ok((hdus, 0));
+    }
+    find_lost(path, &mut reader, &hdus, length)?;
+    reader.seek(SeekFrom::Start(offset)).map_err(read_error)?;
+    let (mut block, mut trailing) = ([0; BLOCK_LENGTH], 0);
+    loop {
+        let read = reader.read(&mut block).map_err(read_error)?;
+        if read == 0 {
+            return Ok((hdus, trailing));
+        }
+        trailing += block[..read].iter().filter(|byte| !matches!(byte, 0 | b' ')).count() as u64;
+    }
+}
+
+/// A block too many or too few hides what comes after: an extension then begins within data or after them, where none is expected.
+fn find_lost(
+    path: &Path,
+    reader: &mut (impl Read + Seek),
+    hdus: &[Hdu],
+    length: u64,
+) -> Result<(), FitsError> {
+    for hdu in hdus {
+        let expected = hdu.data_offset + hdu.data_length.next_multiple_of(BLOCK_LENGTH as u64);
+        let last = hdu.index + 1 == hdus.len();
+        for at in (hdu.data_offset..if last { length } else { expected }).step_by(BLOCK_LENGTH) {
+            let start = bytes_at(reader, at, 10)
+                .map_err(|source| FitsError::Read { path: path.to_owned(), source })?;
+            if start == b"XTENSION= " {
+                let (path, hdu) = (path.to_owned(), hdu.label());
+                return Err(FitsError::HduLost { path, hdu, expected, at });
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Up to `count` bytes from `offset` on.
+fn bytes_at(reader: &mut (impl Read + Seek), offset: u64, count: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    reader.seek(SeekFrom::Start(offset))?;
+    reader.take(count).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// Why a header cannot be read.
+pub(super) enum HeaderFault {
+    Read(io::Error),
+    /// What is damaged, in words.
+    Damage(String),
 }
 
 /// Reads whole blocks up to the END card; None if it is not within `room` bytes.
-fn read_header(reader: &mut impl Read, room: u64) -> io::Result<Option<(Header, u64)>> {
+pub(super) fn read_header(
+    reader: &mut impl Read,
+    room: u64,
+) -> Result<Option<(Header, u64)>, HeaderFault> {
     let mut header = Header::new();
     let mut block = [0; BLOCK_LENGTH];
     for blocks in 1..=room / BLOCK_LENGTH as u64 {
-        reader.read_exact(&mut block)?;
+        reader.read_exact(&mut block).map_err(HeaderFault::Read)?;
         let (cards, _): (&[Card], _) = block.as_chunks::<CARD_LENGTH>();
-        for card in cards {
-            // What follows END is blank; "END     =" is a keyword of that name.
-            if card.starts_with(b"END") && card[3..].iter().all(|c| *c == b' ') {
+        for (place, card) in cards.iter().enumerate() {
+            // END and nothing else: a keyword that begins with END, or one called END with a value, ends nothing.
+            if card.starts_with(b"END") && is_filling(&card[3..]) {
+                if let Some(more) = cards[place + 1..].iter().find(|card| !is_filling(*card)) {
+                    let text = more.escape_ascii().to_string();
+                    let reason = format!("cards follow its END card: \"{}\"", text.trim());
+                    return Err(HeaderFault::Damage(reason));
+                }
                 return Ok(Some((header, blocks * BLOCK_LENGTH as u64)));
+            }
+            // Letters of other alphabets are text; other bytes beyond ASCII, and zeros, are damage.
+            if card.contains(&0) || std::str::from_utf8(card).is_err() {
+                let (number, text) = (header.cards().len() + 1, card.escape_ascii().to_string());
+                let reason = format!("its card {number} is no text: \"{}\"", text.trim());
+                return Err(HeaderFault::Damage(reason));
             }
             header.push_card(*card);
         }
@@ -238,8 +350,13 @@ fn read_header(reader: &mut impl Read, room: u64) -> io::Result<Option<(Header, 
     Ok(None)
 }
 
+/// Blanks, or the zeros with which some writers fill up.
+fn is_filling(bytes: &[u8]) -> bool {
+    bytes.iter().all(|byte| matches!(byte, 0 | b' '))
+}
+
 /// Reads the structural keywords; returns the HDU, still without its place, and the length of its data in bytes.
-fn interpret(index: usize, header: Header) -> Result<(Hdu, u128), String> {
+pub(super) fn interpret(index: usize, header: Header) -> Result<(Hdu, u128), String> {
     let extension = header.get_str("XTENSION").unwrap_or_default().trim().to_ascii_uppercase();
     let (bitpix, axes) = array_shape(&header, "")?;
     let groups =
@@ -269,7 +386,8 @@ fn interpret(index: usize, header: Header) -> Result<(Hdu, u128), String> {
         HduKind::CompressedImage => array_shape(&header, "Z")?,
         _ => (bitpix, axes),
     };
-    Ok((Hdu { index, header, kind, bitpix, axes, data_offset: 0, data_length: 0 }, declared))
+    let plane = None;
+    Ok((Hdu { index, header, kind, bitpix, axes, plane, data_offset: 0, data_length: 0 }, declared))
 }
 
 /// BITPIX and `NAXISn`, or ZBITPIX and `ZNAXISn`.

@@ -1,4 +1,4 @@
-//! `FILE` and `FILE[EXT]` on the command line.
+//! `FILE`, `FILE[EXT]` and `FILE[EXT][PLANE]` on the command line.
 
 use std::{
     ffi::OsStr,
@@ -27,24 +27,33 @@ pub struct FitsSpec {
     pub path: PathBuf,
     /// The HDU, if one was named.
     pub selector: Option<HduSelector>,
+    /// The plane of a cube, from 0.
+    pub plane: Option<usize>,
 }
 
 impl FitsSpec {
-    /// Parses `FILE`, `FILE[NUMBER]`, `FILE[NAME]` or `FILE[NAME,EXTVER]`; looks at the file system for the first.
+    /// Parses `FILE`, `FILE[NUMBER]`, `FILE[NAME]` or `FILE[NAME,EXTVER]`, the last three perhaps with `[PLANE]` after them; looks
+    /// at the file system for the first.
     ///
     /// # Errors
-    /// [`FitsError::Spec`] if the file or the extension is empty or EXTVER is not a number.
+    /// [`FitsError::Spec`] if the file or the extension is empty, EXTVER or PLANE is not a number, or the file is `-`.
     pub fn parse(argument: impl AsRef<OsStr>) -> Result<Self, FitsError> {
         let argument = argument.as_ref();
-        let whole = Self { path: argument.into(), selector: None };
+        let whole = Self { path: argument.into(), selector: None, plane: None };
         let error = || FitsError::Spec { text: argument.to_string_lossy().into_owned() };
-        if argument.is_empty() {
+        if argument.is_empty() || argument == "-" {
             return Err(error());
         }
-        let brackets = argument.to_str().and_then(|text| text.strip_suffix(']')?.rsplit_once('['));
-        let Some((file, extension)) = brackets.filter(|_| !Path::new(argument).exists()) else {
+        let brackets = argument.to_str().and_then(in_brackets);
+        let Some((mut file, mut extension)) = brackets.filter(|_| !Path::new(argument).exists())
+        else {
             return Ok(whole);
         };
+        let mut plane = None;
+        if let Some((cube, of_cube)) = in_brackets(file).filter(|_| !Path::new(file).exists()) {
+            plane = Some(extension.trim().parse().map_err(|_| error())?);
+            (file, extension) = (cube, of_cube);
+        }
         let extension = extension.trim();
         if file.is_empty() || extension.is_empty() {
             return Err(error());
@@ -57,15 +66,15 @@ impl FitsSpec {
             ),
             _ => HduSelector::Name(extension.to_owned(), None),
         };
-        Ok(Self { path: file.into(), selector: Some(selector) })
+        Ok(Self { path: file.into(), selector: Some(selector), plane })
     }
 
     /// Opens the file and finds the HDU; returns both, the HDU by its index.
     ///
     /// # Errors
-    /// Those of [`FitsFile::open`]; [`FitsError::NoSuchHdu`]; [`FitsError::NoImage`].
+    /// Those of [`FitsFile::open`]; [`FitsError::NoSuchHdu`]; [`FitsError::NoImage`]; [`FitsError::NoSuchPlane`].
     pub fn open_selected(&self) -> Result<(FitsFile, usize), FitsError> {
-        let file = FitsFile::open(&self.path)?;
+        let mut file = FitsFile::open(&self.path)?;
         let index = match &self.selector {
             None => file.hdus().iter().position(|hdu| hdu.shape().is_some()),
             Some(HduSelector::Index(index)) => {
@@ -78,6 +87,9 @@ impl FitsSpec {
             }),
         };
         if let Some(index) = index {
+            if let Some(plane) = self.plane {
+                file.select_plane(index, plane)?;
+            }
             return Ok((file, index));
         }
         let (path, available) = (self.path.clone(), file.describe());
@@ -88,6 +100,11 @@ impl FitsSpec {
             }
         })
     }
+}
+
+/// `text[inner]` as (text, inner).
+fn in_brackets(text: &str) -> Option<(&str, &str)> {
+    text.strip_suffix(']')?.rsplit_once('[')
 }
 
 impl FromStr for FitsSpec {
@@ -111,6 +128,7 @@ impl std::fmt::Display for HduSelector {
 impl std::fmt::Display for FitsSpec {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}", self.path.display())?;
-        self.selector.as_ref().map_or(Ok(()), |selector| write!(f, "[{selector}]"))
+        self.selector.as_ref().map_or(Ok(()), |selector| write!(f, "[{selector}]"))?;
+        self.plane.map_or(Ok(()), |plane| write!(f, "[{plane}]"))
     }
 }

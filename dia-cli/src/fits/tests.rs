@@ -134,6 +134,168 @@ fn cut_files_name_both_sizes() {
 }
 
 #[test]
+fn only_an_end_card_ends_a_header() {
+    let end = |card: &str| {
+        let cards = [
+            "SIMPLE  = T",
+            "BITPIX  = 8",
+            "NAXIS   = 2",
+            "NAXIS1  = 2",
+            "NAXIS2  = 2",
+            card,
+            "LAST    = 1",
+        ];
+        open(&file_bytes(&cards, &[1, 2, 3, 4]))
+    };
+    for card in
+        ["END     =                 92.5 / of the exposure", "ENDING  = 3", "END OF THE NIGHT"]
+    {
+        let file = end(card).unwrap();
+        assert_eq!(file.hdus()[0].header.get_i64("LAST"), Some(1), "{card}");
+    }
+    let error = end("END").unwrap_err().to_string();
+    assert!(error.contains("cards follow its END card: \"LAST    = 1\""), "{error}");
+    // Some writers fill up with zeros.
+    let mut bytes = file_bytes(&["SIMPLE  = T", "BITPIX  = 8", "NAXIS   = 0"], &[]);
+    bytes[243..].fill(0);
+    assert!(open(&bytes).is_ok());
+}
+
+#[test]
+fn bytes_that_are_no_text_are_damage() {
+    let file = |text: &[u8]| {
+        let cards = ["SIMPLE  = T", "BITPIX  = 8", "NAXIS   = 0", "OBSERVER= 'somebody'"];
+        let mut bytes = header_bytes(&cards);
+        bytes[250..250 + text.len()].copy_from_slice(text);
+        open(&bytes)
+    };
+    for damage in [&b"'a\xff'"[..], b"'a\0b'", b"\x80\x81\x82\x83"] {
+        let error = file(damage).unwrap_err().to_string();
+        assert!(error.contains("its card 4 is no text") && error.contains("OBSERVER"), "{error}");
+    }
+    assert!(file("'Jérôme'".as_bytes()).is_ok());
+}
+
+#[test]
+fn blocks_too_many_or_too_few_are_named() {
+    let header = [
+        "SIMPLE  = T",
+        "BITPIX  = 8",
+        "NAXIS   = 2",
+        "NAXIS1  = 100",
+        "NAXIS2  = 100",
+        "EXTEND  = T",
+    ];
+    let mut whole = file_bytes(&header, &[3; 10000]);
+    let end = whole.len();
+    let extension = [
+        "XTENSION= 'IMAGE   '",
+        "BITPIX  = 8",
+        "NAXIS   = 2",
+        "NAXIS1  = 50",
+        "NAXIS2  = 20",
+        "PCOUNT  = 0",
+        "GCOUNT  = 1",
+    ];
+    whole.extend(file_bytes(&extension, &[0; 1000]));
+    assert_eq!(open(&whole).unwrap().hdus().len(), 2);
+    let inserted = |at: usize, block: u8| [&whole[..at], &[block; 2880], &whole[at..]].concat();
+    let lost = |at: usize| [&whole[..at], &whole[at + 2880..]].concat();
+    for (damaged, at) in [
+        (inserted(end, 0), end + 2880),
+        (inserted(2880, 9), end + 2880),
+        (lost(2880), end - 2880),
+        (lost(5760), end - 2880),
+    ] {
+        for bytes in [damaged.clone(), zipped(&damaged)] {
+            let error = open(&bytes).unwrap_err().to_string();
+            let words = [
+                format!("begins at byte {at}"),
+                format!("ends at byte {end}"),
+                "lost or inserted".into(),
+            ];
+            assert!(words.iter().all(|word| error.contains(word)), "{error}");
+        }
+    }
+    // Without an extension after it, what a block pushed out is left over. Filling is nothing.
+    let alone = &whole[..end];
+    for (more, trailing) in [(&[0; 2880][..], 0), (b" ", 0), (&[5; 2880], 2880)] {
+        assert_eq!(open(&[alone, more].concat()).unwrap().trailing(), trailing);
+    }
+}
+
+fn zipped(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+#[test]
+fn streams_are_read_no_further_than_their_headers_say() {
+    let cards = ["SIMPLE  = T", "BITPIX  = 8", "NAXIS   = 2", "NAXIS1  = 2", "NAXIS2  = 2"];
+    // Zeros without end, nearly: 256 MiB of them after an image of four pixels.
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(&file_bytes(&cards, &[1, 2, 3, 4])).unwrap();
+    (0..256).for_each(|_| encoder.write_all(&vec![0; 1 << 20]).unwrap());
+    let bomb = encoder.finish().unwrap();
+    let file = open(&bomb).unwrap();
+    assert_eq!(file.read_image::<f32>(0).unwrap().pixels, [1.0, 2.0, 3.0, 4.0]);
+    // No image at all: the first block is enough to tell.
+    let error = open(&zipped(&[0; 1 << 20])).unwrap_err();
+    assert!(matches!(error, FitsError::NotFits { .. }), "{error}");
+    let cards =
+        ["SIMPLE  = T", "BITPIX  = 8", "NAXIS   = 2", "NAXIS1  = 1000000", "NAXIS2  = 1000000"];
+    let error = open(&zipped(&file_bytes(&cards, &[0; 8]))).unwrap_err();
+    assert!(matches!(error, FitsError::StreamTooLong { .. }), "{error}");
+}
+
+#[test]
+fn illegal_cards_are_mended_or_become_comments() {
+    let mend = |text: &str| {
+        let mut header = Header::new();
+        let mut card = [b' '; CARD_LENGTH];
+        card[..text.len()].copy_from_slice(text.as_bytes());
+        header.push_card(card);
+        let (mended, count) = mended(&header);
+        let cards: Vec<String> = mended
+            .cards()
+            .iter()
+            .map(|card| String::from_utf8_lossy(card).trim_end().to_owned())
+            .collect();
+        (cards.join("|"), count)
+    };
+    for legal in [
+        "OBJECT  = 'it''s M31' / a name",
+        "GAIN    =                  1.5",
+        "X       = -.5D-03 /",
+        "FLAG    =                    T / yes",
+        "Z       = (1.0, 2.0)",
+        "NOTHING =",
+        "HIERARCH ESO DET OUT1 CONAD = 1.5",
+        "HISTORY it was",
+        "",
+    ] {
+        assert_eq!(mend(legal), (legal.to_owned(), 0));
+    }
+    for (illegal, better) in [
+        ("object  = 'M31     '", "OBJECT  = 'M31     '"),
+        ("SEEING  = 1.2e0", "SEEING  =                  1.2"),
+        ("TESTVERI= 'never closed", "TESTVERI= 'never closed'"),
+        ("DATE-OLD= 13.02.2017 / old", "DATE-OLD= '13.02.2017'         / old"),
+        ("AMP ='left'", "AMP     = 'left    '"),
+        (";??S    =                  351", "COMMENT ;??S    =                  351"),
+        ("EXPID** =                    1", "COMMENT EXPID** =                    1"),
+        ("\\fixlen = T", "COMMENT \\fixlen = T"),
+        ("WHAT is this", "COMMENT WHAT is this"),
+        ("END     = 92.5", "COMMENT END     = 92.5"),
+        ("CONTINUE  'of nothing'", "COMMENT CONTINUE  'of nothing'"),
+        ("history of old", "HISTORY of old"),
+    ] {
+        assert_eq!(mend(illegal), (better.to_owned(), 1));
+    }
+}
+
+#[test]
 fn absurd_sizes_are_errors_and_allocate_nothing() {
     let square = [
         "SIMPLE  = T",

@@ -80,7 +80,7 @@ impl Value {
     }
 
     /// Fortran writes the exponent with D; Rust alone would also take "inf" and "nan".
-    fn number(token: &str) -> Option<Self> {
+    pub(super) fn number(token: &str) -> Option<Self> {
         if let Ok(integer) = token.parse() {
             return Some(Self::Integer(integer));
         }

@@ -6,11 +6,11 @@ use std::{
     path::Path,
 };
 
+use flate2::{Compression, write::GzEncoder};
+
 use super::{
-    atomic::write_atomically,
-    error::FitsError,
-    header::{Card, Header},
-    read::BLOCK_LENGTH,
+    atomic::write_atomically, error::FitsError, header::Header, read::BLOCK_LENGTH,
+    standard::mended,
 };
 
 /// Pixels encoded at a time.
@@ -35,7 +35,7 @@ pub struct HduOut<'a> {
     /// EXTNAME; empty for none.
     pub name: &'a str,
     /// Cards after the structural ones, for instance a copy of an input header. Its structural, scaling, compression and
-    /// checksum cards are left out, for they describe the input's data.
+    /// checksum cards are left out, for they describe the input's data; illegal ones are [`mended`].
     pub header: &'a Header,
     /// Height and width in pixels, and the pixels; None for an HDU without data.
     pub image: Option<(usize, usize, HduData<'a>)>,
@@ -44,7 +44,8 @@ pub struct HduOut<'a> {
 /// Writes a FITS file, the first of `hdus` as the primary HDU and the others as IMAGE extensions.
 ///
 /// The file is written under another name in the same folder, synced, and renamed: at `path` there is the old file or
-/// the whole new one. What exists and is no regular file (a device, a pipe) is written to directly.
+/// the whole new one. What exists and is no regular file (a device, a pipe) is written to directly. A name that ends with .gz makes a
+/// gzipped file.
 ///
 /// # Errors
 /// [`FitsError::Write`] with the cause and the remedy.
@@ -53,11 +54,21 @@ pub struct HduOut<'a> {
 /// If the number of pixels of an HDU is not height · width, or if `hdus` is empty.
 pub fn write(path: &Path, hdus: &[HduOut<'_>]) -> Result<(), FitsError> {
     assert!(!hdus.is_empty(), "a FITS file has at least one HDU");
-    write_atomically(path, |file| write_all(file, hdus))
+    let zipped = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("gz"));
+    write_atomically(path, |file: &File| {
+        if zipped {
+            // No name and no time in it: equal images make equal files.
+            let mut out = GzEncoder::new(file, Compression::fast());
+            write_all(&mut out, hdus)?;
+            out.finish().map(drop)
+        } else {
+            write_all(file, hdus)
+        }
+    })
 }
 
-fn write_all(file: &File, hdus: &[HduOut<'_>]) -> io::Result<()> {
-    let mut out = BufWriter::with_capacity(1 << 20, file);
+fn write_all(out: impl Write, hdus: &[HduOut<'_>]) -> io::Result<()> {
+    let mut out = BufWriter::with_capacity(1 << 20, out);
     for (index, hdu) in hdus.iter().enumerate() {
         write_header(&mut out, index, hdus.len(), hdu)?;
         if let Some((height, width, data)) = hdu.image {
@@ -107,11 +118,11 @@ fn write_header(
     if !hdu.name.is_empty() {
         header.set("EXTNAME", hdu.name, "name of this HDU");
     }
-    let mut others = hdu.header.clone();
+    let (mut others, _) = mended(hdu.header);
     others.retain(|keyword| !is_ours(keyword));
     header.extend(&others);
     for card in header.cards() {
-        out.write_all(&ascii(card))?;
+        out.write_all(card)?;
     }
     let mut end = [b' '; 80];
     end[..3].copy_from_slice(b"END");
@@ -140,19 +151,15 @@ fn pad(out: &mut impl Write, written: usize, filler: u8) -> io::Result<()> {
     out.write_all(&[filler; BLOCK_LENGTH][..missing])
 }
 
-/// A copied card may hold bytes that FITS forbids.
-fn ascii(card: &Card) -> Card {
-    card.map(|byte| if (b' '..=b'~').contains(&byte) { byte } else { b'?' })
-}
-
 /// Keywords that describe the stored data, which we write, and not the sky.
 fn is_ours(keyword: &str) -> bool {
     const EXACT: &[&str] = &[
         "SIMPLE", "XTENSION", "BITPIX", "NAXIS", "PCOUNT", "GCOUNT", "EXTEND", "GROUPS", "BLOCKED",
         "EXTNAME", "EXTVER", "EXTLEVEL", "INHERIT", "END", "BSCALE", "BZERO", "BLANK", "DATAMIN",
-        "DATAMAX", "CHECKSUM", "DATASUM", "TFIELDS", "THEAP", "ZIMAGE", "ZCMPTYPE", "ZMASKCMP",
-        "ZSIMPLE", "ZTENSION", "ZEXTEND", "ZBITPIX", "ZNAXIS", "ZPCOUNT", "ZGCOUNT", "ZBLOCKED",
-        "ZHECKSUM", "ZDATASUM", "ZQUANTIZ", "ZDITHER0", "ZSCALE", "ZZERO", "ZBLANK",
+        "DATAMAX", "BSOFTEN", "BOFFSET", "CHECKSUM", "DATASUM", "TFIELDS", "THEAP", "ZIMAGE",
+        "ZCMPTYPE", "ZMASKCMP", "ZSIMPLE", "ZTENSION", "ZEXTEND", "ZBITPIX", "ZNAXIS", "ZPCOUNT",
+        "ZGCOUNT", "ZBLOCKED", "ZHECKSUM", "ZDATASUM", "ZQUANTIZ", "ZDITHER0", "ZSCALE", "ZZERO",
+        "ZBLANK",
     ];
     const NUMBERED: &[&str] = &[
         "NAXIS", "ZNAXIS", "ZTILE", "ZNAME", "ZVAL", "TTYPE", "TFORM", "TUNIT", "TNULL", "TSCAL",
