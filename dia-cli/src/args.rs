@@ -45,13 +45,13 @@ pub(crate) enum Command {
 
 #[derive(Debug, Args)]
 pub(crate) struct SubtractArgs {
-    /// Reference (template) image: FILE or FILE[EXT], EXT a number or a name
+    /// Reference (template) image: FILE, FILE[EXT] with EXT a number or a name, or FILE[EXT][PLANE] of a cube
     pub(crate) reference: FitsSpec,
 
     /// Target (science) image: FILE or FILE[EXT]
     pub(crate) target: FitsSpec,
 
-    /// Difference image to write: a FITS file of DIFFERENCE, VARIANCE, MASK, MODEL and KERNEL
+    /// Difference image to write: a FITS file of DIFFERENCE, VARIANCE, MASK, MODEL, KERNEL and LEFT_OUT; gzipped if its name ends with .gz
     #[arg(short, long, value_name = "OUT.fits")]
     pub(crate) output: PathBuf,
 
@@ -235,10 +235,10 @@ pub(crate) struct NoiseArgs {
     /// Plane of the target's inverse variance in ADU⁻²
     #[arg(long, value_name = "FILE[EXT]", conflicts_with_all = ["target_variance", "target_sigma"])]
     pub(crate) target_weight: Option<FitsSpec>,
-    /// The bits of masks that make a pixel bad, as a sum of powers of two, instead of the convention that their header tells
+    /// The bits of masks that make a pixel bad, as a sum of powers of two, instead of the convention that their header tells; for the same masks as --mask-good-is
     #[arg(long, value_name = "BITS", conflicts_with = "mask_good_is")]
     pub(crate) bad_bits: Option<u64>,
-    /// Which pixels of a mask are the good ones; without it, a mask that leaves out more than half is refused
+    /// Which pixels of a mask are the good ones: of those given by options, or where none is given, of those beside the images. Without it, a mask that leaves out more than half is refused
     #[arg(long, value_enum)]
     pub(crate) mask_good_is: Option<MaskGood>,
     /// Mask of the reference; bad planes by their MP_ keywords, or any value but 0

@@ -96,14 +96,17 @@ pub(crate) fn unit(header: &Header) -> String {
 /// The mean over the amplifiers of a detector, where `keyword` is that of the first: GAINA, GAINB …, or GAIN1, GAIN2 …; with the names of all.
 fn over_amplifiers(header: &Header, keyword: &str) -> Option<(String, f64)> {
     let first = header.get_number(keyword)?;
-    let places = keyword.char_indices().rev().find(|(_, char)| matches!(char, '1' | 'A'));
-    let Some((place, letter)) =
-        places.filter(|_| keyword.ends_with(['1', 'A']) || keyword.contains("OUT1"))
-    else {
-        return Some((keyword.to_owned(), first));
+    let place = match keyword.find("OUT1") {
+        Some(place) => place + 3,
+        None => keyword.len() - 1,
     };
+    let letter = keyword.as_bytes()[place];
+    if !matches!(letter, b'1' | b'A') {
+        return Some((keyword.to_owned(), first));
+    }
     let (mut names, mut values) = (vec![keyword.to_owned()], vec![first]);
-    for next in (1..4).filter_map(|step| char::from_u32(letter as u32 + step)) {
+    for step in 1..4 {
+        let next = char::from(letter + step);
         let other = format!("{}{next}{}", &keyword[..place], &keyword[place + 1..]);
         let Some(value) = header.get_number(&other) else { break };
         names.push(other);

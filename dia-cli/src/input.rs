@@ -75,6 +75,9 @@ impl<'a> Options<'a> {
     /// Those of one image; what is given for it wins over what is given for both.
     pub(crate) fn new(args: &'a NoiseArgs, role: Role) -> Self {
         let bits = args.bad_bits.map(Bits::Bad).or_else(|| args.mask_good_is.map(Bits::Good));
+        // What is said of masks is said of those that were given, if any were.
+        let given = [args.reference_mask.is_some(), args.target_mask.is_some()];
+        let bits = bits.filter(|_| given == [false; 2] || given[usize::from(role == Role::Target)]);
         let first = |planes: [&'a Option<FitsSpec>; 3]| {
             let kinds = [Uncertainty::Variance, Uncertainty::Sigma, Uncertainty::InverseVariance];
             planes.into_iter().zip(kinds).find_map(|(plane, kind)| Some((plane.as_ref()?, kind)))
@@ -274,6 +277,10 @@ impl<T: Real> Input<T> {
         let beside = Uncertainty::ALL.into_iter().find_map(of_kind);
         let uncertainty =
             options.uncertainty.map(|(_, kind)| kind).or(beside.map(|(_, kind)| kind));
+        let source = |plane: &str, kind| match kind {
+            Uncertainty::Variance => plane.to_owned(),
+            _ => format!("{plane} as {}", kind.name()),
+        };
         // What is both given as a gain and as a plane is contradictory: what was typed wins, and it is said.
         let mut ignored = |what: &str, taken: &str| {
             let text = format!(
@@ -286,7 +293,7 @@ impl<T: Real> Input<T> {
                 .open_selected()
                 .with_context(|| format!("cannot open the {} plane of the {role}", kind.name()))?;
             variance = Some(read_variance::<T>(&file, index, shape, kind)?);
-            variance_source = Some(format!("{} as {}", label(&file, index)?, kind.name()));
+            variance_source = Some(source(&label(&file, index)?, kind));
             if options.gain.is_some() || options.read_noise.is_some() {
                 ignored("the gain or read noise of an option", "a plane of its noise");
             }
@@ -316,10 +323,7 @@ impl<T: Real> Input<T> {
                 }
             }
             if variance.is_some() {
-                variance_source = Some(match kind {
-                    Uncertainty::Variance => label(&file, plane)?,
-                    _ => format!("{} as {}", label(&file, plane)?, kind.name()),
-                });
+                variance_source = Some(source(&label(&file, plane)?, kind));
             }
         }
 
