@@ -49,8 +49,8 @@ const EXPOSURE_KEYWORDS: &[&str] =
 pub(crate) const SATURATION_KEYWORDS: &[&str] =
     &["SATURATE", "SATURATION", "SATLEVEL", "SATURLEV", "MAXLIN"];
 
-/// A GAIN of this many e⁻/ADU is hardly one.
-const LIKELY_SETTING: f64 = 50.0;
+/// A whole number of this range is hardly a gain in e⁻/ADU.
+const LIKELY_SETTING: std::ops::RangeInclusive<f64> = 50.0..=10_000.0;
 
 /// What the pixels count, by BUNIT.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -179,7 +179,7 @@ pub(crate) fn gain(header: &Header, image: &str, notices: &mut Vec<Notice>) -> R
     let left = others(&known, keyword);
     if known.iter().any(|(_, other)| other != value) {
         say(Level::Pass, format!("the gain is {keyword} = {value} e⁻/ADU; {left} not believed"));
-    } else if keyword == "GAIN" && *value >= LIKELY_SETTING {
+    } else if keyword == "GAIN" && value.fract() == 0.0 && LIKELY_SETTING.contains(value) {
         say(
             Level::Warn,
             format!(

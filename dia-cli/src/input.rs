@@ -202,10 +202,16 @@ impl<T: Real> Input<T> {
             );
             notices.push(Notice::new(Level::Warn, "trailing-bytes", text));
         }
+        for card in fits::damaged(&header) {
+            let text = format!(
+                "{name}: a card of its header is damaged: \"{card}\"; what it said is lost"
+            );
+            notices.push(Notice::new(Level::Warn, "damaged-card", text));
+        }
         let mended = fits::mended(&header).1;
         if options.role == Role::Target && mended > 0 {
             let text = format!(
-                "{name}: {mended} cards of its header break the FITS standard; they were mended in the output, or put into COMMENT cards"
+                "{name}: cards of its header break the FITS standard ({mended}); they are mended in the output, or COMMENT cards"
             );
             notices.push(Notice::new(Level::Pass, "header", text));
         }

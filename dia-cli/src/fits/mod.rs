@@ -33,6 +33,6 @@ pub use header::{CARD_LENGTH, Card, Header};
 pub use pixels::{FitsImage, IntegerImage, Pixel};
 pub use read::{FitsFile, Hdu, HduKind};
 pub use spec::{FitsSpec, HduSelector};
-pub use standard::mended;
+pub use standard::{damaged, mended};
 pub use value::Value;
 pub use write::{HduData, HduOut, write};

@@ -11,6 +11,7 @@ use flate2::read::MultiGzDecoder;
 use super::{
     error::FitsError,
     header::{CARD_LENGTH, Card, Header},
+    standard::{is_text, may_shape_pixels},
     stream,
 };
 
@@ -338,8 +339,7 @@ pub(super) fn read_header(
                 }
                 return Ok(Some((header, blocks * BLOCK_LENGTH as u64)));
             }
-            // Letters of other alphabets are text; other bytes beyond ASCII, and zeros, are damage.
-            if card.contains(&0) || std::str::from_utf8(card).is_err() {
+            if !is_text(card) && may_shape_pixels(card) {
                 let (number, text) = (header.cards().len() + 1, card.escape_ascii().to_string());
                 let reason = format!("its card {number} is no text: \"{}\"", text.trim());
                 return Err(HeaderFault::Damage(reason));

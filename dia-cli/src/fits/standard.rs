@@ -28,6 +28,31 @@ pub fn mended(header: &Header) -> (Header, usize) {
     (legal, count)
 }
 
+/// The cards with bytes that are no text, as they can be shown: what they said is lost.
+pub fn damaged(header: &Header) -> Vec<String> {
+    let damaged = header.cards().iter().filter(|card| !is_text(card));
+    damaged.map(|card| card.escape_ascii().to_string().trim_end().to_owned()).collect()
+}
+
+/// Letters of other alphabets are text; other bytes beyond ASCII, and zeros, are damage.
+pub(super) fn is_text(card: &Card) -> bool {
+    !card.contains(&0) && std::str::from_utf8(card).is_ok()
+}
+
+/// Whether the name of a damaged card may have been one of those without which pixels are read wrongly.
+pub(super) fn may_shape_pixels(card: &Card) -> bool {
+    const NAMES: [&str; 21] = [
+        "SIMPLE", "XTENSION", "BITPIX", "NAXIS", "NAXIS1", "NAXIS2", "NAXIS3", "PCOUNT", "GCOUNT",
+        "GROUPS", "BSCALE", "BZERO", "BLANK", "BSOFTEN", "BOFFSET", "ZIMAGE", "ZBITPIX", "ZNAXIS",
+        "ZNAXIS1", "ZNAXIS2", "EXTNAME",
+    ];
+    NAMES.iter().any(|name| {
+        let name = format!("{name:8}");
+        let pairs = card.iter().zip(name.bytes());
+        pairs.into_iter().all(|(found, wanted)| *found == wanted || !(b' '..=b'~').contains(found))
+    })
+}
+
 /// Appends the card at `index` and those that continue it, as legal ones.
 fn mend(header: &Header, index: usize, legal: &mut Header) {
     let text = printable(&header.cards()[index]);

@@ -163,17 +163,31 @@ fn only_an_end_card_ends_a_header() {
 
 #[test]
 fn bytes_that_are_no_text_are_damage() {
-    let file = |text: &[u8]| {
-        let cards = ["SIMPLE  = T", "BITPIX  = 8", "NAXIS   = 0", "OBSERVER= 'somebody'"];
+    let file = |place: usize, text: &[u8]| {
+        let cards =
+            ["SIMPLE  = T", "BITPIX  = 8", "NAXIS   = 0", "OBSERVER= 'somebody'", "BZERO   = 7"];
         let mut bytes = header_bytes(&cards);
-        bytes[250..250 + text.len()].copy_from_slice(text);
+        bytes[place..place + text.len()].copy_from_slice(text);
         open(&bytes)
     };
+    let observer = 3 * CARD_LENGTH + 10;
     for damage in [&b"'a\xff'"[..], b"'a\0b'", b"\x80\x81\x82\x83"] {
-        let error = file(damage).unwrap_err().to_string();
-        assert!(error.contains("its card 4 is no text") && error.contains("OBSERVER"), "{error}");
+        let damaged = damaged(&file(observer, damage).unwrap().hdus()[0].header);
+        assert!(
+            matches!(damaged.as_slice(), [card] if card.starts_with("OBSERVER= ")),
+            "{damaged:?}"
+        );
     }
-    assert!(file("'Jérôme'".as_bytes()).is_ok());
+    let alphabet = file(observer, "'Jérôme'".as_bytes()).unwrap();
+    assert!(damaged(&alphabet.hdus()[0].header).is_empty());
+    // What may have said how to read the pixels cannot be left out.
+    let zero = 4 * CARD_LENGTH;
+    for (place, damage) in
+        [(zero + 1, &b"\xda"[..]), (zero + 10, b"\xb7"), (zero, &[0; CARD_LENGTH])]
+    {
+        let error = file(place, damage).unwrap_err().to_string();
+        assert!(error.contains("HDU 0 is damaged: its card 5 is no text"), "{error}");
+    }
 }
 
 #[test]
