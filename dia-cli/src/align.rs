@@ -1,18 +1,23 @@
-//! Moves the reference onto the target's grid by whole pixels.
+//! Moves the reference onto the target's grid, by whole pixels and the symmetries of the grid.
 
 use anyhow::{Context, Result, bail, ensure};
-use dia_core::stars::{self, Similarity, Star};
+use dia_core::stars::{self, Matched, Similarity, Star};
 use dia_core::{Image, Mask, MaskPlanes, Pixel};
 use dia_fft::offset;
 
 use crate::args::AlignArg;
 use crate::input::{Input, InputNoise, Real};
+use crate::notice::{Level, Notice};
+use crate::turn::{TURNS, Turn};
 
-/// Below this correlation, the images show no common pattern of stars.
+/// Below this correlation, images with few stars show no common pattern.
 const LEAST_CORRELATION: f64 = 0.25;
 
-/// Matched stars are believed where that many or more would meet by chance in fewer than one of 10⁴ pairs of images.
-const CHANCE: f64 = -4.0;
+/// Where both images have more stars than this, these decide, and not what else correlates: two galaxies, say.
+const FEW: usize = 10;
+
+/// Matched stars are believed where that many or more would meet by chance in fewer than one of 3000 pairs of images.
+const CHANCE: f64 = -3.5;
 
 /// The same for turned images, of which seven are tried.
 const CHANCE_TURNED: f64 = -6.0;
@@ -27,7 +32,7 @@ const STARS: usize = 200;
 const LEFT_TO_THE_KERNEL: f64 = 2.0;
 
 /// Fewer matched stars than this do not tell a rotation.
-const FEW: usize = 8;
+const FEWEST_FOR_ROTATION: usize = 5;
 
 /// The whole-pixel offset that was taken out: a star's place in the target minus its place in the reference.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -36,14 +41,16 @@ pub(crate) struct Shift {
     pub(crate) dy: isize,
 }
 
-/// The offset, and the stars that both images have, on the target's grid; none if it was found by other means.
+/// How the reference was moved, and the stars that both images have, on the target's grid; none if it was found by other means.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Aligned {
+    /// Before the shift; a star's place in the turned reference counts for it.
+    pub(crate) turn: Option<Turn>,
     pub(crate) shift: Shift,
     pub(crate) stars: Vec<Star>,
 }
 
-/// Finds the offset and moves `reference` so that both images share the target's grid.
+/// Finds turn and offset, and moves `reference` so that both images share the target's grid.
 pub(crate) fn align<T: Real>(
     reference: &mut Input<T>,
     target: &Input<T>,
@@ -51,31 +58,40 @@ pub(crate) fn align<T: Real>(
 ) -> Result<Aligned> {
     let (r, t) = (reference.image.view().shape(), target.image.view().shape());
     let any_size = matches!(choice, AlignArg::Integer | AlignArg::By(..));
-    if r != t && !any_size {
-        bail!(
+    let upright = r == t || any_size;
+    let on_its_side = (r.1, r.0) == t && choice == AlignArg::Auto;
+    let sizes = || {
+        format!(
             "the images differ in size: {} has {} × {} pixels (rows × columns), {} has {} × {}; \
              give --align integer to subtract them where they overlap",
-            reference.taken.image,
-            r.0,
-            r.1,
-            target.taken.image,
-            t.0,
-            t.1
-        );
-    }
+            reference.taken.image, r.0, r.1, target.taken.image, t.0, t.1
+        )
+    };
+    ensure!(upright || on_its_side, sizes());
     let aligned = match choice {
         AlignArg::None => return Ok(Aligned::default()),
-        AlignArg::By(dx, dy) => Aligned { shift: Shift { dx, dy }, stars: Vec::new() },
-        AlignArg::Auto | AlignArg::Integer => found(reference, target)?,
+        AlignArg::By(dx, dy) => Aligned { shift: Shift { dx, dy }, ..Aligned::default() },
+        AlignArg::Auto | AlignArg::Integer => {
+            let found = found(reference, target, upright);
+            if upright { found? } else { found.with_context(sizes)? }
+        }
     };
-    if aligned.shift != Shift::default() || r != t {
+    if let Some(turn) = aligned.turn {
+        turn.apply(reference);
+        let text = format!(
+            "{} is {} against {}, whose pixels were moved in the same way before the fit",
+            target.taken.image, turn.name, reference.taken.image
+        );
+        reference.notices.push(Notice::new(Level::Pass, "turned", text));
+    }
+    if aligned.shift != Shift::default() || reference.image.view().shape() != t {
         move_onto_grid(reference, aligned.shift, t);
     }
     Ok(aligned)
 }
 
-/// The offset under which the stars meet, or where they are too few or too many for that, that of the highest correlation.
-fn found<T: Real>(reference: &Input<T>, target: &Input<T>) -> Result<Aligned> {
+/// Turn and offset under which the stars meet, or where they are too few for that, the offset of the highest correlation.
+fn found<T: Real>(reference: &Input<T>, target: &Input<T>, upright: bool) -> Result<Aligned> {
     let names = (&reference.taken.image, &target.taken.image);
     let masks = (reference.unusable(), target.unusable());
     let (first, second) = rayon::join(
@@ -83,17 +99,19 @@ fn found<T: Real>(reference: &Input<T>, target: &Input<T>) -> Result<Aligned> {
         || stars::find(target.image.view(), &masks.1, STARS),
     );
     let shape = target.image.view().shape();
-    let matched = stars::match_offset(&first, &second, shape);
-    let doubt = DOUBT_PER_STAR * first.len().min(second.len()) as f64;
-    if let Some(matched) = matched.filter(|matched| matched.log_chance < CHANCE - doubt) {
-        if let Some(similarity) = stars::similarity(&first, &second, &matched) {
-            check_similarity(similarity, shape, names)?;
+    if upright && let Some(matched) = believed(&first, &second, shape, CHANCE) {
+        return checked(&first, &second, &matched, None, shape, names);
+    }
+    if let Some((turn, first, matched)) =
+        turned(&first, &second, reference.image.view().shape(), shape)
+    {
+        return checked(&first, &second, &matched, Some(turn), shape, names);
+    }
+    let mirrored: Vec<Star> = first.iter().map(|star| Star { x: -star.x, ..*star }).collect();
+    for (first, mirrored) in [(&first, ""), (&mirrored, "mirrored left to right, then ")] {
+        if let Some(similarity) = stars::match_similarity(first, &second, shape) {
+            return Err(not_to_be_followed(similarity, mirrored, names));
         }
-        let shift = Shift { dx: matched.dx.round() as isize, dy: matched.dy.round() as isize };
-        return Ok(Aligned {
-            shift,
-            stars: matched.pairs.iter().map(|(_, j)| second[*j]).collect(),
-        });
     }
     let correlated =
         offset(reference.image.view(), &masks.0, target.image.view(), &masks.1).with_context(|| {
@@ -103,14 +121,8 @@ fn found<T: Real>(reference: &Input<T>, target: &Input<T>) -> Result<Aligned> {
                 names.0, names.1
             )
         })?;
-    if correlated.correlation < LEAST_CORRELATION {
-        if let Some(turn) = turned(&first, &second, reference.image.view().shape(), shape) {
-            bail!(
-                "{} is {turn} against {}; turn one of them back, and subtract them then",
-                names.1,
-                names.0
-            );
-        }
+    let few = first.len().min(second.len()) <= FEW;
+    if !(upright && few && correlated.correlation >= LEAST_CORRELATION) {
         bail!(
             "{} and {} show no common pattern of stars ({} and {} stars were found; correlation {:.2} at dx = {}, dy = {}); is it the same field? \
              --align none skips this test, --align DX,DY gives the offset",
@@ -124,58 +136,73 @@ fn found<T: Real>(reference: &Input<T>, target: &Input<T>) -> Result<Aligned> {
         );
     }
     let shift = Shift { dx: correlated.dx, dy: correlated.dy };
-    Ok(Aligned { shift, stars: Vec::new() })
+    Ok(Aligned { shift, ..Aligned::default() })
 }
 
-/// What a kernel that varies cannot follow is refused.
-fn check_similarity(
-    similarity: Similarity,
-    (height, width): (usize, usize),
-    names: (&String, &String),
-) -> Result<()> {
-    let Similarity { angle, scale, stars } = similarity;
-    let corner = 0.5 * (height as f64).hypot(width as f64);
-    let displaced = corner * angle.to_radians().hypot(scale - 1.0);
-    ensure!(
-        stars < FEW || displaced <= LEFT_TO_THE_KERNEL,
-        "{} is turned by {angle:.2}° and scaled by {scale:.4} against {} ({stars} stars; {displaced:.1} pixels in the corners), which a kernel cannot follow; resample \
-         the reference onto the target's grid first; --align none skips this test",
-        names.1,
-        names.0
-    );
-    Ok(())
+/// The match of two lists, if it is no chance.
+fn believed(
+    first: &[Star],
+    second: &[Star],
+    shape: (usize, usize),
+    chance: f64,
+) -> Option<Matched> {
+    let doubt = DOUBT_PER_STAR * first.len().min(second.len()) as f64;
+    stars::match_offset(first, second, shape).filter(|found| found.log_chance < chance - doubt)
 }
 
-/// From (x, y, right, bottom).
-type Turn = fn(f64, f64, f64, f64) -> (f64, f64);
-
-/// The symmetry of the square, other than none, under which the stars meet.
+/// The symmetry of the grid under which most stars meet, with the turned stars of the reference.
 fn turned(
     first: &[Star],
     second: &[Star],
-    (height, width): (usize, usize),
+    reference_shape: (usize, usize),
     shape: (usize, usize),
-) -> Option<&'static str> {
-    let (bottom, right) = (height as f64 - 1.0, width as f64 - 1.0);
-    let turns: [(&str, Turn); 7] = [
-        ("turned by 180°", |x, y, right, bottom| (right - x, bottom - y)),
-        ("turned by 90°", |x, y, _, bottom| (bottom - y, x)),
-        ("turned by 270°", |x, y, right, _| (y, right - x)),
-        ("mirrored left to right", |x, y, right, _| (right - x, y)),
-        ("mirrored top to bottom", |x, y, _, bottom| (x, bottom - y)),
-        ("mirrored about a diagonal (transposed)", |x, y, _, _| (y, x)),
-        ("mirrored about the other diagonal", |x, y, right, bottom| (bottom - y, right - x)),
-    ];
-    turns.into_iter().find_map(|(name, turn)| {
-        let turned = first.iter().map(|star| {
-            let (x, y) = turn(star.x, star.y, right, bottom);
-            Star { x, y, ..*star }
-        });
-        let turned: Vec<Star> = turned.collect();
-        let matched = stars::match_offset(&turned, second, shape)?;
-        let doubt = DOUBT_PER_STAR * first.len().min(second.len()) as f64;
-        (matched.log_chance < CHANCE_TURNED - doubt).then_some(name)
+) -> Option<(Turn, Vec<Star>, Matched)> {
+    let candidates = TURNS.into_iter().filter(|turn| turn.shape(reference_shape) == shape);
+    let found = candidates.filter_map(|turn| {
+        let turned = turn.stars(first, reference_shape);
+        let matched = believed(&turned, second, shape, CHANCE_TURNED)?;
+        Some((turn, turned, matched))
+    });
+    found.min_by(|a, b| a.2.log_chance.total_cmp(&b.2.log_chance))
+}
+
+/// A match from which no rotation and scale are left that a kernel cannot follow.
+fn checked(
+    first: &[Star],
+    second: &[Star],
+    matched: &Matched,
+    turn: Option<Turn>,
+    shape: (usize, usize),
+    names: (&String, &String),
+) -> Result<Aligned> {
+    let similarity = stars::similarity(first, second, matched);
+    if let Some(similarity) = similarity.filter(|found| found.stars >= FEWEST_FOR_ROTATION) {
+        let corner = 0.5 * (shape.0 as f64).hypot(shape.1 as f64);
+        let Similarity { angle, scale, .. } = similarity;
+        if corner * angle.to_radians().hypot(scale - 1.0) > LEFT_TO_THE_KERNEL {
+            let before = turn.map_or(String::new(), |turn| format!("{}, then ", turn.name));
+            return Err(not_to_be_followed(similarity, &before, names));
+        }
+    }
+    Ok(Aligned {
+        turn,
+        shift: Shift { dx: matched.dx.round() as isize, dy: matched.dy.round() as isize },
+        stars: matched.pairs.iter().map(|(_, j)| second[*j]).collect(),
     })
+}
+
+/// The error that names a rotation and a scale.
+fn not_to_be_followed(
+    Similarity { angle, scale, stars }: Similarity,
+    before: &str,
+    names: (&String, &String),
+) -> anyhow::Error {
+    anyhow::anyhow!(
+        "{} is {before}turned by {angle:.2}° and scaled by {scale:.4} against {} ({stars} stars meet so), which a kernel cannot follow; resample the reference onto the \
+         target's grid first; --align none skips this test",
+        names.1,
+        names.0
+    )
 }
 
 /// Pixel (y, x) of the moved planes is pixel (y − dy, x − dx) of the old ones; where there is none, it has no data.

@@ -166,8 +166,8 @@ pub(crate) struct ModelArgs {
     #[arg(long, value_name = "SIGMA", default_value_t = 0.01, value_parser = positive, allow_negative_numbers = true)]
     pub(crate) tolerance: f64,
 
-    /// Take out the whole-pixel offset between the images, found by cross-correlation (default, if they have one size;
-    /// given explicitly, images of different size are subtracted where they overlap), or assume that there is none
+    /// auto: turn the reference by right angles or mirror it if the target is, and take out the whole-pixel offset, both found from the stars; integer: the same for
+    /// images of different size, which are subtracted where they overlap; none: assume that they are aligned;
     /// DX,DY: take out this offset, a star's place in the target minus that in the reference
     #[arg(
         long,

@@ -32,6 +32,7 @@ mod simulate;
 mod sky_noise;
 mod subtract;
 mod terminal;
+mod turn;
 mod verdict;
 mod world_coordinates;
 

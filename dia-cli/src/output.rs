@@ -187,6 +187,9 @@ fn primary_header<T: Real>(described: &Described<'_, T>) -> Header {
         Value::Integer(report.offset.dy as i64),
         "[pix] offset taken out, target minus reference",
     );
+    if let Some(turned) = report.offset.turned {
+        set("DIATURN", turned.into(), "turn of the target that the reference was given");
+    }
     set("DIAVERD", report.verdict.level.name().into(), "verdict: PASS, WARN or FAIL");
     set("DIAKDX", report.kernel.centroid.dx.into(), "[pix] centroid of the kernel");
     set("DIAKDY", report.kernel.centroid.dy.into(), "[pix] centroid of the kernel");

@@ -77,6 +77,9 @@ pub(crate) struct Background {
 /// A star's place in the target minus its place in the reference, in pixels: whole pixels taken out before the fit.
 #[derive(Debug, Serialize)]
 pub(crate) struct OffsetReport {
+    /// What the target is against the reference, whose pixels were moved in the same way first; left out where it is not turned.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) turned: Option<&'static str>,
     pub(crate) dx: isize,
     pub(crate) dy: isize,
 }

@@ -149,7 +149,7 @@ impl Job<'_> {
         }
         timings.read = clock.lap();
 
-        let Aligned { shift, stars } = align(&mut reference, &target, self.model.align)?;
+        let Aligned { turn, shift, stars } = align(&mut reference, &target, self.model.align)?;
         let (reference_fwhm, target_fwhm) =
             rayon::join(|| fwhm(&reference, &stars), || fwhm(&target, &stars));
         let seeing = reference_fwhm
@@ -267,7 +267,7 @@ impl Job<'_> {
                 coefficients: difference.background.iter().map(|b| (*b).into()).collect(),
                 reference_sky: difference.reference_sky,
             },
-            offset: OffsetReport { dx: shift.dx, dy: shift.dy },
+            offset: OffsetReport { turned: turn.map(|turn| turn.code), dx: shift.dx, dy: shift.dy },
             seeing,
             half_width,
             half_width_by: self.model.half_width.to_string(),
@@ -560,8 +560,7 @@ fn automatic_degree(designed: impl Fn(usize) -> Result<Design>) -> Result<Design
     designed(0)
 }
 
-/// The seeing in pixels, if it can be measured.
-/// The seeing of the stars that both images have, or where none is known or usable, of what stands out.
+/// The seeing in pixels of the stars that both images have, or where none is known or usable, of what stands out.
 fn fwhm<T: Real>(input: &Input<T>, stars: &[Star]) -> Option<f64> {
     let (image, mask) = (input.image.view(), input.unusable());
     seeing::measure_stars(image, &mask, stars, 3)

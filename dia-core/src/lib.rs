@@ -45,6 +45,7 @@ pub mod robust;
 pub mod seeing;
 #[cfg(feature = "simulate")]
 pub mod simulate;
+mod sky;
 pub mod stars;
 pub mod sum;
 #[cfg(feature = "testing")]
@@ -62,6 +63,7 @@ pub use noise::{CcdNoise, Noise, NoiseModel, Photon};
 pub use operator::{DataVector, DesignMatrix, LinearOperator, Reweight};
 pub use pixel::Pixel;
 pub use polynomial::{MAX_DEGREE, Polynomial2d};
+pub use sky::LocalSky;
 pub use traffic::Traffic;
 #[doc = include_str!("../README.md")]
 #[cfg(doctest)]

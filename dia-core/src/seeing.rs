@@ -3,7 +3,7 @@
 //! No catalogue is needed and none is made: a few dozen of the brightest stars that stand alone say how wide a star
 //! is. Each step guards against something that would spoil a plain mean:
 //!
-//! 1. Sky and noise are the median and the scatter (1.4826 MAD) of the good pixels.
+//! 1. The sky is that of the good pixels from place to place, and the noise their scatter about it (1.4826 MAD).
 //! 2. Candidates are local maxima of 5 × 5 pixels well above the noise, without a masked pixel around them and
 //!    without a plateau of equal values, which is saturation.
 //! 3. A first width is where the row and the column through the maximum fall to half of it; the smaller of the two,
@@ -21,7 +21,7 @@ use rayon::prelude::*;
 
 use crate::robust::{median, median_and_scatter};
 use crate::stars::Star;
-use crate::{ImageView, Mask, MaskPlanes, Pixel};
+use crate::{ImageView, LocalSky, Mask, MaskPlanes, Pixel};
 
 /// How wide the stars of an image are.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -207,25 +207,26 @@ struct FirstWidth {
 struct Field<'a, T> {
     image: ImageView<'a, T>,
     mask: &'a Mask,
-    sky: f64,
+    sky: LocalSky,
     scatter: f64,
 }
 
 impl<'a, T: Pixel> Field<'a, T> {
     fn new(image: ImageView<'a, T>, mask: &'a Mask) -> Option<Self> {
-        let planes = mask.planes();
+        let (planes, width) = (mask.planes(), image.width());
+        let sky = LocalSky::of(image, mask, UNUSABLE)?;
         // An odd step meets every column of an image of even width.
         let step = (planes.len() / SKY_SAMPLE) | 1;
         let sample = (0..planes.len())
             .step_by(step)
             .filter(|&i| !planes[i].intersects(UNUSABLE))
-            .map(|i| image.pixels()[i].widen());
-        let (sky, scatter) = median_and_scatter(sample)?;
+            .map(|i| image.pixels()[i].widen() - sky.at(i / width, i % width));
+        let (_, scatter) = median_and_scatter(sample)?;
         Some(Self { image, mask, sky, scatter })
     }
 
     fn at(&self, y: usize, x: usize) -> f64 {
-        self.image.at(y, x).widen() - self.sky
+        self.image.at(y, x).widen() - self.sky.at(y, x)
     }
 
     /// Local maxima above the threshold, the highest first.
@@ -233,13 +234,11 @@ impl<'a, T: Pixel> Field<'a, T> {
         let (height, width) = self.image.shape();
         let border = CLEAR_RADIUS;
         let threshold = THRESHOLD * self.scatter;
-        let level = T::narrow(self.sky + threshold);
         let mut peaks: Vec<Peak> = (border..height.saturating_sub(border))
             .into_par_iter()
             .flat_map_iter(|y| {
-                let row = self.image.row(y);
                 (border..width.saturating_sub(border))
-                    .filter(move |&x| row[x] > level && self.is_maximum(y, x))
+                    .filter(move |&x| self.is_maximum(y, x) && self.at(y, x) > threshold)
                     .map(move |x| Peak { y, x, height: self.at(y, x) })
             })
             .collect();

@@ -1,0 +1,118 @@
+//! The sky of an image from place to place.
+
+use rayon::prelude::*;
+
+use crate::robust::median;
+use crate::{ImageView, Mask, MaskPlanes, Pixel};
+
+/// Least side of a cell in pixels: several times the width of the widest stars, so that one of them does not raise the median.
+const CELL: usize = 64;
+
+/// Pixels of a cell that its median is taken from, about.
+const SAMPLE: usize = 1024;
+
+/// Fewer good pixels of the sample than this tell nothing.
+const FEWEST: usize = 64;
+
+/// The medians of cells of 64 to 128 pixels a side, interpolated linearly between their centres and beyond the outermost.
+///
+/// Gradients are followed exactly, and what is smaller than a cell is not followed. An image of less than 128 pixels is one cell.
+#[derive(Clone, Debug)]
+pub struct LocalSky {
+    rows: usize,
+    columns: usize,
+    /// Cells per pixel.
+    scale: (f64, f64),
+    medians: Vec<f64>,
+}
+
+impl LocalSky {
+    /// That of the finite pixels with none of the planes `left_out`; a cell with few of them takes the sky of the nearest one. `None` if there is none.
+    ///
+    /// # Panics
+    /// If image and mask differ in shape.
+    pub fn of<T: Pixel>(
+        image: ImageView<'_, T>,
+        mask: &Mask,
+        left_out: MaskPlanes,
+    ) -> Option<Self> {
+        let (height, width) = image.shape();
+        assert_eq!((mask.height(), mask.width()), (height, width), "image and mask share a grid");
+        let (rows, columns) = ((height / CELL).max(1), (width / CELL).max(1));
+        let fewest = FEWEST.min(height * width);
+        let of_cell = |cell: usize| {
+            let (row, column) = (cell / columns, cell % columns);
+            let ys = row * height / rows..(row + 1) * height / rows;
+            let xs = column * width / columns..(column + 1) * width / columns;
+            let step = (ys.len() * xs.len() / SAMPLE) | 1;
+            let pixels = ys.flat_map(|y| xs.clone().map(move |x| (y, x))).step_by(step);
+            let good = pixels.filter(|(y, x)| !mask.at(*y, *x).intersects(left_out));
+            let mut values: Vec<f64> = good.map(|(y, x)| image.at(y, x).widen()).collect();
+            values.retain(|value| value.is_finite());
+            (values.len() >= fewest).then(|| median(&mut values)).flatten()
+        };
+        let known: Vec<Option<f64>> = (0..rows * columns).into_par_iter().map(of_cell).collect();
+        let nearest = |cell: usize| {
+            let apart = |other: &usize| {
+                let dy = (other / columns).abs_diff(cell / columns);
+                let dx = (other % columns).abs_diff(cell % columns);
+                dy * dy + dx * dx
+            };
+            known[(0..known.len()).filter(|other| known[*other].is_some()).min_by_key(apart)?]
+        };
+        let medians = (0..known.len()).map(|cell| known[cell].or_else(|| nearest(cell)));
+        let scale = (rows as f64 / height as f64, columns as f64 / width as f64);
+        Some(Self { rows, columns, scale, medians: medians.collect::<Option<_>>()? })
+    }
+
+    /// The sky at row `y` and column `x`, in the unit of the image.
+    pub fn at(&self, y: usize, x: usize) -> f64 {
+        let (row, down) = between(y, self.scale.0, self.rows);
+        let (column, right) = between(x, self.scale.1, self.columns);
+        let at = |row: usize, column: usize| {
+            self.medians[row.min(self.rows - 1) * self.columns + column.min(self.columns - 1)]
+        };
+        let along = |row: usize| at(row, column) + right * (at(row, column + 1) - at(row, column));
+        along(row) + down * (along(row + 1) - along(row))
+    }
+}
+
+/// The cell from which to interpolate to its successor, and the way in cells from its centre; beyond 0 and 1 at the borders.
+fn between(pixel: usize, scale: f64, cells: usize) -> (usize, f64) {
+    let place = (pixel as f64 + 0.5) * scale - 0.5;
+    let cell = (place.max(0.0) as usize).min(cells.saturating_sub(2));
+    (cell, place - cell as f64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::LocalSky;
+    use crate::{Image, Mask, MaskPlanes};
+
+    #[test]
+    fn a_gradient_is_followed_to_the_corners_and_stars_are_not() {
+        let plane = |y: usize, x: usize| 100.0 + 3.0 * x as f64 - 0.7 * y as f64;
+        let star = |y: f64, x: f64| 1e5 * (-(y * y + x * x) / 8.0).exp();
+        let image = Image::from_fn(300, 200, |y, x| {
+            plane(y, x) + star((y % 60) as f64 - 30.0, (x % 50) as f64 - 25.0)
+        });
+        let mut mask = Mask::good(300, 200);
+        // A cell without pixels takes what its neighbour has.
+        (0..75).for_each(|y| (134..200).for_each(|x| mask.insert(y, x, MaskPlanes::BAD)));
+        let sky = LocalSky::of(image.view(), &mask, MaskPlanes::all()).unwrap();
+        for (y, x) in [(150, 0), (299, 0), (299, 199), (200, 120)] {
+            // Stars are above a ramp of 300 ADU in 5 % of the pixels, and shift its median by as much of it at most.
+            assert!((sky.at(y, x) - plane(y, x)).abs() < 15.0, "{y} {x}: {}", sky.at(y, x));
+        }
+        assert!(sky.at(0, 199).is_finite());
+        let none = Mask::from_vec(300, 200, vec![MaskPlanes::BAD; 60_000]).unwrap();
+        assert!(LocalSky::of(image.view(), &none, MaskPlanes::BAD).is_none());
+    }
+
+    #[test]
+    fn a_small_image_has_one_sky() {
+        let image = Image::from_fn(20, 30, |y, x| ((3 * y + 5 * x) % 11) as f64);
+        let sky = LocalSky::of(image.view(), &Mask::good(20, 30), MaskPlanes::all()).unwrap();
+        assert_eq!((sky.at(0, 0), sky.at(19, 29)), (5.0, 5.0));
+    }
+}
