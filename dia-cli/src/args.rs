@@ -176,6 +176,11 @@ pub(crate) struct ModelArgs {
         allow_hyphen_values = true
     )]
     pub(crate) align: AlignArg,
+
+    /// The image that the kernel is for; auto: the reference, unless its kernel would have to sharpen it. The difference is target minus reference in the target's ADU
+    /// either way
+    #[arg(long, value_enum, default_value_t = ConvolveArg::Auto)]
+    pub(crate) convolve: ConvolveArg,
 }
 
 /// Noise, masks and saturation of the two images.
@@ -607,6 +612,13 @@ impl SolverArg {
 pub(crate) enum Precision {
     F32,
     F64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ConvolveArg {
+    Auto,
+    Reference,
+    Target,
 }
 
 /// `--align`.

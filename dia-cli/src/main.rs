@@ -12,6 +12,7 @@ mod command;
 mod demo;
 mod detector;
 mod devices;
+mod direction;
 mod figure;
 mod fits;
 // Not of `fits`, which test programs include by its path.

@@ -85,7 +85,13 @@ pub(crate) fn write<T: Real>(path: &Path, described: &Described<'_, T>) -> Resul
     variance.set("BUNIT", squared(unit), "variance of the difference");
     variance.set("UTYPE", "VarianceUncertainty", "what this plane holds");
     let mut model = wcs.clone();
-    model.set("BUNIT", unit, "reference convolved, plus background");
+    let target_convolved = described.report.kernel.convolves == "target";
+    let model_is = if target_convolved {
+        "reference at the target's scale and sky"
+    } else {
+        "reference convolved, plus background"
+    };
+    model.set("BUNIT", unit, model_is);
     let (mut mask, mut left_out) = (wcs.clone(), wcs);
     name_planes(&mut mask, MaskPlanes::all().difference(LEFT_OUT));
     name_planes(&mut left_out, LEFT_OUT);
@@ -93,7 +99,7 @@ pub(crate) fn write<T: Real>(path: &Path, described: &Described<'_, T>) -> Resul
     let left_out_bits = mask_bits(&difference.mask, LEFT_OUT);
     let kernels = difference.design.kernels(&difference.parameters);
     let headers: Vec<(String, Header)> =
-        (0..kernels.len()).map(|t| kernel_header(difference, t)).collect();
+        (0..kernels.len()).map(|t| kernel_header(difference, t, target_convolved)).collect();
     let side = difference.kernel.side();
     let mut hdus = vec![
         plane(&primary, "DIFFERENCE", T::hdu_data(difference.difference.pixels())),
@@ -111,14 +117,23 @@ pub(crate) fn write<T: Real>(path: &Path, described: &Described<'_, T>) -> Resul
 }
 
 /// Name and header of the kernel that belongs to polynomial `t` of the variation.
-fn kernel_header<T>(difference: &Difference<T>, t: usize) -> (String, Header) {
+fn kernel_header<T>(
+    difference: &Difference<T>,
+    t: usize,
+    target_convolved: bool,
+) -> (String, Header) {
     let mut kernel = Header::new();
+    let offset = if target_convolved {
+        "star's place in reference minus target"
+    } else {
+        "star's place in target minus reference"
+    };
     let centre = difference.kernel.half_width() as f64 + 1.0;
-    kernel.set("CTYPE1", "OFFSET_X", "star's place in target minus reference");
+    kernel.set("CTYPE1", "OFFSET_X", offset);
     kernel.set("CRPIX1", centre, "pixel of offset 0");
     kernel.set("CRVAL1", 0.0, "[pix]");
     kernel.set("CDELT1", 1.0, "[pix]");
-    kernel.set("CTYPE2", "OFFSET_Y", "star's place in target minus reference");
+    kernel.set("CTYPE2", "OFFSET_Y", offset);
     kernel.set("CRPIX2", centre, "pixel of offset 0");
     kernel.set("CRVAL2", 0.0, "[pix]");
     kernel.set("CDELT2", 1.0, "[pix]");
@@ -157,7 +172,12 @@ fn primary_header<T: Real>(described: &Described<'_, T>) -> Header {
     let unit = report.target.unit.as_str();
     let in_unit = |what: &str| format!("[{unit}] {what}");
     let mut set = |keyword: &str, value: Value, comment: &str| header.set(keyword, value, comment);
-    set("BUNIT", unit.into(), "target minus model");
+    let is = if report.kernel.convolves == "target" {
+        "convolved target minus model"
+    } else {
+        "target minus model"
+    };
+    set("BUNIT", unit.into(), is);
     set("DIAVERS", report.version.into(), "version of dia");
     set("DIAREF", report.reference.image.as_str().into(), "reference image");
     set("DIATGT", report.target.image.as_str().into(), "target image");
@@ -199,6 +219,7 @@ fn primary_header<T: Real>(described: &Described<'_, T>) -> Header {
     }
     set("DIAHW", count(report.half_width), "[pix] half-width of the kernel");
     set("DIAHWBY", report.half_width_by.as_str().into(), "how the half-width was chosen");
+    set("DIACONV", report.kernel.convolves.into(), "image that the kernel convolves");
     set("DIABASIS", report.kernel.basis.as_str().into(), "kernel basis");
     set("DIASHAPE", report.kernel.shape.as_str().into(), "outline of the kernel");
     set("DIANCOEF", count(report.kernel.coefficients), "number of kernel coefficients");

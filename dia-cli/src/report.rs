@@ -107,7 +107,9 @@ pub(crate) struct KernelReport {
     pub(crate) core: Option<f64>,
     pub(crate) degree: usize,
     pub(crate) scale_degree: usize,
-    /// ΣK_t for each polynomial of the variation; the first is P.
+    /// The image that it was fitted for: `reference` or `target`.
+    pub(crate) convolves: &'static str,
+    /// ΣK_t for each polynomial of the variation; the first is P, or 1/P where the target is convolved.
     pub(crate) scale_coefficients: Vec<f64>,
     /// What is left of the offset after whole pixels, in pixels.
     pub(crate) centroid: Centroid,

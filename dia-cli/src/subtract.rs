@@ -27,6 +27,7 @@ use crate::args::{
     Precision, ReferenceNoiseArg, RunArgs, SubtractArgs, Switch, name_of,
 };
 use crate::command;
+use crate::direction::{convolves_target, turned_back};
 use crate::figure::{self, Marker};
 use crate::fits::FitsSpec;
 use crate::input::{Input, Options, Real, Role, shown};
@@ -150,16 +151,23 @@ impl Job<'_> {
         timings.read = clock.lap();
 
         let Aligned { turn, shift, stars } = align(&mut reference, &target, self.model.align)?;
-        let (reference_fwhm, target_fwhm) =
-            rayon::join(|| fwhm(&reference, &stars), || fwhm(&target, &stars));
-        let seeing = reference_fwhm
-            .zip(target_fwhm)
-            .map(|(reference_fwhm, target_fwhm)| Seeing { reference_fwhm, target_fwhm });
-        let unmeasured = if reference_fwhm.is_none() { &reference.taken } else { &target.taken };
+        let measured = rayon::join(|| measure(&reference, &stars), || measure(&target, &stars));
+        let seeing = measured
+            .0
+            .zip(measured.1)
+            .map(|(r, t)| Seeing { reference_fwhm: r.fwhm, target_fwhm: t.fwhm });
+        let unmeasured = if measured.0.is_none() { &reference.taken } else { &target.taken };
+        let (convolves_target, why) = convolves_target(self.model, measured.0, measured.1)?;
         let mut half_width = self.half_width(&target, seeing, &unmeasured.image)?;
         let (height, width) = target.image.view().shape();
-        let subtracting =
-            || format!("cannot subtract {} from {}", reference.taken.image, target.taken.image);
+        let subtracting = || {
+            let places = if convolves_target {
+                " (the target is convolved: below, it stands in the place of the reference)"
+            } else {
+                ""
+            };
+            format!("cannot subtract {} from {}{places}", reference.taken.image, target.taken.image)
+        };
         let degree = usize::from(self.model.background_degree);
         ensure!(
             !same_pixels(&reference, &target),
@@ -167,8 +175,12 @@ impl Job<'_> {
             reference.taken.image,
             target.taken.image
         );
-        let options = self.fit_options(seeing);
-        let (reference_exposure, target_exposure) = (reference.exposure(), target.exposure());
+        // The image that is convolved, and the one that it is fitted to.
+        let (convolved, fitted) =
+            if convolves_target { (&target, &reference) } else { (&reference, &target) };
+        let fitted_fwhm = if convolves_target { measured.0 } else { measured.1 };
+        let options = self.fit_options(fitted_fwhm.filter(|_| seeing.is_some()).map(|s| s.fwhm));
+        let (reference_exposure, target_exposure) = (convolved.exposure(), fitted.exposure());
         let device = self.device::<T>(height, width)?;
         if let HalfWidth::Best(criterion) = self.model.half_width {
             let (r, t) = (&reference_exposure, &target_exposure);
@@ -244,9 +256,19 @@ impl Job<'_> {
                 .transpose()?;
             self.fitted(&mut prepared, &a, variance, &options, &mut laps)
         };
-        let difference = difference.with_context(subtracting)?;
+        let fitted = difference.with_context(subtracting)?;
+        let sign = if convolves_target { -1.0 } else { 1.0 };
+        let centroid = {
+            let (dy, dx) = fitted.kernel.centroid();
+            Centroid { dx: sign * dx, dy: sign * dy }
+        };
+        let scales = fitted.design.kernels(&fitted.parameters);
+        let scale_coefficients = scales.iter().map(Kernel::photometric_scale).collect();
+        let difference =
+            if convolves_target { turned_back(fitted, &reference, &target) } else { fitted };
 
         let mut notices = [reference.notices.clone(), target.notices.clone()].concat();
+        notices.extend(why);
         notices.extend(judge(&difference));
         if let Some(seeing) = seeing {
             let masks = [reference.unusable(), target.unusable()];
@@ -278,16 +300,9 @@ impl Job<'_> {
                 core,
                 degree: kernel_degree,
                 scale_degree: self.model.scale_degree.into(),
-                scale_coefficients: prepared
-                    .design()
-                    .kernels(&difference.parameters)
-                    .iter()
-                    .map(Kernel::photometric_scale)
-                    .collect(),
-                centroid: {
-                    let (dy, dx) = difference.kernel.centroid();
-                    Centroid { dx, dy }
-                },
+                scale_coefficients,
+                centroid,
+                convolves: if convolves_target { "target" } else { "reference" },
             },
             loss: name_of(&self.model.loss),
             reference_noise: name_of(&self.model.reference_noise),
@@ -511,7 +526,7 @@ impl Job<'_> {
         }
     }
 
-    fn fit_options(&self, seeing: Option<Seeing>) -> FitOptions {
+    fn fit_options(&self, target_fwhm: Option<f64>) -> FitOptions {
         let model = self.model;
         FitOptions {
             loss: model.loss.loss(),
@@ -524,7 +539,7 @@ impl Job<'_> {
             lambda: model.lambda.0,
             variable_sources: (model.mask_variables == Switch::On)
                 .then(VariableSourceOptions::default),
-            target_fwhm: seeing.map(|seeing| seeing.target_fwhm),
+            target_fwhm,
             noise_scale: match model.noise_scale {
                 NoiseScaleArg::Given => NoiseScale::Given,
                 NoiseScaleArg::Estimated => NoiseScale::Estimated,
@@ -560,13 +575,12 @@ fn automatic_degree(designed: impl Fn(usize) -> Result<Design>) -> Result<Design
     designed(0)
 }
 
-/// The seeing in pixels of the stars that both images have, or where none is known or usable, of what stands out.
-fn fwhm<T: Real>(input: &Input<T>, stars: &[Star]) -> Option<f64> {
+/// The seeing of the stars that both images have, or where none is known or usable, of what stands out.
+fn measure<T: Real>(input: &Input<T>, stars: &[Star]) -> Option<seeing::Seeing> {
     let (image, mask) = (input.image.view(), input.unusable());
     seeing::measure_stars(image, &mask, stars, 3)
         .or_else(|| seeing::measure(image, &mask))
         .or_else(|| seeing::measure_stars(image, &mask, stars, 1))
-        .map(|seeing| seeing.fwhm)
 }
 
 fn narrow_pixel<T: Real>(value: T) -> f32 {

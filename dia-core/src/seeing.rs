@@ -28,6 +28,8 @@ use crate::{ImageView, LocalSky, Mask, MaskPlanes, Pixel};
 pub struct Seeing {
     /// Full width at half maximum in pixels, of the profile before its integration over pixels.
     pub fwhm: f64,
+    /// Covariance of the Gaussian of these stars: along the columns, of both, and along the rows, in square pixels.
+    pub covariance: [f64; 3],
     /// Number of stars that it was measured on.
     pub stars: usize,
 }
@@ -167,22 +169,30 @@ fn measure_peaks<T: Pixel>(
     for _ in 0..2 {
         let (mut alone, mut others) = (Vec::new(), Vec::new());
         for peak in &stars {
-            if let Some((fwhm, isolated)) = field.fitted_width(peak, typical, typical.max(long)) {
-                if isolated { &mut alone } else { &mut others }.push(fwhm);
+            if let Some((shape, isolated)) = field.fitted_shape(peak, typical, typical.max(long)) {
+                if isolated { &mut alone } else { &mut others }.push(shape);
                 if alone.len() == BEST_STARS {
                     break;
                 }
             }
         }
         // A field without lonely stars is measured on the others, whose densest place is not far off.
-        let mut widths = if alone.len() < fewest { others } else { alone };
-        let centre = densest(widths.clone())?;
-        widths.retain(|w| (0.8..=1.25).contains(&(w / centre)));
-        typical = median(&mut widths)?;
-        found = (widths.len() >= fewest).then_some(widths.len());
+        let mut shapes = if alone.len() < fewest { others } else { alone };
+        let centre = densest(shapes.iter().map(|shape| shape.width).collect())?;
+        shapes.retain(|shape| (0.8..=1.25).contains(&(shape.width / centre)));
+        let of = |value: &dyn Fn(&Shape) -> f64| {
+            median(&mut shapes.iter().map(value).collect::<Vec<_>>())
+        };
+        typical = of(&|shape| shape.width)?;
+        let covariance =
+            [of(&|s| s.covariance[0])?, of(&|s| s.covariance[1])?, of(&|s| s.covariance[2])?];
+        found = (shapes.len() >= fewest).then_some((covariance, shapes.len()));
     }
     let fwhm = (typical * typical - PIXEL_WIDTH_SQUARED).max(0.0).sqrt();
-    Some(Seeing { fwhm, stars: found? })
+    let ([xx, xy, yy], stars) = found?;
+    // That of a pixel is 1/12.
+    let covariance = [xx - 1.0 / 12.0, xy, yy - 1.0 / 12.0];
+    Some(Seeing { fwhm, covariance, stars })
 }
 
 /// A local maximum.
@@ -201,6 +211,15 @@ struct FirstWidth {
     short: f64,
     /// The larger one.
     long: f64,
+}
+
+/// The Gaussian that fits a star, pixels included.
+#[derive(Clone, Copy, Debug)]
+struct Shape {
+    /// The geometric mean of the full widths at half maximum along both axes, in pixels.
+    width: f64,
+    /// As in [`Seeing`].
+    covariance: [f64; 3],
 }
 
 /// An image and what is around its stars.
@@ -294,10 +313,10 @@ impl<'a, T: Pixel> Field<'a, T> {
         Some(FirstWidth { short: row.min(column), long: row.max(column) })
     }
 
-    /// The fitted width of a star, and whether it stands alone.
+    /// The fitted shape of a star, and whether it stands alone.
     ///
     /// `typical` is about the width of all of them, and `long` that along their longer axis.
-    fn fitted_width(&self, peak: &Peak, typical: f64, long: f64) -> Option<(f64, bool)> {
+    fn fitted_shape(&self, peak: &Peak, typical: f64, long: f64) -> Option<(Shape, bool)> {
         let (core, inner, outer) = (FIT_RADIUS * typical, 2.5 * long, 3.5 * long);
         let pixels = |radius: f64| {
             let reach = radius.ceil() as usize;
@@ -346,7 +365,10 @@ impl<'a, T: Pixel> Field<'a, T> {
         let [.., xx, xy, yy] = solve(normal)?;
         let determinant = xx * yy - 0.25 * xy * xy;
         let maximum = xx < 0.0 && determinant > 0.0;
-        maximum.then(|| (2.0 * LN_2.sqrt() * determinant.powf(-0.25), isolated))
+        // The inverse of twice A.
+        let covariance = [-yy, 0.5 * xy, -xx].map(|element| 0.5 * element / determinant);
+        let width = 2.0 * LN_2.sqrt() * determinant.powf(-0.25);
+        maximum.then_some((Shape { width, covariance }, isolated))
     }
 }
 
@@ -431,11 +453,19 @@ mod tests {
 
     #[test]
     fn elongated_stars_have_the_mean_of_their_axes() {
-        for position_angle in [0.0, 45.0, 100.0] {
+        for position_angle in [0.0_f64, 45.0, 100.0] {
             let options = field(Psf::Gaussian, 4.5, 30.0);
             let options = SimulationOptions { ellipticity: 0.4, position_angle, ..options };
             let seeing = target_seeing(&simulate(&options).unwrap());
             assert!((seeing.fwhm / 4.5 - 1.0).abs() < TOLERANCE, "{position_angle}: {seeing:?}");
+            // σ² is 4.5²/(8 ln 2) times or over 0.6 along the axes a and b.
+            let (sin, cos) = position_angle.to_radians().sin_cos();
+            let [a, b] = [4.5 * 4.5 / 5.545 / 0.6, 4.5 * 4.5 / 5.545 * 0.6];
+            let expected =
+                [a * cos * cos + b * sin * sin, (a - b) * sin * cos, a * sin * sin + b * cos * cos];
+            for (found, expected) in seeing.covariance.iter().zip(expected) {
+                assert!((found - expected).abs() < 2.0 * TOLERANCE * a, "{seeing:?} {expected}");
+            }
         }
     }
 
