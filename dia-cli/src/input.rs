@@ -1,13 +1,14 @@
 //! An image with all that belongs to it: pixels, mask, noise and saturation, from FITS files and command-line options.
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
-use dia_core::defects::{self, Defects};
+use dia_core::defects::sky_noise;
 use dia_core::{CcdNoise, Image, Mask, MaskPlanes, NoiseModel, robust};
 use dia_solvers::Exposure;
 use serde::Serialize;
 
 use crate::args::{NoiseArgs, NumberOrKeyword};
 use crate::backend::OnDevice;
+use crate::defects::is_doubtful;
 use crate::detector::{self, SATURATION_KEYWORDS};
 use crate::fits::{self, FitsSpec, Header};
 use crate::linear;
@@ -15,7 +16,6 @@ use crate::notice::{Level, Notice};
 use crate::planes::{
     Bits, MASKS, Uncertainty, joined_header, label, read_mask, read_variance, to_image,
 };
-use crate::sky_noise;
 
 /// The two types of pixels that the command computes with.
 pub(crate) trait Real: dia_core::Pixel + fits::Pixel + dia_fft::FftPixel + OnDevice {
@@ -50,7 +50,7 @@ pub(crate) enum Role {
 }
 
 impl Role {
-    fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Reference => "reference",
             Self::Target => "target",
@@ -156,23 +156,13 @@ pub(crate) struct Input<T> {
     pub(crate) mask: Option<Mask>,
     pub(crate) noise: InputNoise<T>,
     /// What the plane held that the noise was read from.
-    uncertainty: Option<Uncertainty>,
+    pub(crate) uncertainty: Option<Uncertainty>,
     pub(crate) saturation: Option<f64>,
     /// That of the primary HDU and of the image's, for the output and for keywords.
     pub(crate) header: Header,
     pub(crate) taken: Taken,
     pub(crate) notices: Vec<Notice>,
 }
-
-/// From this factor on, the noise that is said of an image is doubted: crowded skies and resampled images stay below.
-const DOUBTFUL: f64 = 1.5;
-
-/// From this factor on, a plane of variances holds something else if another meaning fits the sky.
-const AMBIGUOUS: f64 = 2.0;
-
-/// From this factor on, it holds something else; and below this one, whatever the resampling.
-const WRONG: f64 = 3.0;
-const LEAST: f64 = 0.1;
 
 /// The noise of an [`Input`].
 pub(crate) enum InputNoise<T> {
@@ -314,11 +304,8 @@ impl<T: Real> Input<T> {
                 // Weights may be exposure times, or in a unit of their own: the sky tells.
                 let values = values()?;
                 let good = mask.clone().unwrap_or_else(|| Mask::good(shape.0, shape.1));
-                let said = |i: usize| values.pixels()[i].widen();
-                let measured = sky_noise::measure(&image, &good, said);
-                if measured.is_some_and(|(scatter, said)| {
-                    (1.0 / DOUBTFUL..DOUBTFUL).contains(&(scatter / said.sqrt()))
-                }) {
+                let said = NoiseModel::Variance(values.view());
+                if sky_noise(image.view(), &good, &said).is_some_and(|sky| !is_doubtful(&sky)) {
                     variance = Some(values);
                 } else {
                     let text = format!(
@@ -391,9 +378,11 @@ impl<T: Real> Input<T> {
         let mut input =
             Self { image, mask, noise, uncertainty, saturation, header, taken, notices };
         input.check_digits(options.role)?;
+        let given = input.unusable();
         input.find_defects();
         input.check_usable(options.role)?;
         input.check_noise(options.role)?;
+        input.find_sharp_pixels(options.role, &given)?;
         Ok(input)
     }
 
@@ -458,138 +447,6 @@ impl<T: Real> Input<T> {
             self.taken.image,
             role.name()
         );
-        Ok(())
-    }
-
-    /// Masks pixels that hold no data though nothing says so.
-    fn find_defects(&mut self) {
-        let mut mask = self.unusable();
-        let found = defects::find(self.image.view(), &mut mask);
-        if found == Defects::default() {
-            return;
-        }
-        self.mask = Some(mask);
-        let name = &self.taken.image;
-        let mut say = |level, code, text: String| {
-            self.notices.push(Notice::new(level, code, format!("{name}: {text}")));
-        };
-        for (value, count) in &found.fill_values {
-            say(
-                Level::Pass,
-                "fill-value",
-                format!("{count} pixels of {value} hold no data, and are masked"),
-            );
-        }
-        if found.padding > 0 {
-            say(
-                Level::Pass,
-                "padding",
-                format!(
-                    "{} pixels of constant blocks at the border hold no data, and are masked",
-                    found.padding
-                ),
-            );
-        }
-        if let Some((level, count)) = found.saturation {
-            say(
-                Level::Pass,
-                "saturation",
-                format!(
-                    "{count} pixels are piled up at the highest value, {level} ADU, and are masked as saturated"
-                ),
-            );
-            self.saturation = Some(level);
-            self.taken.saturation =
-                Some(Provenance { value: level, source: "piled-up pixels".into() });
-        }
-        if found.dark > 0 {
-            say(
-                Level::Pass,
-                "dark-region",
-                format!(
-                    "{} pixels of regions at the border saw no sky (a field stop, an obstruction, a gap), and are masked with their rims",
-                    found.dark
-                ),
-            );
-        }
-        if found.hot > 0 {
-            say(
-                Level::Pass,
-                "hot-pixels",
-                format!(
-                    "{} pixels are sharper than any star (hot pixels, cosmic rays), and are masked",
-                    found.hot
-                ),
-            );
-        }
-    }
-
-    /// Compares the noise that is said of the image with the scatter of its sky.
-    ///
-    /// A sky whose scatter is that of more photons than it has was subtracted: what it had is estimated. A plane of uncertainties that is wrong by much
-    /// holds something else.
-    fn check_noise(&mut self, role: Role) -> Result<()> {
-        let mask = self.unusable();
-        let pixels = self.image.pixels();
-        let said = |noise: &InputNoise<T>, i: usize| match noise {
-            InputNoise::Ccd(ccd) => ccd.variance(pixels[i].widen(), 1.0),
-            InputNoise::Variance(variance) => variance.pixels()[i].widen(),
-        };
-        let Some((scatter, variance)) =
-            sky_noise::measure(&self.image, &mask, |i| said(&self.noise, i))
-        else {
-            return Ok(());
-        };
-        let (name, role) = (&self.taken.image, role.name());
-        let ratio = scatter / variance.max(0.0).sqrt();
-        let good = (0..pixels.len()).filter(|i| mask.planes()[*i].is_empty());
-        let sky = robust::median_and_scatter(good.map(|i| pixels[i].widen()));
-        let sky = sky.map_or(0.0, |(sky, _)| sky);
-        match &mut self.noise {
-            InputNoise::Variance(_) => {
-                let plane = self.taken.variance.as_deref().unwrap_or("the variance");
-                let rather = self.uncertainty.and_then(|kind| kind.rather(variance, scatter));
-                let remedy = rather.map_or_else(
-                    || {
-                        format!(
-                            "give --{role}-gain, or what the plane holds: --{role}-variance, --{role}-sigma or --{role}-weight"
-                        )
-                    },
-                    |kind| format!("it is right as {}: give --{role}-{}", kind.name(), kind.option()),
-                );
-                // Noise that is correlated from pixel to pixel, as in resampled images, scatters less.
-                let wrong = !(LEAST..WRONG).contains(&ratio)
-                    || rather.is_some() && !(1.0 / AMBIGUOUS..AMBIGUOUS).contains(&ratio);
-                ensure!(
-                    !wrong || variance == 0.0,
-                    "{name}: the scatter of the sky, {scatter:.4e}, is {ratio:.3e} times that which {plane} gives; {remedy}"
-                );
-            }
-            InputNoise::Ccd(ccd)
-                if ratio > DOUBTFUL && ccd.subtracted_sky == 0.0 && sky.abs() < 3.0 * scatter =>
-            {
-                let missing = (scatter * scatter - ccd.fixed(1.0)) * ccd.gain - sky.max(0.0);
-                ccd.subtracted_sky = missing;
-                let value = Provenance {
-                    value: missing,
-                    source: "estimated from the scatter of the sky".into(),
-                };
-                self.taken.subtracted_sky = Some(value);
-                let text = format!(
-                    "{name}: the scatter of the sky, {scatter:.4}, is that of a sky of {missing:.1} ADU, which was subtracted before; give --{role}-subtracted-sky"
-                );
-                self.notices.push(Notice::new(Level::Pass, "subtracted-sky", text));
-                return Ok(());
-            }
-            InputNoise::Ccd(_) => {}
-        }
-        if !(1.0 / DOUBTFUL..DOUBTFUL).contains(&ratio) && variance > 0.0 {
-            let text = format!(
-                "{name}: the scatter of the sky, {scatter:.4e}, is {ratio:.2} times that which the noise gives that was said of it; check gain, read noise and variance, or give \
-                 --noise-scale estimated"
-            );
-            self.notices.push(Notice::new(Level::Warn, "noise", text));
-        }
         Ok(())
     }
 

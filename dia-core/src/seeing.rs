@@ -41,11 +41,14 @@ const UNUSABLE: MaskPlanes = MaskPlanes::NO_DATA
     .union(MaskPlanes::COSMIC_RAY)
     .union(MaskPlanes::USER);
 
-/// Of these, what spoils pixels around it as well: a cosmic ray does not.
-const SPREADING: MaskPlanes = UNUSABLE.difference(MaskPlanes::COSMIC_RAY);
+/// Those of them that spoil no other pixel.
+const SINGLE: MaskPlanes = MaskPlanes::BAD.union(MaskPlanes::COSMIC_RAY);
 
-/// No such pixel may be nearer to a star than this, in pixels.
+/// No unusable pixel may be nearer to a star than this, in pixels: light may bleed from a saturated one.
 const CLEAR_RADIUS: usize = 10;
+
+/// Nor may one that spoils no other.
+const CLEAR_RADIUS_SINGLE: usize = 2;
 
 /// Height of a candidate above the sky, in units of the scatter of the pixels.
 const THRESHOLD: f64 = 6.0;
@@ -83,7 +86,7 @@ const SKY_SAMPLE: usize = 1 << 16;
 /// Measures the full width at half maximum of the stars of an image.
 ///
 /// Pixels with the planes `NO_DATA`, `SATURATED`, `BAD`, `COSMIC_RAY` or `USER` are not used, nor are stars within 10
-/// px of one other than a cosmic ray. Saturated stars should be masked; those that are not are recognised only by their flat top. Widths from
+/// px of one (2 px of `BAD` and `COSMIC_RAY`). Saturated stars should be masked; those that are not are recognised only by their flat top. Widths from
 /// about 1.5 to 15 px are measured: exactly for Gaussian stars, 2 % too wide for a Moffat profile of β = 3, and 6 %
 /// at 2 px, where a star has few pixels. The result depends on the pixels alone, not on the number of threads.
 ///
@@ -258,6 +261,7 @@ impl<'a, T: Pixel> Field<'a, T> {
             .flat_map_iter(|y| {
                 (border..width.saturating_sub(border))
                     .filter(move |&x| self.is_maximum(y, x) && self.at(y, x) > threshold)
+                    .filter(move |&x| !self.mask.at(y, x).intersects(UNUSABLE))
                     .map(move |x| Peak { y, x, height: self.at(y, x) })
             })
             .collect();
@@ -283,10 +287,14 @@ impl<'a, T: Pixel> Field<'a, T> {
 
     /// Whether all pixels around a maximum are usable.
     fn is_clear(&self, peak: &Peak) -> bool {
-        (peak.y - CLEAR_RADIUS..=peak.y + CLEAR_RADIUS).all(|y| {
-            let columns = peak.x - CLEAR_RADIUS..=peak.x + CLEAR_RADIUS;
-            self.mask.row(y)[columns].iter().all(|planes| !planes.intersects(SPREADING))
-        })
+        let none_within = |radius: usize, unusable: MaskPlanes| {
+            (peak.y - radius..=peak.y + radius).all(|y| {
+                let columns = peak.x - radius..=peak.x + radius;
+                self.mask.row(y)[columns].iter().all(|planes| !planes.intersects(unusable))
+            })
+        };
+        none_within(CLEAR_RADIUS_SINGLE, UNUSABLE)
+            && none_within(CLEAR_RADIUS, UNUSABLE.difference(SINGLE))
     }
 
     /// The widths at half maximum of the row and the column through a maximum.
@@ -351,7 +359,7 @@ impl<'a, T: Pixel> Field<'a, T> {
         let mut normal = [[0.0; 7]; 6];
         for (y, x, dy, dx) in pixels(core.max(1.5)) {
             let v = (self.at(y, x) - background) / height;
-            if v.is_nan() || v < 0.1 {
+            if v.is_nan() || v < 0.1 || !usable(y, x) {
                 continue;
             }
             let weight = v.powi(4);

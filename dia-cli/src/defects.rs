@@ -1,0 +1,203 @@
+//! What the pixels of an image themselves say: which of them hold no measurement, and how noisy their sky is.
+
+use anyhow::{Result, ensure};
+use dia_core::defects::{
+    SharpPixels, SkyNoise, Unexposed, constant_blocks, pile_up, sentinels, sharp_pixels, sky_noise,
+    unexposed,
+};
+use dia_core::{Mask, seeing};
+
+use crate::input::{Input, InputNoise, Provenance, Real, Role};
+use crate::notice::{Level, Notice};
+
+/// At least this part of the pixels must be left of those that the inputs leave.
+const LEAST_LEFT: f64 = 0.1;
+
+/// From this factor on, the noise that is said of an image is doubted.
+const DOUBTFUL: f64 = 1.4;
+
+/// From this factor on, a plane of variances holds something else if another meaning fits the sky.
+const AMBIGUOUS: f64 = 2.0;
+
+/// From this factor on, it holds something else; and below this one, whatever the resampling.
+const WRONG: f64 = 3.0;
+const LEAST: f64 = 0.1;
+
+/// The sky was subtracted from an image if its level is less than this part of what its noise is that of.
+const SUBTRACTED: f64 = 0.1;
+
+/// Most values that one notice names.
+const NAMED: usize = 4;
+
+/// Whether the sky contradicts what is said of the noise. Stars widen the scatter of a crowded field, too.
+pub(crate) fn is_doubtful(sky: &SkyNoise) -> bool {
+    let ratio = sky.sigma / sky.expected;
+    ratio < 1.0 / DOUBTFUL || ratio > DOUBTFUL && !sky.crowded
+}
+
+impl<T: Real> Input<T> {
+    /// Masks values that stand for no data, padding, saturated pixels and what no light has reached, and says so.
+    pub(crate) fn find_defects(&mut self) {
+        let mut mask = self.unusable();
+        let found = sentinels(self.image.view(), &mut mask);
+        let pixels = found.iter().map(|sentinel| sentinel.pixels).sum();
+        self.say("fill-value", pixels, || {
+            let values = values(found.iter().map(|sentinel| sentinel.value));
+            format!("have values that stand for no data ({values}), and are masked")
+        });
+        if let Some(found) = pile_up(self.image.view(), &mask, self.saturation) {
+            let known = self.taken.saturation.as_ref().map_or(String::new(), |known| {
+                format!(", below the saturation level of {} ADU ({})", known.value, known.source)
+            });
+            self.say("saturation", found.pixels, || {
+                format!("are piled up at {} ADU{known}, and are masked as saturated", found.level)
+            });
+            let source = "piled-up pixels".into();
+            self.saturation = Some(found.level);
+            self.taken.saturation = Some(Provenance { value: found.level, source });
+            mask.merge(self.unusable().planes().iter().copied());
+        }
+        let found = constant_blocks(self.image.view(), &mut mask);
+        let pixels = found.iter().map(|block| block.pixels).sum();
+        self.say("padding", pixels, || {
+            let values = values(found.iter().map(|block| block.value));
+            format!("of areas of one value ({values}) hold no data, and are masked")
+        });
+        if let Some(Unexposed { pixels, level, sky }) = unexposed(self.image.view(), &mut mask) {
+            self.say("unexposed", pixels, || {
+                format!(
+                    "lie in or beside regions that no light has reached ({level:.4} ADU, while the sky has {sky:.4}), \
+                     and are masked"
+                )
+            });
+        }
+        self.mask_found(mask);
+    }
+
+    /// Masks pixels that are sharper than any star, and says so; `given` is the mask without all that was found in the image.
+    ///
+    /// # Errors
+    /// If hardly any pixel is left of what `given` leaves.
+    pub(crate) fn find_sharp_pixels(&mut self, role: Role, given: &Mask) -> Result<()> {
+        let mut mask = self.unusable();
+        let (image, noise) = (self.image.view(), self.exposure().noise);
+        let mut found = sharp_pixels(image, &mut mask, &noise, None);
+        // Only now, for hot pixels would be taken for the sharpest stars.
+        if let Some(seeing) = seeing::measure(image, &mask) {
+            let SharpPixels { bright, dark } =
+                sharp_pixels(image, &mut mask, &noise, Some(seeing.fwhm));
+            found = SharpPixels { bright: found.bright + bright, dark: found.dark + dark };
+        }
+        self.say("hot-pixels", found.bright, || {
+            "are sharper than any star (hot pixels, cosmic rays), and are masked".into()
+        });
+        self.say("dead-pixels", found.dark, || {
+            "are darker than the sky can be (dead pixels), and are masked".into()
+        });
+        self.mask_found(mask);
+        let good = |mask: &Mask| mask.planes().iter().filter(|planes| planes.is_empty()).count();
+        let (before, left) = (good(given), good(&self.unusable()));
+        ensure!(
+            left as f64 >= LEAST_LEFT * before as f64,
+            "hardly any pixel of the {} can be used, {left} of {before}: {}; is it the right file and extension?",
+            role.name(),
+            self.notices.iter().map(|notice| notice.text.as_str()).collect::<Vec<_>>().join("; ")
+        );
+        Ok(())
+    }
+
+    /// Compares the noise that is said of the image with the scatter of its sky.
+    ///
+    /// A sky whose scatter is that of more photons than it has was subtracted: what it had is estimated. A plane of uncertainties that is wrong by much
+    /// holds something else.
+    ///
+    /// # Errors
+    /// If a plane of variances cannot be one.
+    pub(crate) fn check_noise(&mut self, role: Role) -> Result<()> {
+        let found = sky_noise(self.image.view(), &self.unusable(), &self.exposure().noise);
+        let Some(sky) = found else { return Ok(()) };
+        let doubtful = is_doubtful(&sky);
+        let SkyNoise { level, sigma, expected, .. } = sky;
+        let ratio = sigma / expected;
+        let (name, role) = (&self.taken.image, role.name());
+        match &mut self.noise {
+            InputNoise::Variance(_) => {
+                let plane = self.taken.variance.as_deref().unwrap_or("the variance");
+                let rather =
+                    self.uncertainty.and_then(|kind| kind.rather(expected * expected, sigma));
+                let remedy = rather.map_or_else(
+                    || {
+                        format!(
+                            "give --{role}-gain, or what the plane holds: --{role}-variance, --{role}-sigma or --{role}-weight"
+                        )
+                    },
+                    |kind| format!("it is right as {}: give --{role}-{}", kind.name(), kind.option()),
+                );
+                // Noise that is correlated from pixel to pixel, as in resampled images, scatters less.
+                let wrong = !(LEAST..WRONG).contains(&ratio)
+                    || rather.is_some() && !(1.0 / AMBIGUOUS..AMBIGUOUS).contains(&ratio);
+                ensure!(
+                    !(doubtful && wrong),
+                    "{name}: the scatter of the sky, {sigma:.4e}, is {ratio:.3e} times that which {plane} gives; {remedy}"
+                );
+            }
+            InputNoise::Ccd(ccd) if ratio > DOUBTFUL && self.taken.subtracted_sky.is_none() => {
+                // σ² is that of the level and of what is missing.
+                let missing = (sigma * sigma - ccd.fixed(1.0)) * ccd.gain - level;
+                if missing > 0.0 && level < SUBTRACTED * missing {
+                    ccd.subtracted_sky = missing;
+                    let source = "estimated from the scatter of the sky".into();
+                    self.taken.subtracted_sky = Some(Provenance { value: missing, source });
+                    let text = format!(
+                        "{name}: the scatter of the sky, {sigma:.4} (by gain and read noise it would be {expected:.4}), is that of a sky of {missing:.1} ADU, which was subtracted before; give \
+                         --{role}-subtracted-sky"
+                    );
+                    self.notices.push(Notice::new(Level::Pass, "subtracted-sky", text));
+                    return Ok(());
+                }
+            }
+            InputNoise::Ccd(_) => {}
+        }
+        if doubtful {
+            let text = format!(
+                "{name}: the scatter of the sky, {sigma:.4e}, is {ratio:.2} times that which the noise gives that was said of it ({expected:.4e}); check gain, read noise and variance, or give \
+                 --noise-scale estimated"
+            );
+            self.notices.push(Notice::new(Level::Warn, "noise", text));
+        }
+        Ok(())
+    }
+
+    /// Says that `pixels` of the image, if there are any, are what `text` has.
+    fn say(&mut self, code: &'static str, pixels: usize, text: impl FnOnce() -> String) {
+        if pixels > 0 {
+            let percent = 100.0 * pixels as f64 / self.image.pixels().len() as f64;
+            let (name, text) = (&self.taken.image, text());
+            let text = format!("{name}: {pixels} pixels ({percent:.2} %) {text}");
+            self.notices.push(Notice::new(Level::Pass, code, text));
+        }
+    }
+
+    /// Takes a mask if it has any pixel.
+    fn mask_found(&mut self, mask: Mask) {
+        if mask.planes().iter().any(|planes| !planes.is_empty()) {
+            self.mask = Some(mask);
+        }
+    }
+}
+
+/// The first few different values.
+fn values(values: impl Iterator<Item = f64>) -> String {
+    let mut different: Vec<f64> = Vec::new();
+    for value in values {
+        if !different.contains(&value) {
+            different.push(value);
+        }
+    }
+    let short = |v: &f64| if v.abs() < 1e6 { v.to_string() } else { format!("{v:e}") };
+    let mut named: Vec<String> = different.iter().take(NAMED).map(short).collect();
+    if different.len() > NAMED {
+        named.push("…".into());
+    }
+    named.join(", ")
+}
