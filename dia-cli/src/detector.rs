@@ -155,12 +155,13 @@ pub(crate) fn gain(header: &Header, image: &str, notices: &mut Vec<Notice>) -> R
             return Ok(Provenance { value: 1.0, source: "keyword BUNIT".into() });
         }
         (Unit::ElectronsPerSecond, Some((keyword, seconds))) => {
-            let mut text = format!(
-                "the pixels are electrons per second (BUNIT), so the gain is {keyword} = {seconds}"
+            let doubts = match known.as_slice() {
+                [] => String::new(),
+                known => format!("; {} not believed", others(known, "")),
+            };
+            let text = format!(
+                "the pixels are electrons per second (BUNIT), so the gain is {keyword} = {seconds}{doubts}"
             );
-            if !known.is_empty() {
-                text += &format!("; {} not believed", others(&known, ""));
-            }
             say(Level::Pass, text);
             let source = format!("keyword {keyword}");
             return Ok(Provenance { value: seconds, source });

@@ -84,7 +84,9 @@ fn with_plane(folder: &Folder, target: &Frame, name: &str, cards: &[(&str, &str)
     let mut image = target.header.clone();
     let _ = ["GAIN", "RDNOISE", "EXTNAME"].map(|keyword| image.remove(keyword));
     let mut header = Header::new();
-    cards.iter().for_each(|(keyword, value)| header.set(keyword, *value, ""));
+    for (keyword, value) in cards {
+        header.set(keyword, *value, "");
+    }
     let shape = |data| Some((target.height, target.width, data));
     let hdus = [
         HduOut { name: "SCI", header: &image, image: shape(HduData::F32(&target.pixels)) },
@@ -120,7 +122,9 @@ fn the_gain_is_found_where_headers_have_it() {
     for (cards, code) in cases {
         let mut frame = target.clone();
         frame.header.remove("GAIN");
-        cards.iter().for_each(|(keyword, value)| frame.header.set(keyword, value.clone(), ""));
+        for (keyword, value) in cards {
+            frame.header.set(keyword, value.clone(), "");
+        }
         frame.write(&folder, "other.fits");
         let report = subtract(&folder, "other.fits", &[]);
         assert_eq!(number(&report, "/target/gain/value"), gain, "{cards:?}");
@@ -240,12 +244,15 @@ fn a_gain_beside_a_plane_of_the_noise_is_named() {
     }
 }
 
+/// Keywords, values and comments.
+type Cards<'a> = &'a [(&'a str, fits::Value, &'a str)];
+
 #[test]
 fn the_bits_of_masks_mean_what_their_makers_say() {
     let (folder, target) = pair();
     let at = |x: usize| 60 * SIDE + x;
     // A pixel that must not be used, one with harmless bits, and harmless bits nearly everywhere.
-    let cases: [(&str, &[(&str, fits::Value, &str)], i32, i32); 5] = [
+    let cases: [(&str, Cards<'_>, i32, i32); 5] = [
         ("DQ", &[("TELESCOP", "JWST".into(), "")], 1 | 4, 4 | 1 << 20),
         ("DQ", &[("TELESCOP", "HST".into(), "")], 4096, 64 | 1024),
         (
@@ -274,9 +281,9 @@ fn the_bits_of_masks_mean_what_their_makers_say() {
             (0..SIDE * SIDE).map(|i| if i % 9 == 0 { 0 } else { harmless }).collect();
         bits[at(70)] = bad;
         let mut header = Header::new();
-        cards
-            .iter()
-            .for_each(|(keyword, value, comment)| header.set(keyword, value.clone(), comment));
+        for (keyword, value, comment) in cards {
+            header.set(keyword, value.clone(), comment);
+        }
         let hdus = [
             target.image_hdu("SCI"),
             HduOut { name, header: &header, image: Some((SIDE, SIDE, HduData::I32(&bits))) },

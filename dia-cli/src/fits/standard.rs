@@ -18,7 +18,9 @@ pub fn mended(header: &Header) -> (Header, usize) {
         let next = header.end_of(index);
         let group = &cards[index..next];
         if group.iter().enumerate().all(|(place, card)| is_legal(card, place > 0)) {
-            group.iter().for_each(|card| legal.push_card(*card));
+            for card in group {
+                legal.push_card(*card);
+            }
         } else {
             count += 1;
             mend(header, index, &mut legal);

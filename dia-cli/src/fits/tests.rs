@@ -255,7 +255,7 @@ fn streams_are_read_no_further_than_their_headers_say() {
     let file = open(&bomb).unwrap();
     assert_eq!(file.read_image::<f32>(0).unwrap().pixels, [1.0, 2.0, 3.0, 4.0]);
     // No image at all: the first block is enough to tell.
-    let error = open(&zipped(&[0; 1 << 20])).unwrap_err();
+    let error = open(&zipped(&vec![0; 1 << 20])).unwrap_err();
     assert!(matches!(error, FitsError::NotFits { .. }), "{error}");
     let cards =
         ["SIMPLE  = T", "BITPIX  = 8", "NAXIS   = 2", "NAXIS1  = 1000000", "NAXIS2  = 1000000"];

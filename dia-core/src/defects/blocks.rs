@@ -42,7 +42,9 @@ impl Blocks {
     pub(super) fn scatter<T: Pixel>(&self, image: ImageView<'_, T>, mask: &Mask, i: usize) -> f64 {
         let mut values = Vec::new();
         good_values(image, mask, (i / self.columns, i % self.columns), &mut values);
-        values.iter_mut().for_each(|v| *v = (*v - self.levels[i]).abs());
+        for v in &mut values {
+            *v = (*v - self.levels[i]).abs();
+        }
         median(&mut values).map_or(f64::NAN, |mad| MAD_TO_SIGMA * mad)
     }
 

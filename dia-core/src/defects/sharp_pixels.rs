@@ -100,7 +100,9 @@ pub fn sharp_pixels<T: Pixel>(
 
 fn mark(mask: &mut Mask, pixels: &[usize], plane: MaskPlanes) {
     let width = mask.width();
-    pixels.iter().for_each(|i| mask.insert(i / width, i % width, plane));
+    for i in pixels {
+        mask.insert(i / width, i % width, plane);
+    }
 }
 
 /// By how much the central pixel of a Gaussian star exceeds the mean of its neighbours beside and diagonally, at most: where it is centred.

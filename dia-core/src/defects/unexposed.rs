@@ -112,7 +112,9 @@ pub fn unexposed<T: Pixel>(image: ImageView<'_, T>, mask: &mut Mask) -> Option<U
     let mut found = vec![false; dark.len()];
     for region in regions(&blocks, &dark) {
         if is_unexposed(&blocks, &region, &dark, sky) {
-            region.iter().for_each(|i| found[*i] = true);
+            for i in &region {
+                found[*i] = true;
+            }
         }
     }
     let mut own: Vec<f64> =
@@ -203,7 +205,9 @@ impl Side {
         let pixels = self.line((mask.height(), mask.width()), distance);
         let new = |&(y, x): &(usize, usize)| !mask.at(y, x).contains(MaskPlanes::BAD);
         let count = pixels.iter().filter(|place| new(place)).count();
-        pixels.iter().for_each(|&(y, x)| mask.insert(y, x, MaskPlanes::BAD));
+        for &(y, x) in &pixels {
+            mask.insert(y, x, MaskPlanes::BAD);
+        }
         count
     }
 }
@@ -289,7 +293,9 @@ fn grow(blocks: &Blocks, found: &mut [bool], sigma: f64) {
         next.dedup();
         // The first step takes all, for a block may be dark in part.
         next.retain(|i| !found[*i] && (step == 0 || differs(*i)));
-        next.iter().for_each(|i| found[*i] = true);
+        for i in &next {
+            found[*i] = true;
+        }
         front = next;
     }
 }

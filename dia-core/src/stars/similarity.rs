@@ -30,9 +30,12 @@ impl Map {
     /// That of least squares, of places in the first image and in the second; `None` where the former are one.
     fn of(pairs: &[[(f64, f64); 2]]) -> Option<Self> {
         let n = pairs.len() as f64;
-        let mean = |of: &dyn Fn(&[(f64, f64); 2]) -> f64| pairs.iter().map(of).sum::<f64>() / n;
-        let (x0, y0) = (mean(&|p| p[0].0), mean(&|p| p[0].1));
-        let (u0, v0) = (mean(&|p| p[1].0), mean(&|p| p[1].1));
+        let mean = |side: usize| {
+            let places = pairs.iter().map(|pair| pair[side]);
+            let (x, y) = places.fold((0.0, 0.0), |(x, y), place| (x + place.0, y + place.1));
+            (x / n, y / n)
+        };
+        let ((x0, y0), (u0, v0)) = (mean(0), mean(1));
         let (mut size, mut along, mut across) = (0.0, 0.0, 0.0);
         for [(x, y), (u, v)] in pairs {
             let (x, y, u, v) = (x - x0, y - y0, u - u0, v - v0);
