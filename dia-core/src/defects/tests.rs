@@ -48,6 +48,9 @@ fn assert_clean(name: &str, image: &Image<f64>) {
     assert_eq!(mask, good(image), "{name}");
 }
 
+/// What is at a row and a column.
+type Place<'a, V> = &'a dyn Fn(usize, usize) -> V;
+
 #[test]
 fn nothing_repeats_in_clean_fields_however_coarse_their_values() {
     for (name, pair) in fields() {
@@ -132,7 +135,7 @@ fn padding_of_any_shape_and_value_is_found() {
         let corners = |y: usize, x: usize| y + x < 60 || y + x > 540;
         let gap = |y: usize, _: usize| (140..145).contains(&y);
         let row = |y: usize, _: usize| y == 299;
-        let shapes: [(usize, &dyn Fn(usize, usize) -> bool); 4] =
+        let shapes: [(usize, Place<'_, bool>); 4] =
             [(1, &sides), (2, &corners), (1, &gap), (1, &row)];
         for (areas, holds) in shapes {
             // Also the value of the sky; whole numbers, as most images have.
@@ -224,7 +227,7 @@ fn gradients_nebulae_galaxies_and_crowds_are_not_unexposed() {
     for (name, pair) in fields() {
         let target = pair.target.view();
         let distance = |y: usize, x: usize| (y as f64 - 150.0).hypot(x as f64 - 140.0);
-        let lights: [(&str, &dyn Fn(usize, usize) -> f64); 4] = [
+        let lights: [(&str, Place<'_, f64>); 4] = [
             ("none", &|_, _| 0.0),
             ("gradient", &|_, x| 10.0 * x as f64),
             ("galaxy", &|y, x| 40_000.0 * (-distance(y, x) / 40.0).exp()),
