@@ -309,8 +309,8 @@ fn the_report_has_all_its_fields() {
             "threads",
         ],
     );
-    expect("/reference", &["image", "gain", "read_noise", "saturation", "mask"]);
-    expect("/target", &["image", "gain", "read_noise", "saturation", "mask"]);
+    expect("/reference", &["image", "unit", "gain", "read_noise", "saturation", "mask"]);
+    expect("/target", &["image", "unit", "gain", "read_noise", "saturation", "mask"]);
     expect("/target/gain", &["value", "source"]);
     expect("/photometric_scale", &["value", "sigma"]);
     expect("/background", &["degree", "coefficients", "reference_sky"]);

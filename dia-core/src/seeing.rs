@@ -47,9 +47,6 @@ const SINGLE: MaskPlanes = MaskPlanes::BAD.union(MaskPlanes::COSMIC_RAY);
 /// No unusable pixel may be nearer to a star than this, in pixels: light may bleed from a saturated one.
 const CLEAR_RADIUS: usize = 10;
 
-/// Nor may one that spoils no other.
-const CLEAR_RADIUS_SINGLE: usize = 2;
-
 /// Height of a candidate above the sky, in units of the scatter of the pixels.
 const THRESHOLD: f64 = 6.0;
 
@@ -261,7 +258,6 @@ impl<'a, T: Pixel> Field<'a, T> {
             .flat_map_iter(|y| {
                 (border..width.saturating_sub(border))
                     .filter(move |&x| self.is_maximum(y, x) && self.at(y, x) > threshold)
-                    .filter(move |&x| !self.mask.at(y, x).intersects(UNUSABLE))
                     .map(move |x| Peak { y, x, height: self.at(y, x) })
             })
             .collect();
@@ -275,7 +271,15 @@ impl<'a, T: Pixel> Field<'a, T> {
         peaks
     }
 
-    /// Whether no other pixel of the 5 × 5 around this one is as high.
+    /// Whether all pixels of the square of `radius` around this one are free of the planes `unusable`.
+    fn is_free(&self, (y, x): (usize, usize), radius: usize, unusable: MaskPlanes) -> bool {
+        (y - radius..=y + radius).all(|y| {
+            let planes = &self.mask.row(y)[x - radius..=x + radius];
+            planes.iter().all(|planes| !planes.intersects(unusable))
+        })
+    }
+
+    /// Whether no other pixel of the 5 × 5 around this one is as high, and all of them are usable.
     fn is_maximum(&self, y: usize, x: usize) -> bool {
         let value = self.image.at(y, x);
         value.is_finite()
@@ -283,18 +287,12 @@ impl<'a, T: Pixel> Field<'a, T> {
                 let others = &self.image.row(row)[x - 2..=x + 2];
                 others.iter().enumerate().all(|(i, &v)| v < value || (row, i) == (y, 2))
             })
+            && self.is_free((y, x), 2, UNUSABLE)
     }
 
-    /// Whether all pixels around a maximum are usable.
+    /// Whether nothing around a maximum spoils it.
     fn is_clear(&self, peak: &Peak) -> bool {
-        let none_within = |radius: usize, unusable: MaskPlanes| {
-            (peak.y - radius..=peak.y + radius).all(|y| {
-                let columns = peak.x - radius..=peak.x + radius;
-                self.mask.row(y)[columns].iter().all(|planes| !planes.intersects(unusable))
-            })
-        };
-        none_within(CLEAR_RADIUS_SINGLE, UNUSABLE)
-            && none_within(CLEAR_RADIUS, UNUSABLE.difference(SINGLE))
+        self.is_free((peak.y, peak.x), CLEAR_RADIUS, UNUSABLE.difference(SINGLE))
     }
 
     /// The widths at half maximum of the row and the column through a maximum.
@@ -306,6 +304,9 @@ impl<'a, T: Pixel> Field<'a, T> {
                 let y = peak.y.checked_add_signed(step * dy)?;
                 let x = peak.x.checked_add_signed(step * dx)?;
                 if y >= self.image.height() || x >= self.image.width() {
+                    return None;
+                }
+                if self.mask.at(y, x).intersects(UNUSABLE) {
                     return None;
                 }
                 let outer = self.at(y, x);

@@ -56,6 +56,9 @@ pub fn pile_up<T: Pixel>(
 ) -> Option<PileUp> {
     assert_eq!(image.shape(), (mask.height(), mask.width()), "image and mask share a grid");
     let Distribution { median, scatter, step, .. } = Distribution::new(image, mask)?;
+    if scatter == 0.0 {
+        return None;
+    }
     let known = known.unwrap_or(f64::INFINITY);
     let least = median + (HIGH * scatter).max(STEPS * step);
     let high = sorted_values(image, mask, |value| value >= least && value < known);
