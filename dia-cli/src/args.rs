@@ -92,7 +92,7 @@ pub(crate) enum FailOn {
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Model and fit")]
 pub(crate) struct ModelArgs {
-    /// Half-width of the kernel in pixels; `auto`: two and a half times the wider seeing FWHM of the two images; or the one up to that which an information
+    /// Half-width of the kernel in pixels; `auto`: two and a half times the wider seeing FWHM of the two images, and round wings out to six times (`--kernel-shape square` and other bases have none); or the one up to two and a half which an information
     /// criterion finds best for free pixels (aic, bic, or tic, which does not rely on the noise model)
     #[arg(
         long,

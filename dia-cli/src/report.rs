@@ -105,6 +105,8 @@ pub(crate) struct KernelReport {
     pub(crate) coefficients: usize,
     /// Radius in pixels within which every pixel is free.
     pub(crate) core: Option<f64>,
+    /// That in pixels out to which the kernel is more than wings; also the border without valid pixels.
+    pub(crate) inner: usize,
     pub(crate) degree: usize,
     pub(crate) scale_degree: usize,
     /// The image that it was fitted for: `reference` or `target`.

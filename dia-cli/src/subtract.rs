@@ -15,8 +15,8 @@ use dia_core::{
 };
 use dia_fft::{FftDesignMatrix, Plan};
 use dia_solvers::{
-    Difference, FitOptions, Lambda, NoiseScale, Prepared, Progress, ReferenceNoise,
-    VariableSourceOptions, best_half_width, difference, fit, nested_kernels,
+    Difference, FitOptions, KernelExtent, Lambda, NoiseScale, Prepared, Progress, ReferenceNoise,
+    VariableSourceOptions, automatic_degree, best_half_width, difference, fit, nested_kernels,
 };
 use dia_vulkan::{ContextOptions, VulkanContext};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -39,26 +39,6 @@ use crate::report::{
 };
 use crate::terminal::{say, with_sigma};
 use crate::verdict::{compare_fluxes, judge};
-
-/// Largest half-width that `auto` chooses: beyond it, unknowns are too many for most images.
-const LARGEST_AUTO: usize = 25;
-
-/// Half-width that `auto` chooses, in FWHM of the wider seeing: on simulated fields with the wings of seeing, 2 lost flux at the kernel's edge and 3 gained
-/// little more.
-const AUTO_FWHM: f64 = 2.5;
-
-/// Degree of the kernel's variation that `auto` chooses: on simulated fields with a constant kernel, it cost 0 to 3 % of the model's error, and 0.039 instead of
-/// 0.28 σ were left where the seeing changed by 12 % from the middle to the edges.
-const AUTO_DEGREE: usize = 2;
-
-/// Where there are fewer, a smaller degree is chosen.
-const PIXELS_PER_UNKNOWN: usize = 30;
-
-/// Spacing of the interpolated pixels of the basis `mixed`.
-const SPACING: usize = 3;
-
-/// Radius of its core in FWHM of the wider seeing.
-const CORE_FWHM: f64 = 1.25;
 
 /// Image-sized arrays of pixels at the peak of a subtraction, beside the spectra: reference, target; the reference without
 /// sky, its variance; data, two parts of the noise, weights.
@@ -158,7 +138,7 @@ impl Job<'_> {
             .map(|(r, t)| Seeing { reference_fwhm: r.fwhm, target_fwhm: t.fwhm });
         let unmeasured = if measured.0.is_none() { &reference.taken } else { &target.taken };
         let (convolves_target, why) = convolves_target(self.model, measured.0, measured.1)?;
-        let mut half_width = self.half_width(&target, seeing, &unmeasured.image)?;
+        let mut extent = self.extent(&target, seeing, &unmeasured.image)?;
         let (height, width) = target.image.view().shape();
         let subtracting = || {
             let places = if convolves_target {
@@ -184,7 +164,7 @@ impl Job<'_> {
         let device = self.device::<T>(height, width)?;
         if let HalfWidth::Best(criterion) = self.model.half_width {
             let (r, t) = (&reference_exposure, &target_exposure);
-            let support = self.support(half_width);
+            let support = self.support(extent.half_width);
             let kernels = match &device {
                 Some(context) => {
                     let operator =
@@ -196,20 +176,16 @@ impl Job<'_> {
             let kernels = kernels
                 .with_context(subtracting)
                 .context("the best half-width cannot be found; give --half-width N")?;
-            half_width =
+            let half_width =
                 best_half_width(&kernels, criterion).context("no half-widths to choose from")?;
+            extent = KernelExtent::of_half_width(half_width, seeing.map(Seeing::widest));
         }
-        let core = match self.model.basis {
-            BasisArg::Mixed => {
-                Some(CORE_FWHM * seeing.map_or(half_width as f64 / AUTO_FWHM, Seeing::widest))
-            }
-            BasisArg::Delta | BasisArg::Gauss => None,
-        };
         let scale_degree = usize::from(self.model.scale_degree);
         let designed = |kernel_degree: usize| {
-            let basis = self.basis(half_width, core, scale_degree != kernel_degree);
+            let basis = self.basis(&extent, scale_degree != kernel_degree);
             Design::new(height, width, basis, Some(degree))
                 .and_then(|design| design.with_variation(scale_degree, kernel_degree))
+                .map(|design| design.with_border(extent.inner))
                 .with_context(subtracting)
         };
         let design = match self.model.kernel_degree {
@@ -291,13 +267,14 @@ impl Job<'_> {
             },
             offset: OffsetReport { turned: turn.map(|turn| turn.code), dx: shift.dx, dy: shift.dy },
             seeing,
-            half_width,
+            half_width: extent.half_width,
             half_width_by: self.model.half_width.to_string(),
             kernel: KernelReport {
                 basis: name_of(&self.model.basis),
                 shape: name_of(&self.model.kernel_shape),
                 coefficients: prepared.design().kernel_ncols(),
-                core,
+                core: (self.model.basis == BasisArg::Mixed).then_some(extent.core),
+                inner: extent.inner,
                 degree: kernel_degree,
                 scale_degree: self.model.scale_degree.into(),
                 scale_coefficients,
@@ -313,7 +290,7 @@ impl Job<'_> {
                 chosen: options.lambda == Lambda::Auto,
             },
             noise_scale: difference.noise_scale,
-            variables: difference.variables.as_ref().map(|v| Variables::of(v, half_width)),
+            variables: difference.variables.as_ref().map(|v| Variables::of(v, extent.inner)),
             solver: SolverReport {
                 name: options.solver.name(),
                 preconditioner: difference.outcome.preconditioning.name(),
@@ -442,34 +419,37 @@ impl Job<'_> {
         Ok(())
     }
 
-    fn half_width<T: Real>(
+    /// How far the kernel reaches: as asked for, or by the seeing.
+    fn extent<T: Real>(
         &self,
         target: &Input<T>,
         seeing: Option<Seeing>,
         unmeasured: &str,
-    ) -> Result<usize> {
-        match self.model.half_width {
-            HalfWidth::Pixels(half_width) => {
-                // Before a kernel of that size is made.
-                let (height, width) = target.image.view().shape();
-                ensure!(
-                    half_width < height.min(width).div_ceil(2),
-                    "a kernel of half-width {half_width} leaves no valid pixel in {}, an image of {height} × {width} pixels \
-                     (rows × columns); choose a smaller --half-width",
-                    target.taken.image
-                );
-                Ok(half_width)
-            }
-            HalfWidth::Auto | HalfWidth::Best(_) => {
-                let seeing = seeing.with_context(|| {
-                    format!(
-                        "the seeing of {unmeasured} cannot be measured: too few usable stars; give --half-width N, about \
-                         2.5 times the wider FWHM of both images' stars in pixels"
-                    )
-                })?;
-                Ok(((AUTO_FWHM * seeing.widest()).ceil() as usize).clamp(3, LARGEST_AUTO))
-            }
+    ) -> Result<KernelExtent> {
+        let (height, width) = target.image.view().shape();
+        let fwhm = seeing.map(Seeing::widest);
+        if let HalfWidth::Pixels(half_width) = self.model.half_width {
+            // Before a kernel of that size is made.
+            ensure!(
+                half_width < height.min(width).div_ceil(2),
+                "a kernel of half-width {half_width} leaves no valid pixel in {}, an image of {height} × {width} pixels \
+                 (rows × columns); choose a smaller --half-width",
+                target.taken.image
+            );
+            return Ok(KernelExtent::of_half_width(half_width, fwhm));
         }
+        let fwhm = fwhm.with_context(|| {
+            format!(
+                "the seeing of {unmeasured} cannot be measured: too few usable stars; give --half-width N, about \
+                 2.5 times the wider FWHM of both images' stars in pixels"
+            )
+        })?;
+        let extent = KernelExtent::of_seeing(fwhm, height, width);
+        let with_wings = self.model.half_width == HalfWidth::Auto
+            && self.model.basis == BasisArg::Mixed
+            && self.model.kernel_shape == KernelShapeArg::Circle;
+        let without = || KernelExtent::of_half_width(extent.inner, Some(fwhm));
+        Ok(if with_wings { extent } else { without() })
     }
 
     /// The device that computes, if one does, with the memory that it may take.
@@ -509,17 +489,14 @@ impl Job<'_> {
     }
 
     /// Scale and shape of different degrees need a basis in which one function carries all flux.
-    fn basis(&self, half_width: usize, core: Option<f64>, conserve_flux: bool) -> KernelBasis {
-        let support = self.support(half_width);
+    fn basis(&self, extent: &KernelExtent, conserve_flux: bool) -> KernelBasis {
+        let support = self.support(extent.half_width);
         match self.model.basis {
-            BasisArg::Mixed => {
-                let core = core.unwrap_or(half_width as f64);
-                KernelBasis::mixed_resolution(support, core, SPACING, conserve_flux)
-            }
+            BasisArg::Mixed => extent.basis(support.shape(), conserve_flux),
             BasisArg::Delta if conserve_flux => KernelBasis::FluxConservingDelta(support),
             BasisArg::Delta => KernelBasis::Delta(support),
             BasisArg::Gauss => KernelBasis::gaussian_polynomials(
-                half_width,
+                extent.half_width,
                 support.shape(),
                 &GaussianTerm::HOTPANTS,
             ),
@@ -562,17 +539,6 @@ fn too_large(height: usize, width: usize, bytes: ByteSize, limit: ByteSize) -> S
     format!(
         "images of {height} × {width} pixels take about {bytes}, more than the limit of {limit}; give a larger --max-memory or cut the images"
     )
-}
-
-/// The design of the highest degree up to [`AUTO_DEGREE`] that leaves enough pixels per unknown.
-fn automatic_degree(designed: impl Fn(usize) -> Result<Design>) -> Result<Design> {
-    for degree in (1..=AUTO_DEGREE).rev() {
-        let design = designed(degree)?;
-        if design.nrows() >= PIXELS_PER_UNKNOWN * design.ncols() {
-            return Ok(design);
-        }
-    }
-    designed(0)
 }
 
 /// The seeing of the stars that both images have, or where none is known or usable, of what stands out.

@@ -160,15 +160,16 @@ fn aperture_flux<T: dia_core::Pixel>(
     Some(sum - count * robust::median(&mut ring)?)
 }
 
-/// Σ|K| over the outermost ring of the support, relative to all.
+/// Σ|K| over the outermost ring of the support, relative to all; over the wings as well where it has such.
 fn share_at_the_border<T>(difference: &Difference<T>) -> f64 {
     let kernel = &difference.kernel;
     let (h, side) = (kernel.half_width() as f64, 2 * kernel.half_width() + 1);
+    let inner = difference.design.valid().y as f64;
     let (mut ring, mut all) = (0.0, 0.0);
     for (i, k) in kernel.pixels().iter().enumerate() {
         let (dy, dx) = ((i / side) as f64 - h, (i % side) as f64 - h);
         all += k.abs();
-        if dy.hypot(dx) > h - 1.0 {
+        if dy.hypot(dx) > inner - 1.0 {
             ring += k.abs();
         }
     }

@@ -317,8 +317,8 @@ fn the_report_has_all_its_fields() {
     expect("/background/coefficients/0", &["value", "sigma"]);
     expect("/offset", &["dx", "dy"]);
     expect("/seeing", &["reference_fwhm", "target_fwhm"]);
-    let kernel = ["basis", "shape", "coefficients", "core", "degree", "scale_degree"];
-    expect("/kernel", &[&kernel[..], &["scale_coefficients", "centroid"]].concat());
+    let kernel = ["basis", "shape", "coefficients", "core", "inner", "degree", "scale_degree"];
+    expect("/kernel", &[&kernel[..], &["scale_coefficients", "centroid", "convolves"]].concat());
     expect("/kernel/centroid", &["dx", "dy"]);
     expect("/regularisation", &["lambda", "lambda_variation", "noise_correction", "chosen"]);
     let variables = ["fraction", "left_out", "common_change", "error_floor", "noise_excess"];

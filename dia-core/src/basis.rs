@@ -37,6 +37,58 @@ pub enum KernelBasis {
 pub struct SparseColumns {
     /// For each coefficient, the places in the row-major (2h + 1)² square and the values there.
     columns: Vec<Vec<(usize, f64)>>,
+    /// Of the last coefficients, those of rings, the radius in pixels and the sum over the ring.
+    rings: Vec<(f64, f64)>,
+}
+
+/// How fine a [`KernelBasis::mixed_resolution`] is, radii and lengths in pixels.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Resolution {
+    /// The radius within which every pixel is free.
+    pub core: f64,
+    /// The spacing of the nodes beyond it.
+    pub spacing: usize,
+    /// The radius from which there are rings instead of nodes; infinite for none.
+    pub inner: f64,
+}
+
+/// The functions of the distance from the centre that are one at a ring and fall to zero at its neighbours, as cones times a power.
+struct Rings {
+    /// The inner radius, those of the rings in between, and the outer one at which all have fallen to zero.
+    radii: Vec<f64>,
+    /// For each radius but the last, the places and values of its function.
+    columns: Vec<Vec<(usize, f64)>>,
+}
+
+impl Rings {
+    /// Each is about so many times as wide as the one before.
+    const GROWTH: f64 = 1.6;
+
+    /// The power of 1/r as which the functions fall beside their cones. The wings of seeing fall as r⁻⁴ to r⁻⁶: functions that do so need few coefficients, which the
+    /// brighter inner part of each ring determines.
+    const FALL: i32 = 5;
+
+    fn new(inner: f64, outer: f64) -> Self {
+        let steps = ((outer / inner).ln() / Self::GROWTH.ln()).round().max(1.0);
+        let radii = if inner < outer { steps as usize + 1 } else { 1 };
+        let radius = |k: usize| inner * (outer / inner).powf(k as f64 / steps);
+        Self { radii: (0..radii).map(radius).collect(), columns: vec![Vec::new(); radii - 1] }
+    }
+
+    /// Adds a pixel beyond the inner radius.
+    fn add(&mut self, radius: f64, place: usize) {
+        let outer = self.radii.partition_point(|ring| *ring < radius);
+        if outer == 0 || outer == self.radii.len() {
+            return;
+        }
+        let far = (radius - self.radii[outer - 1]) / (self.radii[outer] - self.radii[outer - 1]);
+        for (ring, value) in [(outer - 1, 1.0 - far), (outer, far)] {
+            let value = value * (radius / self.radii[ring]).powi(-Self::FALL);
+            if let Some(column) = self.columns.get_mut(ring).filter(|_| value > 0.0) {
+                column.push((place, value));
+            }
+        }
+    }
 }
 
 /// One Gaussian of the basis of Alard & Lupton: its width and the degree of the polynomial that multiplies it.
@@ -63,25 +115,32 @@ impl KernelBasis {
         Self::Delta(KernelSupport::new(half_width, KernelShape::Square))
     }
 
-    /// The delta basis of mixed resolution: pixels within `core` pixels of the centre are free, those beyond are interpolated bilinearly between nodes
-    /// `spacing` pixels apart (free blocks of pixels: Bramich et al. 2013, MNRAS 428, 2275; interpolation leaves no steps).
+    /// The delta basis of mixed resolution: pixels near the centre are free, those beyond are interpolated bilinearly between nodes (free blocks of pixels:
+    /// Bramich et al. 2013, MNRAS 428, 2275; interpolation leaves no steps), and those far out between rings whose radii grow by a factor of about 1.6; at
+    /// the half-width the last one has fallen to zero.
     ///
     /// Where `conserve_flux`, all functions but the first have their sum taken off the central pixel, as in
     /// [`FluxConservingDelta`](Self::FluxConservingDelta).
     pub fn mixed_resolution(
         support: KernelSupport,
-        core: f64,
-        spacing: usize,
+        resolution: Resolution,
         conserve_flux: bool,
     ) -> Self {
+        let Resolution { core, spacing, inner } = resolution;
         let spacing = spacing.max(1) as isize;
         let h = support.half_width() as isize;
         let place = |dy: isize, dx: isize| ((dy + h) * (2 * h + 1) + dx + h) as usize;
         let mut columns = vec![vec![(place(0, 0), 1.0)]];
         let mut nodes: BTreeMap<(isize, isize), Vec<(usize, f64)>> = BTreeMap::new();
+        let mut rings = Rings::new(inner, h as f64);
         for (dy, dx) in support.offsets().filter(|offset| *offset != (0, 0)) {
-            if ((dy * dy + dx * dx) as f64) <= core * core {
+            let radius = ((dy * dy + dx * dx) as f64).sqrt();
+            if radius <= core {
                 columns.push(vec![(place(dy, dx), 1.0)]);
+                continue;
+            }
+            if radius > inner {
+                rings.add(radius, place(dy, dx));
                 continue;
             }
             // The nodes on either side, and how near they are.
@@ -97,13 +156,22 @@ impl KernelBasis {
             }
         }
         columns.extend(nodes.into_values());
+        let (mut radii, ring_sums) = (rings.radii.into_iter(), |column: &Vec<(usize, f64)>| {
+            column.iter().map(|(_, value)| value).sum::<f64>()
+        });
+        let of_rings = rings.columns.into_iter().zip(&mut radii);
+        let (rings, of_rings): (Vec<_>, Vec<_>) = of_rings
+            .filter(|(column, _)| !column.is_empty())
+            .map(|(column, radius)| ((radius, ring_sums(&column)), column))
+            .unzip();
+        columns.extend(of_rings);
         if conserve_flux {
             for column in &mut columns[1..] {
                 let sum: f64 = column.iter().map(|(_, value)| value).sum();
                 column.push((place(0, 0), -sum));
             }
         }
-        Self::MixedResolution { support, elements: SparseColumns { columns } }
+        Self::MixedResolution { support, elements: SparseColumns { columns, rings } }
     }
 
     /// A sum of given images.
@@ -187,6 +255,20 @@ impl KernelBasis {
                 image.photometric_scale().abs() <= 1e-10 * size
             }),
         }
+    }
+
+    /// Of the last functions, those of rings, the inner radius in pixels and the flux of each; none but of a [`mixed_resolution`](Self::mixed_resolution) with
+    /// rings.
+    pub fn rings(&self) -> &[(f64, f64)] {
+        match self {
+            Self::MixedResolution { elements, .. } => &elements.rings,
+            _ => &[],
+        }
+    }
+
+    /// The radius in pixels of all but its wings: that of the innermost ring, or the half-width where there are none.
+    pub fn inner_radius(&self) -> f64 {
+        self.rings().first().map_or(self.support().half_width() as f64, |(radius, _)| *radius)
     }
 
     /// The pixels that any kernel of this basis may use.
@@ -284,16 +366,20 @@ impl KernelBasis {
 
 #[cfg(test)]
 mod tests {
-    use super::{GaussianTerm, KernelBasis};
+    use super::{GaussianTerm, KernelBasis, Resolution};
     use crate::{Kernel, KernelShape, KernelSupport, ModelError};
+
+    fn resolution(core: f64, spacing: usize) -> Resolution {
+        Resolution { core, spacing, inner: f64::INFINITY }
+    }
 
     fn bases() -> Vec<KernelBasis> {
         let circle = KernelSupport::new(4, KernelShape::Circle);
         vec![
             KernelBasis::delta(4),
             KernelBasis::Delta(circle.clone()),
-            KernelBasis::mixed_resolution(circle.clone(), 1.5, 3, false),
-            KernelBasis::mixed_resolution(circle.clone(), 2.5, 2, true),
+            KernelBasis::mixed_resolution(circle.clone(), resolution(1.5, 3), false),
+            KernelBasis::mixed_resolution(circle.clone(), resolution(2.5, 2), true),
             KernelBasis::FluxConservingDelta(circle),
             KernelBasis::gaussian_polynomials(4, KernelShape::Circle, &GaussianTerm::HOTPANTS),
         ]
@@ -338,7 +424,7 @@ mod tests {
     #[test]
     fn mixed_resolution_has_free_pixels_inside_and_planes_outside() {
         let support = KernelSupport::new(10, KernelShape::Square);
-        let basis = KernelBasis::mixed_resolution(support, 4.0, 3, false);
+        let basis = KernelBasis::mixed_resolution(support, resolution(4.0, 3), false);
         // 49 pixels within 4 px of the centre; of the nodes at −12, −9 … 12, 81 in all, only the middle one borders on no pixel outside.
         assert_eq!(basis.len(), 49 + 80);
         // Coefficients that are a plane at their nodes make a plane; E has full rank if what it makes is different for each.
@@ -352,6 +438,32 @@ mod tests {
                 assert!((kernel.at(dy, dx) - expected).abs() < 1e-14);
             }
         }
+    }
+
+    #[test]
+    fn rings_follow_a_power_and_end_in_zero() {
+        let support = KernelSupport::new(20, KernelShape::Square);
+        let resolution = Resolution { core: 2.0, spacing: 3, inner: 8.0 };
+        let basis = KernelBasis::mixed_resolution(support, resolution, false);
+        // Of the radii 8, 8 q, 8 q² = 20 with q = 2.5^(1/2) = 1.58, the last one has no function.
+        let radii = [8.0, 8.0 * 2.5_f64.sqrt()];
+        assert_eq!(basis.rings().iter().map(|(radius, _)| *radius).collect::<Vec<_>>(), radii);
+        let first = basis.len() - 2;
+        // Coefficients (20 − r) r⁻⁵ at the rings make the same in between.
+        let wing = |r: f64| (20.0 - r) * r.powi(-5);
+        let mut a = vec![0.0; basis.len()];
+        a[first..].copy_from_slice(&radii.map(wing));
+        let mut kernel = Kernel::zero(20);
+        basis.expand(&a, &mut kernel);
+        for (dy, dx) in (-20..=20_isize).flat_map(|dy| (-20..=20_isize).map(move |dx| (dy, dx))) {
+            let radius = ((dy * dy + dx * dx) as f64).sqrt();
+            let expected = if radius > 8.0 && radius < 20.0 { wing(radius) } else { 0.0 };
+            // Two terms below 12 · 8⁻⁵ = 4e-4, each rounded ten times.
+            assert!((kernel.at(dy, dx) - expected).abs() < 1e-17, "{dy} {dx}");
+        }
+        let flux: f64 = basis.rings().iter().zip(&a[first..]).map(|((_, flux), a)| flux * a).sum();
+        // Some thousand terms of that size.
+        assert!((flux - kernel.photometric_scale()).abs() < 1e-14);
     }
 
     #[test]

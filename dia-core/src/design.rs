@@ -10,11 +10,13 @@ use crate::{
 ///
 /// T_t are the polynomials of the kernel's variation over the image, T = {1} where it is constant. Columns: for each T_t the coefficients of
 /// K_t in the [`KernelBasis`], those that [`KernelTerm`] names; then the coefficients b_j of the differential background in the order of
-/// [`Polynomial2d`], in ADU. Rows: the valid pixels p, those at which the kernel lies fully inside the reference image, row after row.
+/// [`Polynomial2d`], in ADU. Rows: the valid pixels p, those at which the kernel lies fully inside the reference image, row after row;
+/// or those that lie at least a given border inside, see [`with_border`](Self::with_border).
 #[derive(Clone, Debug, PartialEq)]
 pub struct Design {
     height: usize,
     width: usize,
+    border: usize,
     basis: KernelBasis,
     scale_degree: usize,
     kernel_degree: usize,
@@ -70,7 +72,26 @@ impl Design {
         }
         let background = background_degree.map(|degree| Polynomial2d::new(degree, height, width));
         let variation = Polynomial2d::new(0, height, width);
-        Ok(Self { height, width, basis, scale_degree: 0, kernel_degree: 0, variation, background })
+        let (border, scale_degree, kernel_degree) = (half_width, 0, 0);
+        Ok(Self {
+            height,
+            width,
+            border,
+            basis,
+            scale_degree,
+            kernel_degree,
+            variation,
+            background,
+        })
+    }
+
+    /// The same with all pixels that lie at least `border` pixels inside the image as rows, where that is less than the half-width.
+    ///
+    /// Operators then take a reference that continues with zeros, its sky being subtracted, by [`margin`](Self::margin) pixels on every side. What the kernel
+    /// would carry in from stars beyond the edge is missing: `border` is to hold all of the kernel but its wings.
+    #[must_use]
+    pub fn with_border(self, border: usize) -> Self {
+        Self { border: border.min(self.half_width()), ..self }
     }
 
     /// The same with a kernel that varies over the image: its photometric scale as a polynomial of total degree `scale_degree`, its shape
@@ -118,6 +139,16 @@ impl Design {
         &self.basis
     }
 
+    /// Rows and columns of the reference that operators take: those of the images, and the [`margin`](Self::margin) on either side.
+    pub fn reference_shape(&self) -> (usize, usize) {
+        (self.height + 2 * self.margin(), self.width + 2 * self.margin())
+    }
+
+    /// Pixels by which the reference that operators take continues beyond the edges of the images; 0 but for [`with_border`](Self::with_border).
+    pub fn margin(&self) -> usize {
+        self.half_width() - self.border
+    }
+
     /// Half-width of the kernel in pixels.
     pub fn half_width(&self) -> usize {
         self.basis.support().half_width()
@@ -160,10 +191,10 @@ impl Design {
         self.background.as_ref()
     }
 
-    /// The valid pixels: the image without a border of one half-width.
+    /// The valid pixels: the image without a border of one half-width, or of what [`with_border`](Self::with_border) says.
     pub fn valid(&self) -> Region {
-        let h = self.half_width();
-        Region { y: h, x: h, height: self.height - 2 * h, width: self.width - 2 * h }
+        let b = self.border;
+        Region { y: b, x: b, height: self.height - 2 * b, width: self.width - 2 * b }
     }
 
     /// m, the number of valid pixels.

@@ -52,7 +52,7 @@ pub mod sum;
 pub mod testing;
 mod traffic;
 
-pub use basis::{GaussianTerm, KernelBasis, SparseColumns};
+pub use basis::{GaussianTerm, KernelBasis, Resolution, SparseColumns};
 pub use design::{Design, KernelTerm, MAX_VARIATION, Region};
 pub use error::{ImageError, ModelError, OperatorError};
 pub use image::{Image, ImageView};

@@ -9,7 +9,8 @@ use crate::vector::Lanes;
 /// The background's polynomials.
 pub(crate) struct Background<T> {
     polynomial: Polynomial2d,
-    half_width: usize,
+    first_row: usize,
+    first_column: usize,
     factors: Factors<T>,
 }
 
@@ -32,7 +33,8 @@ impl<T: Lanes> Background<T> {
     pub(crate) fn of(design: &Design) -> Option<Self> {
         let polynomial = design.background()?.clone();
         let factors = Factors::new(&polynomial, design.valid());
-        Some(Self { polynomial, half_width: design.half_width(), factors })
+        let valid = design.valid();
+        Some(Self { polynomial, first_row: valid.y, first_column: valid.x, factors })
     }
 
     pub(crate) fn moments(&self) -> Moments<T> {
@@ -47,7 +49,7 @@ impl<T: Lanes> Background<T> {
         let (mut q, mut k) = ([0.0; MAX_DEGREE + 1], 0);
         for total in 0..self.factors.x.len() {
             for j in 0..=total {
-                q[total - j] += coefficients[k] * self.polynomial.factors_y(j)[y + self.half_width];
+                q[total - j] += coefficients[k] * self.polynomial.factors_y(j)[y + self.first_row];
                 k += 1;
             }
         }
@@ -97,7 +99,7 @@ impl<T: Lanes> Background<T> {
     /// Adds Σ v φ_k to each `sums[k]`.
     pub(crate) fn finish(&self, moments: &Moments<T>, sums: &mut [f64]) {
         for ((i, j), sum) in self.polynomial.powers().zip(sums) {
-            let p = &self.polynomial.factors_x(i)[self.half_width..];
+            let p = &self.polynomial.factors_x(i)[self.first_column..];
             let products = moments.lines[j].iter().zip(p).map(|(s, p)| T::exact(*s) * p);
             *sum += products.sum::<f64>();
         }

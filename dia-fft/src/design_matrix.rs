@@ -79,13 +79,12 @@ impl<T: FftPixel> FftDesignMatrix<T> {
         design: Design,
         plan: Plan,
     ) -> Result<Self, OperatorError> {
-        if view.shape() != (design.height(), design.width()) {
+        let (height, width) = design.reference_shape();
+        if view.shape() != (height, width) {
             return Err(OperatorError::new(format!(
-                "the reference has {} × {} pixels (rows × columns), the design {} × {}",
+                "the reference has {} × {} pixels (rows × columns), the design takes {height} × {width}",
                 view.height(),
                 view.width(),
-                design.height(),
-                design.width()
             )));
         }
         if let Some(i) = view.pixels().iter().position(|r| !r.is_finite()) {

@@ -60,7 +60,10 @@ impl Plan {
     /// Memory in bytes of what an operator with this plan keeps beside the shared image, for pixels of type `T`.
     pub fn bytes<T>(&self, design: &Design) -> usize {
         match self.method {
-            Method::Direct => design.height() * (design.width() + 16) * size_of::<T>(),
+            Method::Direct => {
+                let (height, width) = design.reference_shape();
+                height * (width + 16) * size_of::<T>()
+            }
             Method::OverlapSave { .. } if !self.store_spectra => 0,
             Method::OverlapSave { side } => {
                 let planes = 2 * Tiling::new(side, design).pairs();

@@ -9,7 +9,7 @@
 //! photometric scale, which is smooth over a star, and for the background, though not for the noise of a pixel.
 //!
 //! The sum over q is taken over a part of the sampled rows, each with the inverse of its probability. Pixels of the reference outside the valid region,
-//! a border as wide as the kernel, are left out.
+//! its border and the margin, are left out.
 
 use dia_core::{DataVector, DesignMatrix, Image, OperatorError, Pixel};
 
@@ -70,7 +70,9 @@ impl CorrelatedNoise {
                     }
                 }
             }
-            let variance = reference_variance.view().at(valid.y + y, valid.x + x).widen();
+            let margin = design.margin();
+            let at = (margin + valid.y + y, margin + valid.x + x);
+            let variance = reference_variance.view().at(at.0, at.1).widen();
             noise.pixels.push(SampledPixel {
                 variance: variance * every as f64 / probability,
                 rows: noise.rows.len() - before,

@@ -25,9 +25,9 @@ pub struct RowWorkspace {
 }
 
 impl<'a, T: Pixel> DesignRows<'a, T> {
-    /// The rows of `design` for the given reference (sky subtracted, 0 where masked).
+    /// The rows of `design` for the given reference (sky subtracted, 0 where masked and in the design's margin).
     pub fn new(design: &'a Design, reference: ImageView<'a, T>) -> Self {
-        assert_eq!(reference.shape(), (design.height(), design.width()));
+        assert_eq!(reference.shape(), design.reference_shape());
         Self { design, reference }
     }
 
@@ -83,21 +83,24 @@ impl<T: Pixel> Rows for DesignRows<'_, T> {
         workspace: &mut RowWorkspace,
     ) {
         let (valid, h) = (self.design.valid(), self.design.half_width());
-        let (y, x) = (valid.y + row / valid.width, valid.x + row % valid.width);
+        let (y, x) = (row / valid.width, row % valid.width);
+        // The middle of the footprint in the reference.
+        let at = (y + h, x + h);
         let (kernels, rest) = values.split_at_mut(self.design.kernel_ncols());
         let (kernel, varying) = kernels.split_at_mut(self.design.basis().len());
         let RowWorkspace { footprint, values: written, terms } = workspace;
         if let KernelBasis::Delta(support) = self.design.basis() {
-            widest(WriteLines { reference: self.reference, support, at: (y, x), scale, kernel });
+            widest(WriteLines { reference: self.reference, support, at, scale, kernel });
         } else {
             let side = 2 * h + 1;
             for (i, line) in footprint.chunks_exact_mut(side).enumerate() {
-                let pixels = &self.reference.row(y + h - i)[x - h..=x + h];
+                let pixels = &self.reference.row(y + 2 * h - i)[x..=x + 2 * h];
                 line.iter_mut().zip(pixels.iter().rev()).for_each(|(v, r)| *v = r.widen());
             }
             self.design.basis().project(footprint, written);
             copy_scaled(written, scale, kernel);
         }
+        let (y, x) = (valid.y + y, valid.x + x);
         // T_0 = 1.
         let mut varying = varying;
         if !varying.is_empty() {

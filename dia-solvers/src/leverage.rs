@@ -13,15 +13,16 @@ const BAND: usize = 64;
 /// the states of the bands, from the top.
 ///
 /// `leverages`, which may be overwritten, holds w_p ‖a_p‖², 0 where masked, for the weights of the noise model on the data, and as if the basis were
-/// all pixels of the kernel's square: ‖a_p‖² is the sum of R² over the footprint, plus one for the background.
+/// all pixels of the kernel's square but its wings: ‖a_p‖² is the sum of R² over that footprint, plus one for the background.
 pub(crate) fn over_bands<T: Pixel, S: Default + Send>(
     prepared: &Prepared<'_, T>,
     visit: impl Fn(&mut S, usize, &mut [f64]) + Sync,
 ) -> Vec<S> {
-    let (valid, side) = (prepared.design().valid(), 2 * prepared.design().half_width() + 1);
+    let (valid, margin) = (prepared.design().valid(), prepared.design().margin());
+    let side = 2 * (prepared.design().half_width() - margin) + 1;
     let band = |first: usize| {
         let mut state = S::default();
-        let mut norms = Norms::new(prepared.reference(), side);
+        let mut norms = Norms::new(prepared.reference(), margin, side);
         let mut leverages = vec![0.0; valid.width];
         norms.start(first);
         for y in first..(first + BAND).min(valid.height) {
@@ -59,6 +60,8 @@ impl<T: Pixel> Loop for Advance<'_, '_, T> {
 /// Sums of R² over squares of `side` pixels, one row of squares at a time.
 struct Norms<'a, T> {
     reference: ImageView<'a, T>,
+    /// What is left out on each side of the reference.
+    margin: usize,
     side: usize,
     /// Σ R² over `side` rows, for every column of the image. A bright star leaves a rounding of its square behind; in `f64` that is nothing.
     columns: Vec<f64>,
@@ -69,18 +72,24 @@ struct Norms<'a, T> {
 }
 
 impl<'a, T: Pixel> Norms<'a, T> {
-    fn new(reference: ImageView<'a, T>, side: usize) -> Self {
-        let width = reference.width();
+    fn new(reference: ImageView<'a, T>, margin: usize, side: usize) -> Self {
+        let width = reference.width() - 2 * margin;
         let powers = [vec![0.0; width], vec![0.0; width]];
         let sums = vec![0.0; width + 1 - side];
-        Self { reference, side, columns: vec![0.0; width], powers, sums }
+        Self { reference, margin, side, columns: vec![0.0; width], powers, sums }
+    }
+
+    /// The part of row `y` of the image.
+    fn row(&self, y: usize) -> &'a [T] {
+        let row = self.reference.row(self.margin + y);
+        &row[self.margin..row.len() - self.margin]
     }
 
     /// Sums the columns over all rows of the squares of row `y` but the last.
     fn start(&mut self, y: usize) {
         self.columns.fill(0.0);
         for y in y..y + self.side - 1 {
-            let row = self.reference.row(y);
+            let row = self.row(y);
             self.columns.iter_mut().zip(row).for_each(|(c, r)| *c += r.widen() * r.widen());
         }
     }
@@ -88,8 +97,7 @@ impl<'a, T: Pixel> Norms<'a, T> {
     /// Moves on to row `y` of squares, rows y .. y + side of the image: those must be asked for one after the other.
     #[inline(always)]
     fn advance(&mut self, y: usize) {
-        let new = self.reference.row(y + self.side - 1);
-        let old = self.reference.row(y);
+        let (new, old) = (self.row(y + self.side - 1), self.row(y));
         let [power, next] = &mut self.powers;
         // Beyond the range of f32 one pixel is as good as another.
         let narrow = |sum: f64| sum.clamp(0.0, 1e30) as f32;

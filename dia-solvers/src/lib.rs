@@ -26,6 +26,7 @@ mod anderson;
 mod apertures;
 mod augmented;
 mod autocorrelation_gram;
+mod automatic_design;
 mod basis_rows;
 mod cg;
 mod cholesky;
@@ -65,6 +66,7 @@ mod variable_sources;
 mod weighted;
 
 pub use autocorrelation_gram::autocorrelation_gram;
+pub use automatic_design::{KernelExtent, automatic_degree};
 pub use cg::{CgOptions, CgWorkspace, cg};
 pub use cholesky::Cholesky;
 pub use design_rows::{DesignRows, RowWorkspace};

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use dia_core::{
-    CcdNoise, Design, Image, ImageError, ImageView, Mask, MaskPlanes, ModelError, NoiseModel,
-    Photon, Pixel, Region, robust,
+    CcdNoise, Design, Image, ImageError, ImageView, KernelSupport, Mask, MaskPlanes, ModelError,
+    NoiseModel, Photon, Pixel, Region, robust,
 };
 use rayon::prelude::*;
 
@@ -63,7 +63,8 @@ impl<T: Pixel> PreparedReference<T> {
     /// Prepares a reference for the model `design`. `noise` says whether its own variance is to be carried into the model's.
     ///
     /// The median of the good pixels is taken for the sky and subtracted: kernel and background are then nearly uncorrelated, and the fitted
-    /// background is the target's sky. Masked pixels become 0, and every target pixel that a kernel carries them to is masked.
+    /// background is the target's sky. Masked pixels become 0, and every target pixel that a kernel carries them to is masked, but by the wings that
+    /// reach beyond the design's border.
     ///
     /// # Errors
     /// [`SubtractError`] if planes differ in size, the noise parameters are impossible, or the image is constant.
@@ -103,27 +104,17 @@ impl<T: Pixel> PreparedReference<T> {
         check_structure(reference.image, &mask, "reference")?;
         let level = Level::of(reference.image, &mask);
         let (sky, unit) = (given_sky.unwrap_or(level.sky), level.unit);
-        let touched = mask.touched_by(design.basis().support());
-        let good = |(value, planes): (&T, &MaskPlanes)| {
-            if planes.is_empty() { T::narrow((value.widen() - sky) / unit) } else { T::zero() }
+        let support = design.basis().support();
+        let spoilt = support.half_width() - design.margin();
+        let touched = mask.touched_by(&KernelSupport::new(spoilt, support.shape()));
+        let value = |i: usize| reference.image.pixels()[i].widen();
+        let with_margin = |of: &(dyn Fn(usize) -> f64 + Sync)| {
+            let good = |i: usize| if mask.planes()[i].is_empty() { of(i) } else { 0.0 };
+            with_margin(&design, good).map(Arc::new)
         };
-        let pixels = reference.image.pixels().par_iter().zip(mask.planes()).map(good);
-        let image = Arc::new(Image::from_vec(shape.0, shape.1, pixels.collect())?);
-        let variance = |i: usize| {
-            if mask.planes()[i].is_empty() {
-                pixel_variance(&reference.noise, i, reference.image.pixels()[i].widen())
-                    / unit
-                    / unit
-            } else {
-                0.0
-            }
-        };
-        let variance = if noise {
-            let pixels = (0..shape.0 * shape.1).into_par_iter().map(|i| T::narrow(variance(i)));
-            Some(Arc::new(Image::from_vec(shape.0, shape.1, pixels.collect())?))
-        } else {
-            None
-        };
+        let image = with_margin(&|i| (value(i) - sky) / unit)?;
+        let variance = |i: usize| pixel_variance(&reference.noise, i, value(i)) / unit / unit;
+        let variance = noise.then(|| with_margin(&variance)).transpose()?;
         let scatter = level.scatter / unit;
         Ok(Self { design, image, unit, scatter, sky, variance, touched })
     }
@@ -133,12 +124,13 @@ impl<T: Pixel> PreparedReference<T> {
         &self.design
     }
 
-    /// The reference without its sky, in ADU over the power of two that [`Prepared::units`] tells; 0 where masked.
+    /// The reference without its sky, in ADU over the power of two that [`Prepared::units`] tells, of the design's
+    /// [`reference_shape`](Design::reference_shape); 0 where masked and in the margin.
     pub fn image(&self) -> &Arc<Image<T>> {
         &self.image
     }
 
-    /// The reference's variance in the square of the image's unit, 0 where masked; if it is to be used.
+    /// The reference's variance in the square of the image's unit, 0 where masked and in the margin; if it is to be used.
     pub fn variance(&self) -> Option<&Arc<Image<T>>> {
         self.variance.as_ref()
     }
@@ -266,7 +258,8 @@ impl<'a, T: Pixel> Prepared<'a, T> {
         self.reference_scatter
     }
 
-    /// The reference without its sky, in [`Units::reference`]; 0 where masked.
+    /// The reference without its sky, in [`Units::reference`], of the design's [`reference_shape`](Design::reference_shape); 0 where masked and
+    /// in the margin.
     pub fn reference(&self) -> ImageView<'_, T> {
         self.reference.view()
     }
@@ -281,7 +274,7 @@ impl<'a, T: Pixel> Prepared<'a, T> {
         self.reference_sky
     }
 
-    /// The reference's variance in the square of the image's unit, 0 where masked; if it is to be used.
+    /// The reference's variance in the square of the image's unit, 0 where masked and in the margin; if it is to be used.
     pub fn reference_variance(&self) -> Option<ImageView<'_, T>> {
         self.reference_variance.as_ref().map(|variance| variance.view())
     }
@@ -339,6 +332,21 @@ impl<'a, T: Pixel> Prepared<'a, T> {
                 .for_each(|((w, (fixed, data)), photon)| *w = weight(*fixed, *photon, *data)),
         }
     }
+}
+
+/// The image of `value(i)` at the pixels i of the design's images, row after row, with its margin of zeros.
+fn with_margin<T: Pixel>(
+    design: &Design,
+    value: impl Fn(usize) -> f64 + Sync,
+) -> Result<Image<T>, ImageError> {
+    let ((height, width), margin) = (design.reference_shape(), design.margin());
+    let mut pixels = vec![T::zero(); height * width];
+    let rows = pixels.par_chunks_mut(width).skip(margin).take(design.height());
+    rows.enumerate().for_each(|(y, row)| {
+        let row = &mut row[margin..margin + design.width()];
+        row.iter_mut().enumerate().for_each(|(x, v)| *v = T::narrow(value(y * design.width() + x)));
+    });
+    Image::from_vec(height, width, pixels)
 }
 
 /// `value(i)` at the valid pixels, i their indices in the whole image.

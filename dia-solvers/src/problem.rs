@@ -217,7 +217,9 @@ impl<A: DesignMatrix> Problem<'_, A> {
         let weights = self.gather(self.sample.draw.rows())?;
         let probabilities = self.sample.draw.probabilities();
         let total: f64 = weights.iter().zip(probabilities).map(|(w, p)| w / p).sum();
-        let bias = Bias { moments: &moments, share: self.share, otherwise: self.scatter * total };
+        let (share, otherwise) = (self.share, self.scatter * total);
+        let scale = dot(&design.photometric_scale_functional(), x);
+        let bias = Bias { moments: &moments, share, otherwise, scale };
         let (maps, c) = (Arc::clone(&self.penalty_maps), self.sample.moments(design)?);
         let penalty = Penalty::new(design, maps, bias, c, self.strengths);
         self.penalty = Some(penalty.with_free(self.free.clone()));
@@ -357,16 +359,21 @@ impl<A: DesignMatrix> Problem<'_, A> {
         let information = h.iter().enumerate().map(|(row, h)| {
             let h = h.scaled(relative(PixelWeight::Curvature));
             let bias = penalty.bias(row);
-            let signal = h.signal(bias.as_ref(), Eigenvalue::Estimate)?;
-            let curvature = match &bias {
+            let kinds = [Eigenvalue::Estimate, Eigenvalue::UpperBound];
+            let [signal, mut bound] = h.signal(bias.as_ref(), kinds)?;
+            let mut curvature = match &bias {
                 Some(bias) => penalised(&signal, bias),
-                None => signal.clone(),
+                None => signal,
             };
             let score = relative(PixelWeight::Score) / relative(PixelWeight::Curvature);
-            let score = Cholesky::new(&(&curvature * faer::Scale(score)))?;
-            Ok((signal, Information { curvature, score }))
+            let mut score = &curvature * faer::Scale(score);
+            // What is known of the wings before counts as data.
+            for matrix in [&mut bound, &mut curvature, &mut score] {
+                penalty.add_wings_to(1.0, matrix);
+            }
+            Ok(((bound, bias), Information { curvature, score: Cholesky::new(&score)? }))
         });
-        let (signals, information): (Vec<_>, Vec<_>) =
+        let (bounds, information): (Vec<_>, Vec<_>) =
             information.collect::<Result<Vec<_>, SolveError>>()?.into_iter().unzip();
         let factors = information.iter().map(|i| Cholesky::new(&i.curvature));
         let factors = factors.collect::<Result<Vec<_>, _>>()?;
@@ -374,19 +381,24 @@ impl<A: DesignMatrix> Problem<'_, A> {
         let (mut g, mut step) = (vec![0.0; x.len()], vec![0.0; x.len()]);
         for _ in 0..steps {
             self.gradient_without_penalty(x, &mut g)?;
+            penalty.add_wings(-1.0, x, &mut g);
             let mut minima = rows_of_terms(design, &g);
             solve_rows(c.factor(), &mut minima);
-            let rows = rows_of_terms(design, x);
-            for (r, minimum) in minima.iter_mut().enumerate() {
+            let mut right = minima[0].clone();
+            let mut rows = rows_of_terms(design, x);
+            mix_rows(c.factor(), &mut rows);
+            for (r, (minimum, row)) in minima.iter_mut().zip(&rows).enumerate() {
                 factors[r.min(1)].solve_in_place(minimum);
-                for (t, row) in rows.iter().enumerate().skip(r) {
-                    axpy(c.factor()[(t, r)], row, minimum);
-                }
+                axpy(1.0, row, minimum);
             }
-            let support = design.basis().support();
             let (mean, deviations) = minima.split_at(1);
-            let right = product(&information[0].curvature, &mean[0]);
-            let form = Quadratic { h: &signals[0], b: &right };
+            // Steps that are rather too short than too long: by an estimate of the signal that is half of it, they would grow.
+            let (bound, bias) = &bounds[0];
+            axpy(1.0, &product(bound, &rows[0]), &mut right);
+            if let Some(bias) = bias {
+                axpy(1.0, &product(bias, &rows[0][..bias.ncols()]), &mut right[..bias.ncols()]);
+            }
+            let form = Quadratic { h: bound, b: &right };
             let free = seeing_kernel(design.basis(), self.penalty_maps.kernel(), &form)?;
             let free = self.free.insert(Arc::new(free));
             penalty = penalty.with_free(Some(Arc::clone(free)));
@@ -397,12 +409,13 @@ impl<A: DesignMatrix> Problem<'_, A> {
                     self.strengths[i] = searches[i].least_risk(
                         information,
                         |radius| penalty.parts(i, radius),
-                        |radius| mean_taper(support, radius),
+                        |radius| mean_taper(design.basis(), radius),
                         minima,
                     )?;
                 }
                 penalty.set_strengths(self.strengths);
             }
+            penalty.add_wings(1.0, x, &mut g);
             penalty.add_product(-1.0, x, &mut g);
             factor_of(design, &c, &h, self.loss, Some(&penalty))?.solve(&g, &mut step);
             self.moved += dot(&g, &step).max(0.0).sqrt();
@@ -559,7 +572,7 @@ fn factor_of(
     let p = h.iter().zip(penalty.matrices()).enumerate().map(|(row, (h, q))| {
         let Some(bias) = penalty.bias(row) else { return Ok(penalised(&h.h, &q)) };
         let all = bias * faer::Scale(more);
-        let signal = h.signal(Some(&all), Eigenvalue::UpperBound)?;
+        let [signal] = h.signal(Some(&all), [Eigenvalue::UpperBound])?;
         Ok(penalised(&penalised(&signal, &all), &q))
     });
     factor_of_terms(design, c, &p.collect::<Result<Vec<_>, SolveError>>()?)
@@ -586,13 +599,28 @@ fn effective_unknowns(
     for (row, (Information { curvature, .. }, q)) in
         information.iter().zip(penalty.matrices()).enumerate()
     {
-        let factor = Cholesky::new(&penalised(curvature, &q))?;
-        let trace = factor.whitened(&Cholesky::new(curvature)?).squared_norm_l2();
+        let mut all = penalised(curvature, &q);
+        // They are in both.
+        penalty.add_wings_to(-1.0, &mut all);
+        let factor = Cholesky::new(&all)?;
+        let trace = factor.whitened(&Cholesky::new(curvature)?).squared_norm_l2()
+            - penalty.trace_of_wings(&factor);
         sum += trace * if row == 0 { 1.0 } else { (terms - 1) as f64 };
     }
     // Each deviation was given a coefficient of the background, whether there are as many or not.
     let given = columns_of_one_term(design) - design.basis().len();
     Ok(sum + background as f64 - (given * terms) as f64)
+}
+
+/// X ← Lᵀ X.
+fn mix_rows(l: MatRef<'_, f64>, x: &mut [Vec<f64>]) {
+    for r in 0..x.len() {
+        let (before, rest) = x[r..].split_at_mut(1);
+        before[0].iter_mut().for_each(|v| *v *= l[(r, r)]);
+        for (t, row) in rest.iter().enumerate() {
+            axpy(l[(r + 1 + t, r)], row, &mut before[0]);
+        }
+    }
 }
 
 /// X ← L⁻¹ X.

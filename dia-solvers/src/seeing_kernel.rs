@@ -80,9 +80,9 @@ impl Gaussian {
         ]
     }
 
-    /// Moved by a step of Gauss & Newton, as far as it can be trusted.
-    fn moved(self, step: [f64; 4], half_width: usize) -> Self {
-        let reach = 0.5 * half_width.max(1) as f64;
+    /// Moved by a step of Gauss & Newton, as far as it can be trusted; centre and widths stay within half of the radius of a kernel.
+    fn moved(self, step: [f64; 4], radius: f64) -> Self {
+        let reach = 0.5 * radius.max(1.0);
         let centre = [0, 1].map(|i| {
             let most = self.moments[i].max(0.25).sqrt();
             (self.centre[i] + step[i].clamp(-most, most)).clamp(-reach, reach)
@@ -165,7 +165,8 @@ pub(crate) fn seeing_kernel(
             if x[0] <= 0.0 {
                 break;
             }
-            let next = gaussian.moved(std::array::from_fn(|i| x[1 + i] / x[0]), half_width);
+            let step = std::array::from_fn(|i| x[1 + i] / x[0]);
+            let next = gaussian.moved(step, basis.inner_radius());
             if next == gaussian {
                 break;
             }

@@ -34,16 +34,16 @@ impl SampledHessian {
         Self { h: &self.h * faer::Scale(factor), ratio: self.ratio }
     }
 
-    /// S from S + N, N over the functions of the kernel; without it, H.
+    /// S from S + N, N over the functions of the kernel, by each of `kinds`; without N, H.
     ///
     /// # Errors
     /// [`SolveError`] if a matrix is not positive definite or holds NaN.
-    pub(crate) fn signal(
+    pub(crate) fn signal<const N: usize>(
         &self,
         noise: Option<&Mat<f64>>,
-        kind: Eigenvalue,
-    ) -> Result<Mat<f64>, SolveError> {
-        let Some(noise) = noise else { return Ok(self.h.clone()) };
+        kinds: [Eigenvalue; N],
+    ) -> Result<[Mat<f64>; N], SolveError> {
+        let Some(noise) = noise else { return Ok(kinds.map(|_| self.h.clone())) };
         let (n, k) = (self.h.ncols(), noise.ncols());
         // Rows of H over N's metric, with the background, which has no noise, eliminated.
         let background = self.h.submatrix(k, k, n - k, n - k).to_owned();
@@ -66,15 +66,19 @@ impl SampledHessian {
         let eigen = whitened
             .self_adjoint_eigen(Side::Lower)
             .map_err(|_| SolveError::NonFinite { what: "the normal matrix", iteration: 0 })?;
-        let root = eigen.S().column_vector().iter().map(|l| kind.of_signal(*l, self.ratio).sqrt());
-        let mut basis = metric.factor() * eigen.U();
-        for (j, root) in root.enumerate() {
-            basis.col_as_slice_mut(j).iter_mut().for_each(|b| *b *= root);
-        }
-        let mut signal = self.h.clone();
-        let of_kernel = &basis * basis.transpose() + explained;
-        signal.submatrix_mut(0, 0, k, k).copy_from(&of_kernel);
-        Ok(signal)
+        let turned = metric.factor() * eigen.U();
+        Ok(kinds.map(|kind| {
+            let eigenvalues = eigen.S().column_vector().iter();
+            let mut basis = turned.clone();
+            for (j, sampled) in eigenvalues.enumerate() {
+                let root = kind.of_signal(*sampled, self.ratio).sqrt();
+                basis.col_as_slice_mut(j).iter_mut().for_each(|b| *b *= root);
+            }
+            let mut signal = self.h.clone();
+            let of_kernel = &basis * basis.transpose() + &explained;
+            signal.submatrix_mut(0, 0, k, k).copy_from(&of_kernel);
+            signal
+        }))
     }
 }
 
@@ -134,7 +138,7 @@ mod tests {
     fn what_is_left_is_the_signal_and_nearer_to_it_than_a_difference() {
         for seed in 0..4 {
             let (sampled, noise, signal) = drawn(seed);
-            let estimate = sampled.signal(Some(&noise), Eigenvalue::Estimate).unwrap();
+            let estimate = sampled.signal(Some(&noise), [Eigenvalue::Estimate]).unwrap();
             // In the columns without a signal, where a difference leaves 30 (30 + 1)/m of the noise's square.
             let left = |h: &Mat<f64>| h.submatrix(5, 5, 25, 25).squared_norm_l2();
             let mut difference = sampled.h.clone();
@@ -155,7 +159,7 @@ mod tests {
     #[test]
     fn no_step_of_its_upper_bound_goes_further_than_twice_to_the_minimum() {
         let (sampled, noise, signal) = drawn(7);
-        let p = sampled.signal(Some(&noise), Eigenvalue::UpperBound).unwrap();
+        let p = sampled.signal(Some(&noise), [Eigenvalue::UpperBound]).unwrap();
         // The eigenvalues of P⁻¹S stay below two where those of 2P − S are positive.
         let twice = p * faer::Scale(2.0) - signal;
         let eigen = twice.self_adjoint_eigen(Side::Lower).unwrap();

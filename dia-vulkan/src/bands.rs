@@ -36,7 +36,7 @@ impl Bands {
     /// Bands of a design: the reference's buffers have 2h rows more than those of the data.
     pub(crate) fn new(design: &Design, room: Room) -> Result<Self, OperatorError> {
         let (valid, halo) = (design.valid(), 2 * design.half_width());
-        let line = (design.width() * size_of::<f32>()) as u64;
+        let line = (design.reference_shape().1 * size_of::<f32>()) as u64;
         let lines = |bytes: u64| usize::try_from(bytes / line).unwrap_or(usize::MAX);
         let most = lines(room.buffer).saturating_sub(halo);
         if most == 0 {

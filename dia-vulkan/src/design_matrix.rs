@@ -87,10 +87,10 @@ impl VulkanDesignMatrix {
         reference: ImageView<'_, f32>,
         design: Design,
     ) -> Result<Self, OperatorError> {
-        let (height, width) = (design.height(), design.width());
+        let (height, width) = design.reference_shape();
         if reference.shape() != (height, width) {
             return Err(OperatorError::new(format!(
-                "the reference has {} × {} pixels (rows × columns), the design {height} × {width}",
+                "the reference has {} × {} pixels (rows × columns), the design takes {height} × {width}",
                 reference.height(),
                 reference.width(),
             )));
@@ -214,7 +214,7 @@ impl VulkanDesignMatrix {
             let words = [
                 self.bands.width as u32,
                 rows.len() as u32,
-                self.design.width() as u32,
+                self.design.reference_shape().1 as u32,
                 side as u32,
                 rows.start as u32,
                 self.bands.height as u32,
@@ -246,7 +246,7 @@ impl VulkanDesignMatrix {
         for (((rows, reference), y), groups) in bands {
             let (start, height) = (rows.start as u32, self.bands.height as u32);
             let (rows, lines) = (rows.len() as u32, self.lines as u32);
-            let pitch = self.design.width() as u32;
+            let pitch = self.design.reference_shape().1 as u32;
             let words = [width, rows, pitch, side, start, height, lines, first, n];
             let grid = [groups, terms, self.correlate_grid.chunks()];
             let buffers = [reference, &self.factors, y, partial];

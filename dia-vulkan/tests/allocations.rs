@@ -40,8 +40,11 @@ static ALLOCATOR: Counting = Counting;
 #[test]
 fn products_allocate_nothing() {
     let Some(context) = context("products_allocate_nothing") else { return };
-    let basis =
-        KernelBasis::mixed_resolution(KernelSupport::new(5, KernelShape::Circle), 2.0, 2, true);
+    let basis = KernelBasis::mixed_resolution(
+        KernelSupport::new(5, KernelShape::Circle),
+        Resolution { core: 2.0, spacing: 2, inner: 4.0 },
+        true,
+    );
     let design = Design::new(60, 70, basis, Some(2)).unwrap().with_variation(0, 2).unwrap();
     let a = VulkanDesignMatrix::new(&context, image(60, 70, 1).view(), design).unwrap();
     let mut workspace = a.workspace().unwrap();

@@ -6,8 +6,8 @@ use dia_core::{
 };
 use dia_fft::FftDesignMatrix;
 use dia_solvers::{
-    Criterion, Difference, Exposure, FitOptions, Preconditioning, SubtractError, best_half_width,
-    nested_kernels, subtract,
+    Criterion, Difference, Exposure, FitOptions, KernelExtent, Preconditioning, SubtractError,
+    best_half_width, nested_kernels, subtract,
 };
 
 use crate::Result;
@@ -67,20 +67,23 @@ impl Model {
     pub(crate) fn design(&self, field: &SimulationOptions, best: Option<usize>) -> Result<Design> {
         let conserve_flux = self.scale_degree != self.kernel_degree;
         let fwhm = field.reference_fwhm.max(field.target_fwhm);
-        let widest = widest(field);
+        let extent = match best {
+            Some(half_width) => KernelExtent::of_half_width(half_width, Some(fwhm)),
+            None => KernelExtent::of_seeing(fwhm, field.height, field.width),
+        };
         let basis = match self.basis {
-            Basis::Mixed | Basis::Best(_) => {
-                let h = best.unwrap_or(widest.half_width());
-                let support = KernelSupport::new(h, KernelShape::Circle);
-                KernelBasis::mixed_resolution(support, 1.25 * fwhm, 3, conserve_flux)
-            }
+            Basis::Mixed | Basis::Best(_) => extent.basis(KernelShape::Circle, conserve_flux),
             Basis::Delta(h) if conserve_flux => {
                 KernelBasis::FluxConservingDelta(KernelSupport::new(h, KernelShape::Square))
             }
             Basis::Delta(h) => KernelBasis::delta(h),
         };
         let design = Design::new(field.height, field.width, basis, Some(self.background_degree))?;
-        Ok(design.with_variation(self.scale_degree, self.kernel_degree)?)
+        let design = design.with_variation(self.scale_degree, self.kernel_degree)?;
+        Ok(match self.basis {
+            Basis::Mixed | Basis::Best(_) => design.with_border(extent.inner),
+            Basis::Delta(_) => design,
+        })
     }
 }
 
