@@ -1,5 +1,6 @@
 //! Products in a loop allocate nothing on the host.
 
+#[path = "all/hosted/mod.rs"]
 mod hosted;
 
 use std::alloc::{GlobalAlloc, Layout, System};

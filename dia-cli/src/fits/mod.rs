@@ -8,13 +8,6 @@
 //! Conventions: an image is row-major with `height` = NAXIS2 and `width` = NAXIS1, the first FITS axis (x) is the
 //! fastest, and pixels and HDUs are counted from 0 (HDU 0 is the primary one).
 
-#![allow(
-    dead_code,
-    unused_imports,
-    unreachable_pub,
-    reason = "a small library of its own: not every command needs all of it, and a test includes it by path"
-)]
-
 mod atomic;
 mod compressed;
 mod error;
@@ -24,6 +17,8 @@ mod read;
 mod spec;
 mod standard;
 mod stream;
+#[cfg(test)]
+mod tests;
 mod value;
 mod write;
 

@@ -1,8 +1,6 @@
 //! `dia bench accuracy`, with few pairs.
 
-mod dia;
-
-use dia::Folder;
+use crate::dia::Folder;
 use serde_json::Value;
 
 const FEW: [&str; 8] =

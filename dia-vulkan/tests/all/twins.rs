@@ -1,16 +1,14 @@
 //! Each shader against its CPU twin.
 
-mod hosted;
-
 use std::sync::Arc;
 
+use crate::hosted::{context, image, narrow, norm, values};
 use dia_core::{
     DataVector, Design, DesignMatrix, GaussianTerm, Image, KernelBasis, KernelShape, KernelSupport,
     LinearOperator, Loss, Noise, Photon, PixelWeight, Reweight,
 };
 use dia_fft::FftDesignMatrix;
 use dia_vulkan::{VulkanContext, VulkanDesignMatrix};
-use hosted::{context, image, narrow, norm, values};
 
 const LOSSES: [Loss; 5] = [Loss::Gaussian, Loss::HUBER, Loss::TUKEY, Loss::CAUCHY, Loss::STUDENT_T];
 const KINDS: [PixelWeight; 3] = [PixelWeight::Robust, PixelWeight::Curvature, PixelWeight::Score];

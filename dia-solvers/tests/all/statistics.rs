@@ -1,7 +1,6 @@
 //! What the fit claims about its errors, against simulated truths.
 
-mod field;
-
+use crate::field::{Planes, subtracted};
 use dia_core::simulate::{Psf, SimulatedPair, SimulationOptions, simulate};
 use dia_core::{Design, Image, KernelBasis, KernelShape, KernelSupport, Loss, MaskPlanes};
 use dia_fft::FftDesignMatrix;
@@ -9,7 +8,6 @@ use dia_solvers::{
     Clipping, Criterion, Difference, Exposure, FitOptions, Lambda, NoiseScale, Prepared,
     ReferenceNoise, Solver, best_half_width, difference, fit, subtract,
 };
-use field::{Planes, subtracted};
 use rand::SeedableRng;
 use rand_distr::{Distribution, StandardNormal};
 use rand_xoshiro::Xoshiro256PlusPlus;

@@ -8,15 +8,12 @@
     reason = "shared by test files that do not need all of it"
 )]
 
-#[path = "../../src/fits/mod.rs"]
-pub mod fits;
-
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{fs, str};
 
-use fits::{FitsFile, HduData, HduOut, Header};
+use dia_cli::fits::{self, FitsFile, HduData, HduOut, Header};
 use tempfile::TempDir;
 
 /// A folder in which the command runs; it goes away with the value.

@@ -7,16 +7,13 @@
     reason = "exact comparisons and small tables"
 )]
 
-#[path = "../src/fits/mod.rs"]
-mod fits;
-
 use std::{
     fs,
     path::{Path, PathBuf},
     process::Command,
 };
 
-use fits::{FitsFile, HduData, HduOut, Header, Value};
+use dia_cli::fits::{self, FitsError, FitsFile, HduData, HduOut, Header, Value};
 
 /// Runs the oracle; panics with its words if it disagrees.
 fn oracle(task: &str, folder: &Path) {
@@ -70,7 +67,7 @@ fn astropys_files_are_read_exactly() {
         let index = hdu.parse().unwrap();
         if compressed == "1" && cfg!(not(feature = "cfitsio")) {
             let error = file.read_image::<f64>(index).unwrap_err();
-            assert!(matches!(error, fits::FitsError::NeedsCfitsio { .. }), "{error}");
+            assert!(matches!(error, FitsError::NeedsCfitsio { .. }), "{error}");
             continue;
         }
         let expected = dump(&folder.path().join(format!("{name}.{hdu}.f64")));

@@ -1,13 +1,11 @@
 //! A series of targets gives what they give alone.
 
-mod field;
-
+use crate::field::{Planes, simulated};
 use dia_core::{Design, Image, KernelBasis};
 use dia_fft::FftDesignMatrix;
 use dia_solvers::{
     Exposure, FitOptions, PreparedReference, ReferenceNoise, SubtractError, series, subtract,
 };
-use field::{Planes, simulated};
 
 #[test]
 fn a_series_is_its_targets_one_by_one() {

@@ -1,14 +1,12 @@
 //! A sampled preconditioner solves the normal equations in a dozen iterations, whatever the size of the image.
 
-mod field;
-
+use crate::field::{Planes, simulated};
 use dia_core::{DataVector, LinearOperator};
 use dia_fft::FftDesignMatrix;
 use dia_solvers::{
     CgOptions, CgWorkspace, DesignRows, LsqrOptions, LsqrWorkspace, NormalOperator, RowSample,
     StopReason, Weighted, cg, lsqr,
 };
-use field::{Planes, simulated};
 
 #[test]
 fn a_dozen_iterations_at_any_size() {

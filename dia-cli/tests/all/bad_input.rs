@@ -1,10 +1,8 @@
 //! What a user can do wrong: each mistake ends with the right exit code and with words that name the file, the cause and
 //! the remedy, and leaves no file behind.
 
-mod dia;
-
-use dia::fits::{HduData, HduOut, Header};
-use dia::{Ended, Folder, Frame, header_blocks, write_plane};
+use crate::dia::{Ended, Folder, Frame, header_blocks, write_plane};
+use dia_cli::fits::{HduData, HduOut, Header};
 
 /// The exit codes.
 const FAILURE: i32 = 1;
@@ -217,7 +215,7 @@ fn images_of_different_size_are_subtracted_where_they_overlap_only_on_request() 
 
     let arguments = ["subtract", "reference.fits", "target.fits", "-o", "out.fits"];
     let _ = folder.succeed(&[&arguments[..], &["--align", "integer"]].concat());
-    let file = dia::fits::FitsFile::open(&folder.path("out.fits")).unwrap();
+    let file = dia_cli::fits::FitsFile::open(&folder.path("out.fits")).unwrap();
     let header = &file.hdu(0).unwrap().header;
     assert_eq!(file.hdu(0).unwrap().shape(), Some((100, 110)));
     // What is at column 9 and row 5 of the reference is at 0 of the target.
@@ -407,7 +405,7 @@ fn a_full_disk() {
     assert!(ended.stderr.contains("cannot write /dev/full"), "{}", ended.stderr);
     assert!(ended.stderr.contains("space"), "{}", ended.stderr);
     assert!(is_device());
-    let difference = dia::fits::FitsFile::open(&folder.path("out.fits")).unwrap();
+    let difference = dia_cli::fits::FitsFile::open(&folder.path("out.fits")).unwrap();
     assert_eq!(difference.hdus().len(), 6);
 }
 
@@ -498,6 +496,6 @@ fn a_gain_of_the_extension_that_is_no_number_is_not_replaced_by_another() {
     let mut primary = Header::new();
     primary.set("GAIN", 9.0, "of another detector");
     let hdus = [HduOut { name: "", header: &primary, image: None }, frame.image_hdu("SCI")];
-    dia::fits::write(&folder.path("bad.fits"), &hdus).unwrap();
+    dia_cli::fits::write(&folder.path("bad.fits"), &hdus).unwrap();
     image_refused(&folder, &["GAIN = unknown", "is not a number", "-gain"]);
 }

@@ -1,14 +1,12 @@
 //! The operator against its definition: dot test, columns, bands, bits, limits, traffic.
 
-mod hosted;
-
+use crate::hosted::{Hosted, context, image, norm, opened, values};
 use dia_core::testing::{adjoint_defect, columns};
 use dia_core::{
     DataVector, Design, DesignMatrix, KernelBasis, LinearOperator, Loss, Noise, OperatorError,
     Photon,
 };
 use dia_vulkan::{ContextOptions, DeviceChoice, VulkanContext, VulkanDesignMatrix, VulkanError};
-use hosted::{Hosted, context, image, norm, opened, values};
 
 #[test]
 fn products_are_adjoint() {

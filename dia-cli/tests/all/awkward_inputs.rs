@@ -1,9 +1,7 @@
 //! Inputs as people have them: what headers and planes mean is found, or it is named.
 
-mod dia;
-
-use dia::fits::{self, FitsFile, HduData, HduOut, Header};
-use dia::{Folder, Frame, header_blocks, write_plane};
+use crate::dia::{Folder, Frame, header_blocks, write_plane};
+use dia_cli::fits::{self, FitsFile, HduData, HduOut, Header};
 use serde_json::Value;
 
 const BASE: [&str; 5] = ["-o", "out.fits", "--report", "report.json", "--fail-on=never"];

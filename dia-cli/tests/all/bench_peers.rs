@@ -1,13 +1,9 @@
 //! `dia bench peers`, with a stand-in for a tool.
 
-#![cfg(unix)]
-
-mod dia;
-
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
-use dia::Folder;
+use crate::dia::Folder;
 use serde_json::Value;
 
 const SMALL: [&str; 8] = ["bench", "peers", "--size", "128", "--pairs", "1", "--half-width", "5"];

@@ -1,11 +1,9 @@
 //! `dia` from files to files: what it writes, against the truth and against itself.
 
-mod dia;
-
 use std::collections::BTreeMap;
 
-use dia::fits::{self, FitsFile, HduData, HduOut, Header};
-use dia::{Ended, Folder, Frame, write_plane};
+use crate::dia::{Ended, Folder, Frame, write_plane};
+use dia_cli::fits::{self, FitsFile, HduData, HduOut, Header};
 use serde_json::Value;
 
 const BASE: [&str; 7] =

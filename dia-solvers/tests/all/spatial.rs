@@ -1,7 +1,6 @@
 //! Kernels that vary over the image.
 
-mod field;
-
+use crate::field::Planes;
 use dia_core::simulate::{SimulatedPair, SimulationOptions, simulate};
 use dia_core::{
     Design, Image, ImageView, Kernel, KernelBasis, KernelShape, KernelSupport, LinearOperator,
@@ -12,7 +11,6 @@ use dia_solvers::{
     Difference, Exposure, FitOptions, Lambda, Preconditioning, Prepared, ReferenceNoise, Solver,
     fit, subtract,
 };
-use field::Planes;
 
 const SOLVERS: [Solver; 3] = [Solver::Pcg, Solver::Lsqr, Solver::Cholesky];
 

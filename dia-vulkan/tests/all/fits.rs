@@ -1,7 +1,6 @@
 //! Whole subtractions: every solver, loss and degree gives the same answer as on the CPU.
 
-mod hosted;
-
+use crate::hosted::{context, opened};
 use dia_core::simulate::{SimulatedPair, SimulationOptions, simulate};
 use dia_core::{
     Design, DesignMatrix, ImageView, KernelBasis, Loss, NoiseModel, OperatorError, Pixel,
@@ -9,7 +8,6 @@ use dia_core::{
 use dia_fft::FftDesignMatrix;
 use dia_solvers::{Difference, Exposure, FitOptions, PreparedReference, Solver, series, subtract};
 use dia_vulkan::{ContextOptions, VulkanDesignMatrix};
-use hosted::{context, opened};
 
 fn subtracted<A: DesignMatrix>(
     pair: &SimulatedPair,

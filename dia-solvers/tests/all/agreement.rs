@@ -1,11 +1,9 @@
 //! Three solvers, one answer; and the same bits whatever the masked pixels hold and however many threads there are.
 
-mod field;
-
+use crate::field::{Planes, simulated, subtracted};
 use dia_core::{Image, LinearOperator, Loss};
 use dia_fft::FftDesignMatrix;
 use dia_solvers::{Difference, FitOptions, Solver, fit};
-use field::{Planes, simulated, subtracted};
 
 const SOLVERS: [Solver; 3] = [Solver::Pcg, Solver::Lsqr, Solver::Cholesky];
 

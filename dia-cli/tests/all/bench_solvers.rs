@@ -1,8 +1,6 @@
 //! `dia bench solvers` on small problems.
 
-mod dia;
-
-use dia::Folder;
+use crate::dia::Folder;
 use serde_json::Value;
 
 /// Every method on one small problem.

@@ -1,11 +1,9 @@
 //! `dia subtract --backend vulkan` does what it does on the CPU. Skipped, loudly, without a Vulkan device.
 
-mod dia;
-
 use std::io::{Write, stderr};
 
-use dia::Folder;
-use dia::fits::FitsFile;
+use crate::dia::Folder;
+use dia_cli::fits::FitsFile;
 use serde_json::Value;
 
 const BASE: [&str; 7] =

@@ -1,0 +1,14 @@
+//! The tests of the `dia` command and of its library, one program for all of them: linking costs more than compiling.
+
+mod awkward_inputs;
+mod bad_input;
+mod bench_accuracy;
+#[cfg(unix)]
+mod bench_peers;
+mod bench_solvers;
+mod dia;
+mod fits_astropy;
+mod golden;
+mod real_images;
+mod subtract;
+mod vulkan;

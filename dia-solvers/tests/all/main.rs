@@ -1,0 +1,10 @@
+//! The tests of the solvers, one program for all of them: linking costs more than compiling. What counts allocations has its own.
+
+mod agreement;
+mod exactness;
+mod field;
+mod iterations;
+mod oracles;
+mod series;
+mod spatial;
+mod statistics;
