@@ -407,7 +407,7 @@ pub fn fit_uploaded<A: DesignMatrix>(
     let mut exclusion = Exclusion::new(rules, prepared);
     let explained = |error| explain(error, correct);
     let mut searches = (options.lambda == Lambda::Auto).then(|| [Search::new(), Search::new()]);
-    problem.settle_strengths(&mut x, searches.as_mut(), 3).map_err(explained)?;
+    problem.settle_strengths(&mut x, searches.as_mut(), 4).map_err(explained)?;
     let mut p = problem.factor(&x).map_err(explained)?;
     let mut report = |pass: usize, optimality| observe(Progress { pass, optimality });
     let mut steps = 0;
@@ -435,7 +435,7 @@ pub fn fit_uploaded<A: DesignMatrix>(
             break;
         }
         searches.iter_mut().flatten().for_each(Search::widen);
-        problem.settle_strengths(&mut x, searches.as_mut(), 2).map_err(explained)?;
+        problem.settle_strengths(&mut x, searches.as_mut(), 3).map_err(explained)?;
         p = problem.factor(&x).map_err(explained)?;
     }
     let descended = run(&mut problem, &mut p, &mut x, tolerance)?;
@@ -454,12 +454,7 @@ pub fn fit_uploaded<A: DesignMatrix>(
     let scale = design.photometric_scale_functional();
     let photometric_scale = Estimate {
         value: dot(&scale, &x),
-        sigma: uncertainty.sigma_of_positive(
-            &mut problem,
-            &p,
-            ("the photometric scale", &scale),
-            1000,
-        )?,
+        sigma: uncertainty.sigma_of_scale(&mut problem, &p, &scale, 1000)?,
     };
     let first = design.kernel_ncols();
     let mut background = Vec::with_capacity(n - first);

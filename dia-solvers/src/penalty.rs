@@ -83,6 +83,8 @@ pub(crate) struct Bias<'a> {
 pub(crate) struct FreeKernel {
     pub(crate) coefficients: Vec<f64>,
     pub(crate) pixels: Vec<f64>,
+    /// J⁻¹ c within the kernels of the same family and the background, for the functional c that is the photometric scale, and J as far as a sample knows it.
+    pub(crate) direction: Vec<f64>,
 }
 
 /// What depends on the basis alone.
@@ -202,6 +204,26 @@ impl Penalty {
         self.free = free;
         self.take_out();
         self
+    }
+
+    /// The same without regularisation, with what is known of the wings and less the noise's bias.
+    pub(crate) fn without_roughness(&self) -> Self {
+        let mut same = self.clone();
+        same.set_strengths(self.strengths.map(|strength| Strength { lambda: 0.0, ..strength }));
+        same
+    }
+
+    /// The free kernel's [`direction`](FreeKernel::direction) as parameters of the design.
+    pub(crate) fn free_direction(&self) -> Option<Vec<f64>> {
+        let direction = &self.free.as_ref()?.direction;
+        let mut x = vec![0.0; self.design.ncols()];
+        let (kernel, background) = direction.split_at(self.design.basis().len());
+        // Those of T₀ = 1 and of the mean kernel are the same, for L_C begins with a one.
+        let first = self.design.kernel_terms().next()?;
+        x[first.columns].copy_from_slice(&kernel[first.functions]);
+        let place = self.design.kernel_ncols();
+        x[place..place + background.len()].copy_from_slice(background);
+        Some(x)
     }
 
     fn take_out(&mut self) {

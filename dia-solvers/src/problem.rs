@@ -360,7 +360,7 @@ impl<A: DesignMatrix> Problem<'_, A> {
             let h = h.scaled(relative(PixelWeight::Curvature));
             let bias = penalty.bias(row);
             let kinds = [Eigenvalue::Estimate, Eigenvalue::UpperBound];
-            let [signal, mut bound] = h.signal(bias.as_ref(), kinds)?;
+            let [signal, mut for_step] = h.signal(bias.as_ref(), kinds)?;
             let mut curvature = match &bias {
                 Some(bias) => penalised(&signal, bias),
                 None => signal,
@@ -368,12 +368,12 @@ impl<A: DesignMatrix> Problem<'_, A> {
             let score = relative(PixelWeight::Score) / relative(PixelWeight::Curvature);
             let mut score = &curvature * faer::Scale(score);
             // What is known of the wings before counts as data.
-            for matrix in [&mut bound, &mut curvature, &mut score] {
+            for matrix in [&mut for_step, &mut curvature, &mut score] {
                 penalty.add_wings_to(1.0, matrix);
             }
-            Ok(((bound, bias), Information { curvature, score: Cholesky::new(&score)? }))
+            Ok(((for_step, bias), Information { curvature, score: Cholesky::new(&score)? }))
         });
-        let (bounds, information): (Vec<_>, Vec<_>) =
+        let (for_steps, information): (Vec<_>, Vec<_>) =
             information.collect::<Result<Vec<_>, SolveError>>()?.into_iter().unzip();
         let factors = information.iter().map(|i| Cholesky::new(&i.curvature));
         let factors = factors.collect::<Result<Vec<_>, _>>()?;
@@ -392,13 +392,13 @@ impl<A: DesignMatrix> Problem<'_, A> {
                 axpy(1.0, row, minimum);
             }
             let (mean, deviations) = minima.split_at(1);
-            // Steps that are rather too short than too long: by an estimate of the signal that is half of it, they would grow.
-            let (bound, bias) = &bounds[0];
-            axpy(1.0, &product(bound, &rows[0]), &mut right);
+            // By an estimate of the signal that is half of it, steps would grow; by a bound, they are rather too short.
+            let (for_step, bias) = &for_steps[0];
+            axpy(1.0, &product(for_step, &rows[0]), &mut right);
             if let Some(bias) = bias {
                 axpy(1.0, &product(bias, &rows[0][..bias.ncols()]), &mut right[..bias.ncols()]);
             }
-            let form = Quadratic { h: bound, b: &right };
+            let form = Quadratic { h: for_step, b: &right };
             let free = seeing_kernel(design.basis(), self.penalty_maps.kernel(), &form)?;
             let free = self.free.insert(Arc::new(free));
             penalty = penalty.with_free(Some(Arc::clone(free)));

@@ -10,7 +10,7 @@ use dia_core::{Kernel, KernelBasis};
 use faer::Mat;
 
 use crate::basis_rows::BasisRows;
-use crate::cg::dot;
+use crate::cg::{axpy, dot};
 use crate::lambda::product;
 use crate::penalty::FreeKernel;
 use crate::{Cholesky, SolveError};
@@ -106,6 +106,24 @@ pub(crate) struct Quadratic<'a> {
 impl Quadratic<'_> {
     /// The coefficients of `columns` over the kernel, and of every background column, that minimise it; and the minimum. `None` where it has none.
     fn minimum(&self, columns: &[&[f64]]) -> Option<(Vec<f64>, f64)> {
+        let (basis, x) = self.solve_within(columns, self.b)?;
+        let least =
+            -0.5 * basis.iter().zip(&x).map(|(column, x)| x * dot(column, self.b)).sum::<f64>();
+        Some((x, least))
+    }
+
+    /// H⁻¹ c within the space of `columns` over the kernel and every background column.
+    fn within(&self, columns: &[&[f64]], c: &[f64]) -> Option<Vec<f64>> {
+        let (basis, coefficients) = self.solve_within(columns, c)?;
+        let mut x = vec![0.0; c.len()];
+        for (column, a) in basis.iter().zip(coefficients) {
+            axpy(a, column, &mut x);
+        }
+        Some(x)
+    }
+
+    /// The basis of that space, and the coefficients of H⁻¹ c.
+    fn solve_within(&self, columns: &[&[f64]], c: &[f64]) -> Option<(Vec<Vec<f64>>, Vec<f64>)> {
         let (n, kernel) = (self.h.ncols(), columns[0].len());
         let mut basis: Vec<Vec<f64>> = columns
             .iter()
@@ -124,12 +142,10 @@ impl Quadratic<'_> {
             dot(&basis[i], &products[j]) / (sizes[i] * sizes[j]).sqrt()
         });
         let mut x: Vec<f64> =
-            basis.iter().zip(&sizes).map(|(x, size)| dot(x, self.b) / size.sqrt()).collect();
-        let right = x.clone();
+            basis.iter().zip(&sizes).map(|(x, size)| dot(x, c) / size.sqrt()).collect();
         Cholesky::new(&small).ok()?.solve_in_place(&mut x);
-        let least = -0.5 * dot(&x, &right);
         x.iter_mut().zip(&sizes).for_each(|(x, size)| *x /= size.sqrt());
-        Some((x, least))
+        Some((basis, x))
     }
 }
 
@@ -174,8 +190,14 @@ pub(crate) fn seeing_kernel(
         }
     }
     let gaussian = best.map_or(Gaussian::round(STARTS[0]), |(gaussian, _)| gaussian);
-    let coefficients = coefficients(&gaussian.templates(half_width)[0]);
+    let templates = columns(gaussian);
+    let mut scale = vec![0.0; form.b.len()];
+    basis.project(&vec![1.0; basis.support().side().pow(2)], &mut scale[..basis.len()]);
+    let free = templates.each_ref().map(Vec::as_slice);
+    let direction = form.within(&free, &scale).or_else(|| form.within(&free[..1], &scale));
+    let [coefficients, ..] = templates;
     let mut kernel = Kernel::zero(half_width);
     basis.expand(&coefficients, &mut kernel);
-    Ok(FreeKernel { pixels: kernel.pixels().to_vec(), coefficients })
+    let direction = direction.unwrap_or_else(|| vec![0.0; scale.len()]);
+    Ok(FreeKernel { pixels: kernel.pixels().to_vec(), coefficients, direction })
 }

@@ -10,6 +10,7 @@ use rand_xoshiro::Xoshiro256PlusPlus;
 
 use crate::cg::dot;
 use crate::correlated_noise::CorrelatedNoise;
+use crate::penalty::Penalty;
 use crate::problem::{Factor, Penalised, Problem};
 use crate::{
     CgOptions, CgWorkspace, Cholesky, DesignRows, GramPrecision, NormalOperator, Preconditioner,
@@ -77,7 +78,7 @@ impl<A: DesignMatrix> Uncertainty<A> {
         let undetermined = |stop: StopReason, iterations| {
             Err(SubtractError::Uncertainty { of, stop: stop.name(), iterations })
         };
-        let Problem { a, penalty, noise, memory, products, .. } = problem;
+        let Problem { a, penalty, memory, products, .. } = &mut *problem;
         let mut y = vec![0.0; c.len()];
         if iterations == 0 {
             p.solve(c, &mut y);
@@ -92,8 +93,42 @@ impl<A: DesignMatrix> Uncertainty<A> {
                 return undetermined(outcome.stop, outcome.iterations);
             }
         }
+        let penalty = penalty.clone();
+        self.sigma_along(problem, penalty.as_ref(), (of, c), &y)
+    }
+
+    /// The standard deviation of P as [`sigma`](Self::sigma) has it, and at least that of a fit of nothing but the kernels of the free family,
+    /// [`crate::seeing_kernel`]: where regularisation leaves only one of them, its width and place are no better known than that.
+    pub(crate) fn sigma_of_scale(
+        &mut self,
+        problem: &mut Problem<'_, A>,
+        p: &Factor,
+        scale: &[f64],
+        iterations: usize,
+    ) -> Result<f64, SubtractError> {
+        let functional = ("the photometric scale", scale);
+        let sigma = self.sigma_of_positive(problem, p, functional, iterations)?;
+        let penalty = problem.penalty.as_ref().map(Penalty::without_roughness);
+        let Some(y) = penalty.as_ref().and_then(Penalty::free_direction) else { return Ok(sigma) };
+        // Where that fit has no minimum, it says nothing.
+        match self.sigma_along(problem, penalty.as_ref(), functional, &y) {
+            Ok(other) => Ok(sigma.max(other)),
+            Err(SubtractError::Uncertainty { .. }) => Ok(sigma),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// (c·y) (yᵀSy)^½ / yᵀJy, for J with a given penalty.
+    fn sigma_along(
+        &self,
+        problem: &mut Problem<'_, A>,
+        penalty: Option<&Penalty>,
+        (of, c): (&'static str, &[f64]),
+        y: &[f64],
+    ) -> Result<f64, SubtractError> {
+        let Problem { a, noise, memory, products, .. } = problem;
         let mut squares = a.zeros()?;
-        a.apply(&y, &mut squares, &mut memory.operator)?;
+        a.apply(y, &mut squares, &mut memory.operator)?;
         *products += 1;
         memory.data.axpby(1.0, &squares, 0.0)?;
         memory.data.multiply(&self.curvature)?;
@@ -107,15 +142,16 @@ impl<A: DesignMatrix> Uncertainty<A> {
         squares.multiply(&memory.data)?;
         let mut q = vec![0.0; y.len()];
         if let Some(penalty) = penalty {
-            penalty.add_product(1.0, &y, &mut q);
+            penalty.add_product(1.0, y, &mut q);
         }
-        let curvature = self.curvature.dot(&squares)? + dot(&y, &q);
+        let curvature = self.curvature.dot(&squares)? + dot(y, &q);
         let score = self.score.dot(&squares)?;
         if curvature.is_nan() || curvature <= 0.0 {
-            return undetermined(StopReason::Indefinite, 0);
+            let stop = StopReason::Indefinite.name();
+            return Err(SubtractError::Uncertainty { of, stop, iterations: 0 });
         }
         // The excess is negative for an f that changes its sign between neighbours; that it is known by a sample only must not make the sum negative.
-        Ok(dot(c, &y).abs() * (score + excess).max(0.0).sqrt() / curvature)
+        Ok(dot(c, y).abs() * (score + excess).max(0.0).sqrt() / curvature)
     }
 
     /// J⁻¹ S J⁻¹, by both matrices; for independent pixels.
