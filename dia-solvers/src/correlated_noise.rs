@@ -42,8 +42,9 @@ impl CorrelatedNoise {
         x: &[f64],
     ) -> Self {
         let design = problem.a.design();
-        let (valid, h, side) =
-            (design.valid(), design.half_width(), design.basis().support().side());
+        let (valid, margin) = (design.valid(), design.margin());
+        // Wings carry a percent of the flux: less than the sum is known to.
+        let (h, side) = (design.half_width() - margin, design.basis().support().side());
         let kernels = design.kernels(x);
         let mut terms = vec![0.0; kernels.len()];
         let draw = problem.sample.draw;
@@ -53,16 +54,17 @@ impl CorrelatedNoise {
             let (y, x) = (row / valid.width, row % valid.width);
             let before = noise.rows.len();
             // At q + u, by the offsets of u from (−h, −h).
-            for dy in 0..side {
+            for dy in 0..=2 * h {
                 let Some(py) = (y + dy).checked_sub(h).filter(|py| *py < valid.height) else {
                     continue;
                 };
-                for dx in 0..side {
+                for dx in 0..=2 * h {
                     let Some(px) = (x + dx).checked_sub(h).filter(|px| *px < valid.width) else {
                         continue;
                     };
                     design.variation().evaluate(valid.y + py, valid.x + px, &mut terms);
-                    let of_term = kernels.iter().map(|kernel| kernel.pixels()[dy * side + dx]);
+                    let place = (margin + dy) * side + margin + dx;
+                    let of_term = kernels.iter().map(|kernel| kernel.pixels()[place]);
                     let k: f64 = of_term.zip(&terms).map(|(k, t)| k * t).sum();
                     if k != 0.0 {
                         noise.rows.push(py * valid.width + px);
@@ -70,7 +72,6 @@ impl CorrelatedNoise {
                     }
                 }
             }
-            let margin = design.margin();
             let at = (margin + valid.y + y, margin + valid.x + x);
             let variance = reference_variance.view().at(at.0, at.1).widen();
             noise.pixels.push(SampledPixel {

@@ -399,7 +399,10 @@ impl<A: DesignMatrix> Problem<'_, A> {
                 axpy(1.0, &product(bias, &rows[0][..bias.ncols()]), &mut right[..bias.ncols()]);
             }
             let form = Quadratic { h: for_step, b: &right };
-            let free = seeing_kernel(design.basis(), self.penalty_maps.kernel(), &form)?;
+            let free = {
+                let last = self.free.as_deref();
+                seeing_kernel(design.basis(), self.penalty_maps.kernel(), &form, last)?
+            };
             let free = self.free.insert(Arc::new(free));
             penalty = penalty.with_free(Some(Arc::clone(free)));
             if let Some(searches) = &mut searches {

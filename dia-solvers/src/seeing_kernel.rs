@@ -20,7 +20,7 @@ use crate::{Cholesky, SolveError};
 /// Its samples would have those beyond Nyquist folded back: below a σ of one pixel, that is another kernel. With them cut off, a width of zero is a
 /// shift by a part of a pixel, and a negative second moment sharpens.
 #[derive(Clone, Copy, Debug, PartialEq)]
-struct Gaussian {
+pub(crate) struct Gaussian {
     /// Centre (y, x) in pixels.
     centre: [f64; 2],
     /// Second moments yy and xx in pixels².
@@ -41,22 +41,25 @@ const FREQUENCIES: usize = 128;
 
 /// One Gaussian and its first two derivatives, at −h … h.
 fn profiles(half_width: usize, centre: f64, moment: f64) -> [Vec<f64>; 3] {
-    let h = half_width as isize;
-    let at = |u: isize| {
-        let mut sums = [0.0; 3];
-        for i in 0..=FREQUENCIES {
-            let k = PI * i as f64 / FREQUENCIES as f64;
-            let end = if i == 0 || i == FREQUENCIES { 0.5 } else { 1.0 };
-            let weight = end * (-0.5 * moment * k * k).exp() / FREQUENCIES as f64;
-            let (sine, cosine) = (k * (u as f64 - centre)).sin_cos();
-            sums[0] += weight * cosine;
-            sums[1] -= weight * k * sine;
-            sums[2] -= weight * k * k * cosine;
+    let h = half_width as f64;
+    let mut values: [Vec<f64>; 3] = std::array::from_fn(|_| vec![0.0; 2 * half_width + 1]);
+    for i in 0..=FREQUENCIES {
+        let k = PI * i as f64 / FREQUENCIES as f64;
+        let end = if i == 0 || i == FREQUENCIES { 0.5 } else { 1.0 };
+        let weight = end * (-0.5 * moment * k * k).exp() / FREQUENCIES as f64;
+        // From pixel to pixel the phase turns by k.
+        let (turn_sine, turn_cosine) = k.sin_cos();
+        let (mut sine, mut cosine) = (k * (-h - centre)).sin_cos();
+        let [zeroth, first, second] = &mut values;
+        for ((zeroth, first), second) in zeroth.iter_mut().zip(first).zip(second) {
+            *zeroth += weight * cosine;
+            *first -= weight * k * sine;
+            *second -= weight * k * k * cosine;
+            (sine, cosine) =
+                (sine * turn_cosine + cosine * turn_sine, cosine * turn_cosine - sine * turn_sine);
         }
-        sums
-    };
-    let values: Vec<[f64; 3]> = (-h..=h).map(at).collect();
-    [0, 1, 2].map(|order| values.iter().map(|sums| sums[order]).collect())
+    }
+    values
 }
 
 impl Gaussian {
@@ -151,11 +154,12 @@ impl Quadratic<'_> {
 
 /// The Gaussian kernel of unit sum that minimises a quadratic form at its best amplitude; a narrow one where nothing is determined.
 ///
-/// `pixels` are the functions of `basis` pixel by pixel.
+/// `pixels` are the functions of `basis` pixel by pixel; `last` is what was found for a form of nearly the same data.
 pub(crate) fn seeing_kernel(
     basis: &KernelBasis,
     pixels: &BasisRows,
     form: &Quadratic<'_>,
+    last: Option<&FreeKernel>,
 ) -> Result<FreeKernel, SolveError> {
     let half_width = basis.support().half_width();
     let shapes = Cholesky::new(&pixels.gram(|_| 1.0))?;
@@ -167,8 +171,10 @@ pub(crate) fn seeing_kernel(
     };
     let columns = |gaussian: Gaussian| gaussian.templates(half_width).map(|t| coefficients(&t));
     let mut best: Option<(Gaussian, f64)> = None;
-    for sigma in STARTS {
-        let mut gaussian = Gaussian::round(sigma);
+    let starts = STARTS.map(Gaussian::round);
+    let known = last.map(|last| [last.gaussian, starts[1]]);
+    for start in known.as_ref().map_or(&starts[..], |known| known) {
+        let mut gaussian = *start;
         for _ in 0..STEPS {
             let templates = columns(gaussian);
             let Some((_, value)) = form.minimum(&[&templates[0]]) else { break };
@@ -199,5 +205,5 @@ pub(crate) fn seeing_kernel(
     let mut kernel = Kernel::zero(half_width);
     basis.expand(&coefficients, &mut kernel);
     let direction = direction.unwrap_or_else(|| vec![0.0; scale.len()]);
-    Ok(FreeKernel { pixels: kernel.pixels().to_vec(), coefficients, direction })
+    Ok(FreeKernel { pixels: kernel.pixels().to_vec(), coefficients, direction, gaussian })
 }
