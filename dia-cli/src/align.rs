@@ -5,9 +5,9 @@ use dia_core::stars::{self, Matched, Similarity, Star};
 use dia_core::{Image, Mask, MaskPlanes, Pixel};
 use dia_fft::offset;
 
-use crate::args::AlignArg;
 use crate::input::{Input, InputNoise, Real};
 use crate::notice::{Level, Notice};
+use crate::request::Align;
 use crate::turn::{TURNS, Turn};
 
 /// Below this correlation, images with few stars show no common pattern.
@@ -54,12 +54,12 @@ pub(crate) struct Aligned {
 pub(crate) fn align<T: Real>(
     reference: &mut Input<T>,
     target: &Input<T>,
-    choice: AlignArg,
+    choice: Align,
 ) -> Result<Aligned> {
     let (r, t) = (reference.image.view().shape(), target.image.view().shape());
-    let any_size = matches!(choice, AlignArg::Integer | AlignArg::By(..));
+    let any_size = matches!(choice, Align::Integer | Align::By(..));
     let upright = r == t || any_size;
-    let on_its_side = (r.1, r.0) == t && choice == AlignArg::Auto;
+    let on_its_side = (r.1, r.0) == t && choice == Align::Auto;
     let sizes = || {
         format!(
             "the images differ in size: {} has {} × {} pixels (rows × columns), {} has {} × {}; \
@@ -69,9 +69,9 @@ pub(crate) fn align<T: Real>(
     };
     ensure!(upright || on_its_side, sizes());
     let aligned = match choice {
-        AlignArg::None => return Ok(Aligned::default()),
-        AlignArg::By(dx, dy) => Aligned { shift: Shift { dx, dy }, ..Aligned::default() },
-        AlignArg::Auto | AlignArg::Integer => {
+        Align::None => return Ok(Aligned::default()),
+        Align::By(dx, dy) => Aligned { shift: Shift { dx, dy }, ..Aligned::default() },
+        Align::Auto | Align::Integer => {
             let found = found(reference, target, upright);
             if upright { found? } else { found.with_context(sizes)? }
         }

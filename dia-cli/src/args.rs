@@ -5,19 +5,23 @@
     reason = "documentation comments are the help text: FILE[EXT] is no link"
 )]
 
-use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
 use bytesize::ByteSize;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use dia_core::{Loss, MAX_VARIATION};
-use dia_solvers::{Clipping, Criterion, Lambda, Solver};
+use dia_core::{KernelShape, Loss, MAX_VARIATION};
+use dia_solvers::{
+    Clipping, FitOptions, Lambda, NoiseScale, ReferenceNoise, Solver, VariableSourceOptions,
+};
 
 use crate::backend::Backend;
 use crate::bench::BenchArgs;
 use crate::fits::FitsSpec;
+use crate::input::{InputOptions, NumberOrKeyword, Role};
+use crate::planes::{MaskBits, Uncertainty};
+use crate::request::{Align, Basis, Convolve, HalfWidth, KernelDegree, Precision, SubtractRequest};
 
 /// Difference image analysis: fit the kernel and background that turn a reference image into a target image, and subtract.
 #[derive(Debug, Parser)]
@@ -108,8 +112,8 @@ pub(crate) struct ModelArgs {
 
     /// Kernel basis: pixels free within one FWHM of the centre and interpolated from every third one beyond, every pixel free, or Gaussians times
     /// polynomials (σ = 0.7, 1.5, 3.0 px of degrees 6, 4, 2)
-    #[arg(long, value_enum, default_value_t = BasisArg::Mixed)]
-    pub(crate) basis: BasisArg,
+    #[arg(long, value_enum, default_value_t = Basis::Mixed)]
+    pub(crate) basis: Basis,
 
     /// Degree of the polynomial by which the kernel's shape varies over the image, up to 4; `auto`: 2, or 1 or 0 on images of few pixels. What the data do not
     /// ask for, the regularisation takes out. 0, a constant kernel, is two to three times as fast
@@ -175,12 +179,60 @@ pub(crate) struct ModelArgs {
         default_value = "auto",
         allow_hyphen_values = true
     )]
-    pub(crate) align: AlignArg,
+    pub(crate) align: Align,
 
     /// The image that the kernel is for; auto: the reference, unless its kernel would have to sharpen it. The difference is target minus reference in the target's ADU
     /// either way
-    #[arg(long, value_enum, default_value_t = ConvolveArg::Auto)]
-    pub(crate) convolve: ConvolveArg,
+    #[arg(long, value_enum, default_value_t = Convolve::Auto)]
+    pub(crate) convolve: Convolve,
+}
+
+impl ModelArgs {
+    /// The request that these options make, together with those of how the command runs.
+    pub(crate) fn request(&self, run: &RunArgs) -> SubtractRequest {
+        let bytes = |size: ByteSize| size.as_u64();
+        SubtractRequest {
+            half_width: self.half_width,
+            kernel_shape: match self.kernel_shape {
+                KernelShapeArg::Square => KernelShape::Square,
+                KernelShapeArg::Circle => KernelShape::Circle,
+            },
+            basis: self.basis,
+            kernel_degree: self.kernel_degree,
+            scale_degree: self.scale_degree.into(),
+            background_degree: self.background_degree.into(),
+            fit: self.fit_options(),
+            align: self.align,
+            convolve: self.convolve,
+            backend: run.backend.clone(),
+            max_memory: run.max_memory.map(bytes),
+            max_device_memory: run.max_device_memory.map(bytes),
+        }
+    }
+
+    fn fit_options(&self) -> FitOptions {
+        FitOptions {
+            loss: self.loss.loss(),
+            clipping: self.loss.clipping(),
+            reference_noise: match self.reference_noise {
+                ReferenceNoiseArg::Correct => ReferenceNoise::Correct,
+                ReferenceNoiseArg::Weight => ReferenceNoise::Weight,
+                ReferenceNoiseArg::Ignore => ReferenceNoise::Ignore,
+            },
+            lambda: self.lambda.0,
+            variable_sources: (self.mask_variables == Switch::On)
+                .then(VariableSourceOptions::default),
+            noise_scale: match self.noise_scale {
+                NoiseScaleArg::Given => NoiseScale::Given,
+                NoiseScaleArg::Estimated => NoiseScale::Estimated,
+            },
+            reference_contains_target: self.reference_contains_target,
+            model_variance: self.model_variance == Switch::On,
+            solver: self.solver.solver(),
+            tolerance: self.tolerance,
+            ..FitOptions::default()
+        }
+    }
 }
 
 /// Noise, masks and saturation of the two images.
@@ -252,6 +304,55 @@ pub(crate) struct NoiseArgs {
     /// Mask of the target
     #[arg(long, value_name = "FILE[EXT]")]
     pub(crate) target_mask: Option<FitsSpec>,
+}
+
+impl NoiseArgs {
+    /// Those of one image; what is given for it wins over what is given for both.
+    pub(crate) fn of(&self, role: Role) -> InputOptions {
+        let of_zeros = |good| match good {
+            MaskGood::Zero => MaskBits::ZeroIsGood,
+            MaskGood::Nonzero => MaskBits::NonzeroIsGood,
+        };
+        let bits = self.bad_bits.map(MaskBits::Bad).or_else(|| self.mask_good_is.map(of_zeros));
+        // What is said of masks is said of those that were given, if any were.
+        let given = [self.reference_mask.is_some(), self.target_mask.is_some()];
+        let bits = bits.filter(|_| given == [false; 2] || given[usize::from(role == Role::Target)]);
+        let first = |planes: [&Option<FitsSpec>; 3]| {
+            let kinds = [Uncertainty::Variance, Uncertainty::Sigma, Uncertainty::InverseVariance];
+            planes.into_iter().zip(kinds).find_map(|(plane, kind)| Some((plane.clone()?, kind)))
+        };
+        let or_both = |own: &Option<NumberOrKeyword>, both: &Option<NumberOrKeyword>| {
+            own.as_ref().or(both.as_ref()).cloned()
+        };
+        match role {
+            Role::Reference => InputOptions {
+                gain: or_both(&self.reference_gain, &self.gain),
+                read_noise: or_both(&self.reference_read_noise, &self.read_noise),
+                saturation: or_both(&self.reference_saturation, &self.saturation),
+                subtracted_sky: self.reference_subtracted_sky.clone(),
+                uncertainty: first([
+                    &self.reference_variance,
+                    &self.reference_sigma,
+                    &self.reference_weight,
+                ]),
+                mask: self.reference_mask.clone(),
+                mask_bits: bits,
+            },
+            Role::Target => InputOptions {
+                gain: or_both(&self.target_gain, &self.gain),
+                read_noise: or_both(&self.target_read_noise, &self.read_noise),
+                saturation: or_both(&self.target_saturation, &self.saturation),
+                subtracted_sky: self.target_subtracted_sky.clone(),
+                uncertainty: first([
+                    &self.target_variance,
+                    &self.target_sigma,
+                    &self.target_weight,
+                ]),
+                mask: self.target_mask.clone(),
+                mask_bits: bits,
+            },
+        }
+    }
 }
 
 /// `--mask-good-is`.
@@ -400,61 +501,6 @@ pub(crate) struct InfoArgs {
     pub(crate) files: Vec<PathBuf>,
 }
 
-/// `--half-width`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum HalfWidth {
-    Auto,
-    Best(Criterion),
-    Pixels(usize),
-}
-
-impl fmt::Display for HalfWidth {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Auto => "auto",
-            Self::Best(Criterion::Aic) => "aic",
-            Self::Best(Criterion::Bic) => "bic",
-            Self::Best(Criterion::Tic) => "tic",
-            Self::Pixels(_) => "given",
-        })
-    }
-}
-
-impl FromStr for HalfWidth {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        Ok(match text {
-            "auto" => Self::Auto,
-            "aic" => Self::Best(Criterion::Aic),
-            "bic" => Self::Best(Criterion::Bic),
-            "tic" => Self::Best(Criterion::Tic),
-            number => Self::Pixels(number.parse().map_err(|_| {
-                "expected a whole number of pixels, `auto`, `aic`, `bic` or `tic`".to_owned()
-            })?),
-        })
-    }
-}
-
-/// `--kernel-degree`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum KernelDegree {
-    Auto,
-    Given(usize),
-}
-
-impl FromStr for KernelDegree {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text.parse() {
-            Ok(degree) if degree <= MAX_VARIATION => Ok(Self::Given(degree)),
-            _ if text == "auto" => Ok(Self::Auto),
-            _ => Err(format!("expected `auto` or a degree from 0 to {MAX_VARIATION}")),
-        }
-    }
-}
-
 /// `--size`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Size {
@@ -471,13 +517,6 @@ impl FromStr for Size {
         let (height, width) = text.split_once('x').unwrap_or((text, text));
         Ok(Self { height: number(height)?, width: number(width)? })
     }
-}
-
-/// A number, or the header keyword that holds it.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) enum NumberOrKeyword {
-    Number(f64),
-    Keyword(String),
 }
 
 pub(crate) fn positive(text: &str) -> Result<f64, String> {
@@ -512,13 +551,6 @@ fn number_or_keyword(
 pub(crate) enum KernelShapeArg {
     Square,
     Circle,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum BasisArg {
-    Mixed,
-    Delta,
-    Gauss,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -609,51 +641,6 @@ impl SolverArg {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Precision {
-    F32,
-    F64,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum ConvolveArg {
-    Auto,
-    Reference,
-    Target,
-}
-
-/// `--align`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum AlignArg {
-    #[default]
-    Auto,
-    /// Also where the sizes differ.
-    Integer,
-    None,
-    /// Columns and rows.
-    By(isize, isize),
-}
-
-impl FromStr for AlignArg {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "auto" => Ok(Self::Auto),
-            "integer" => Ok(Self::Integer),
-            "none" => Ok(Self::None),
-            _ => text
-                .split_once(',')
-                .and_then(|(dx, dy)| {
-                    Some(Self::By(dx.trim().parse().ok()?, dy.trim().parse().ok()?))
-                })
-                .ok_or_else(|| {
-                    "expected `auto`, `integer`, `none` or two whole numbers DX,DY".into()
-                }),
-        }
-    }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum PsfArg {
     Gaussian,
     Moffat,
@@ -666,15 +653,23 @@ pub(crate) fn name_of(value: &impl ValueEnum) -> String {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
+    use clap::{CommandFactory, Parser};
 
     use super::{
-        Cli, HalfWidth, NumberOrKeyword, Size, not_negative_or_keyword, positive_or_keyword,
+        Cli, Command, HalfWidth, NumberOrKeyword, Size, SubtractRequest, not_negative_or_keyword,
+        positive_or_keyword,
     };
 
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_default_request_is_what_the_command_does_unless_told_otherwise() {
+        let cli = Cli::parse_from(["dia", "subtract", "r.fits", "t.fits", "-o", "d.fits"]);
+        let Command::Subtract(args) = cli.command else { panic!("{cli:?}") };
+        assert_eq!(args.model.request(&args.run), SubtractRequest::default());
     }
 
     #[test]

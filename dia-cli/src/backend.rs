@@ -8,15 +8,17 @@ use dia_core::{Design, DesignMatrix, ImageView, OperatorError};
 use dia_fft::FftDesignMatrix;
 use dia_vulkan::{ContextOptions, DeviceChoice, VulkanContext, VulkanDesignMatrix, VulkanError};
 
-use crate::args::Precision;
+use crate::request::Precision;
 
-/// `--backend`.
+/// Where the products with the design matrix are computed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Backend {
+pub enum Backend {
     /// A GPU if there is one, never a software device; else the CPU.
     #[default]
     Auto,
+    /// The CPU.
     Cpu,
+    /// A Vulkan device, in single precision only.
     Vulkan(DeviceChoice),
 }
 
@@ -76,12 +78,17 @@ impl Backend {
 }
 
 /// Pixels that a device may compute with.
-pub(crate) trait OnDevice: Sized {
+pub trait OnDevice: Sized {
+    /// The design matrix on a device.
     type Operator: DesignMatrix<Pixel = Self>;
 
     /// The part of the image's rows for which the device has no room.
     fn part_on_host(operator: &Self::Operator) -> f64;
 
+    /// Makes it, with the reference uploaded.
+    ///
+    /// # Errors
+    /// If the device cannot take it.
     fn operator(
         context: &Arc<VulkanContext>,
         reference: ImageView<'_, Self>,

@@ -1,14 +1,15 @@
 //! `dia demo`: a simulated pair, subtracted, against the truth.
 
-use anyhow::{Context, Result};
-use clap::Parser;
+use anyhow::Result;
+use bytesize::ByteSize;
 use dia_core::simulate::{Event, EventKind, SimulatedPair, simulate};
 use dia_core::{Image, Pixel};
 
-use crate::args::{Cli, Command, DemoArgs, SubtractArgs};
+use crate::args::{DemoArgs, NoiseArgs};
 use crate::figure::{Colour, Marker};
 use crate::fits::FitsSpec;
 use crate::matched_filter::{PointSpread, Source, detect, measure};
+use crate::request::{Precision, SubtractRequest};
 use crate::simulate::{Files, options, write};
 use crate::subtract::{Done, Job, set_threads};
 use crate::terminal::say;
@@ -56,7 +57,13 @@ pub(crate) fn run(args: &DemoArgs, command_line: &[String]) -> Result<()> {
             },
         })
         .collect();
-    let defaults = default_subtraction(&files)?;
+    let bytes = |size: ByteSize| size.as_u64();
+    let request = SubtractRequest {
+        backend: args.run.backend.clone(),
+        max_memory: args.run.max_memory.map(bytes),
+        max_device_memory: args.run.max_device_memory.map(bytes),
+        ..SubtractRequest::default()
+    };
     let done = Job {
         reference: &FitsSpec::parse(&files.reference)?,
         target: &FitsSpec::parse(&files.target)?,
@@ -64,8 +71,9 @@ pub(crate) fn run(args: &DemoArgs, command_line: &[String]) -> Result<()> {
         report: Some(&report),
         figure: Some(&figure),
         markers: &markers,
-        model: &defaults.model,
-        noise: &defaults.noise,
+        request: &request,
+        precision: Precision::F32,
+        noise: &NoiseArgs::default(),
         run: &args.run,
         command_line,
     }
@@ -73,21 +81,6 @@ pub(crate) fn run(args: &DemoArgs, command_line: &[String]) -> Result<()> {
     say(against_truth(&pair, &done))?;
     say(format!("wrote {}, {}", report.display(), figure.display()))?;
     Ok(())
-}
-
-/// The options of `dia subtract REFERENCE TARGET -o OUT` with nothing else given.
-fn default_subtraction(files: &Files) -> Result<SubtractArgs> {
-    let words = ["dia", "subtract"].map(Into::into).into_iter().chain([
-        files.reference.clone().into_os_string(),
-        files.target.clone().into_os_string(),
-        "-o".into(),
-        "unused".into(),
-    ]);
-    match Cli::try_parse_from(words)?.command {
-        Command::Subtract(args) => Some(*args),
-        _ => None,
-    }
-    .context("the defaults of `dia subtract` cannot be parsed")
 }
 
 /// What was found, beside what was put in.

@@ -9,9 +9,9 @@ use dia_core::seeing::Seeing;
 use dia_core::{Image, Kernel, Mask, MaskPlanes};
 use dia_solvers::{Difference, Estimate};
 
-use crate::args::{ConvolveArg, ModelArgs};
 use crate::input::{Input, Real};
 use crate::notice::{Level, Notice};
+use crate::request::{Convolve, SubtractRequest};
 
 /// Amplification of the reference's noise, where its stars hold a tenth of their amplitude, from which on the target is convolved. In simulated fields, convolving either gave
 /// the photometric scale to a percent below it (a FWHM of 0.91 of the reference's), and the reference gave too little above. Cosmic rays and the noise of a single exposure speak
@@ -20,22 +20,22 @@ const AMPLIFICATION: f64 = 1.5;
 
 /// Whether the target is the image to be convolved, with a notice if that was found and not asked for.
 pub(crate) fn convolves_target(
-    model: &ModelArgs,
+    request: &SubtractRequest,
     reference: Option<Seeing>,
     target: Option<Seeing>,
 ) -> Result<(bool, Option<Notice>)> {
     // The noise that a stack shares with one of its exposures is known for the kernel of the stack.
-    let stacked = model.reference_contains_target.is_some();
-    match model.convolve {
-        ConvolveArg::Reference => Ok((false, None)),
-        ConvolveArg::Target => {
+    let stacked = request.fit.reference_contains_target.is_some();
+    match request.convolve {
+        Convolve::Reference => Ok((false, None)),
+        Convolve::Target => {
             ensure!(
                 !stacked,
                 "--reference-contains-target corrects for the reference's kernel, and --convolve target has none; leave one of them out"
             );
             Ok((true, None))
         }
-        ConvolveArg::Auto => {
+        Convolve::Auto => {
             let Some((r, t)) = reference.zip(target).filter(|_| !stacked) else {
                 return Ok((false, None));
             };

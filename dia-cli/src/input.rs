@@ -6,7 +6,7 @@ use dia_core::{CcdNoise, Image, Mask, MaskPlanes, NoiseModel, robust};
 use dia_solvers::Exposure;
 use serde::Serialize;
 
-use crate::args::{NoiseArgs, NumberOrKeyword};
+use crate::Error;
 use crate::backend::OnDevice;
 use crate::defects::is_doubtful;
 use crate::detector::{self, SATURATION_KEYWORDS};
@@ -14,13 +14,17 @@ use crate::fits::{self, FitsSpec, Header};
 use crate::linear;
 use crate::notice::{Level, Notice};
 use crate::planes::{
-    Bits, MASKS, Uncertainty, joined_header, label, read_mask, read_variance, to_image,
+    MASKS, MaskBits, Uncertainty, joined_header, label, read_mask, read_variance, to_image,
 };
+use crate::request::Precision;
 
-/// The two types of pixels that the command computes with.
-pub(crate) trait Real: dia_core::Pixel + fits::Pixel + dia_fft::FftPixel + OnDevice {
+/// The two types of pixels that are computed with, `f32` and `f64`.
+pub trait Real: dia_core::Pixel + fits::Pixel + dia_fft::FftPixel + OnDevice {
     /// Distance of 1 from the next number.
     const EPSILON_F64: f64;
+
+    /// The same by name.
+    const PRECISION: Precision;
 
     /// Pixels as the data of an HDU.
     fn hdu_data(pixels: &[Self]) -> fits::HduData<'_>;
@@ -28,6 +32,7 @@ pub(crate) trait Real: dia_core::Pixel + fits::Pixel + dia_fft::FftPixel + OnDev
 
 impl Real for f32 {
     const EPSILON_F64: f64 = f32::EPSILON as f64;
+    const PRECISION: Precision = Precision::F32;
 
     fn hdu_data(pixels: &[Self]) -> fits::HduData<'_> {
         fits::HduData::F32(pixels)
@@ -36,6 +41,7 @@ impl Real for f32 {
 
 impl Real for f64 {
     const EPSILON_F64: f64 = f64::EPSILON;
+    const PRECISION: Precision = Precision::F64;
 
     fn hdu_data(pixels: &[Self]) -> fits::HduData<'_> {
         fits::HduData::F64(pixels)
@@ -44,8 +50,10 @@ impl Real for f64 {
 
 /// Which of the two images.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Role {
+pub enum Role {
+    /// The one that is subtracted: the template.
     Reference,
+    /// The one that it is subtracted from: the science image.
     Target,
 }
 
@@ -58,61 +66,32 @@ impl Role {
     }
 }
 
-/// What the options say about one of the images.
-pub(crate) struct Options<'a> {
-    role: Role,
-    gain: Option<&'a NumberOrKeyword>,
-    read_noise: Option<&'a NumberOrKeyword>,
-    saturation: Option<&'a NumberOrKeyword>,
-    subtracted_sky: Option<&'a NumberOrKeyword>,
-    uncertainty: Option<(&'a FitsSpec, Uncertainty)>,
-    mask: Option<&'a FitsSpec>,
-    /// What the bits of masks mean, where it was said.
-    bits: Option<Bits>,
+/// What is said of an image in a file; what is not, is looked for in its headers and planes.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct InputOptions {
+    /// Gain in e⁻/ADU.
+    pub gain: Option<NumberOrKeyword>,
+    /// Read noise in e⁻.
+    pub read_noise: Option<NumberOrKeyword>,
+    /// Pixels at or above this value in ADU are masked.
+    pub saturation: Option<NumberOrKeyword>,
+    /// Sky in ADU that was subtracted from the image, and whose photons still make noise.
+    pub subtracted_sky: Option<NumberOrKeyword>,
+    /// The plane of the noise, in the place of gain and read noise.
+    pub uncertainty: Option<(FitsSpec, Uncertainty)>,
+    /// The mask.
+    pub mask: Option<FitsSpec>,
+    /// What the values of the mask mean.
+    pub mask_bits: Option<MaskBits>,
 }
 
-impl<'a> Options<'a> {
-    /// Those of one image; what is given for it wins over what is given for both.
-    pub(crate) fn new(args: &'a NoiseArgs, role: Role) -> Self {
-        let bits = args.bad_bits.map(Bits::Bad).or_else(|| args.mask_good_is.map(Bits::Good));
-        // What is said of masks is said of those that were given, if any were.
-        let given = [args.reference_mask.is_some(), args.target_mask.is_some()];
-        let bits = bits.filter(|_| given == [false; 2] || given[usize::from(role == Role::Target)]);
-        let first = |planes: [&'a Option<FitsSpec>; 3]| {
-            let kinds = [Uncertainty::Variance, Uncertainty::Sigma, Uncertainty::InverseVariance];
-            planes.into_iter().zip(kinds).find_map(|(plane, kind)| Some((plane.as_ref()?, kind)))
-        };
-        match role {
-            Role::Reference => Self {
-                role,
-                gain: args.reference_gain.as_ref().or(args.gain.as_ref()),
-                read_noise: args.reference_read_noise.as_ref().or(args.read_noise.as_ref()),
-                saturation: args.reference_saturation.as_ref().or(args.saturation.as_ref()),
-                subtracted_sky: args.reference_subtracted_sky.as_ref(),
-                uncertainty: first([
-                    &args.reference_variance,
-                    &args.reference_sigma,
-                    &args.reference_weight,
-                ]),
-                mask: args.reference_mask.as_ref(),
-                bits,
-            },
-            Role::Target => Self {
-                role,
-                gain: args.target_gain.as_ref().or(args.gain.as_ref()),
-                read_noise: args.target_read_noise.as_ref().or(args.read_noise.as_ref()),
-                saturation: args.target_saturation.as_ref().or(args.saturation.as_ref()),
-                subtracted_sky: args.target_subtracted_sky.as_ref(),
-                uncertainty: first([
-                    &args.target_variance,
-                    &args.target_sigma,
-                    &args.target_weight,
-                ]),
-                mask: args.target_mask.as_ref(),
-                bits,
-            },
-        }
-    }
+/// A number, or the header keyword that holds it.
+#[derive(Clone, Debug, PartialEq)]
+pub enum NumberOrKeyword {
+    /// The number itself.
+    Number(f64),
+    /// The name of a header keyword.
+    Keyword(String),
 }
 
 /// A number and where it came from.
@@ -150,8 +129,9 @@ pub(crate) struct Taken {
     pub(crate) mask: Option<String>,
 }
 
-/// One image in memory.
-pub(crate) struct Input<T> {
+/// One image with its mask and noise, checked, and with its pixels without data masked.
+#[derive(Clone, Debug)]
+pub struct Input<T> {
     pub(crate) image: Image<T>,
     pub(crate) mask: Option<Mask>,
     pub(crate) noise: InputNoise<T>,
@@ -165,6 +145,7 @@ pub(crate) struct Input<T> {
 }
 
 /// The noise of an [`Input`].
+#[derive(Clone, Debug)]
 pub(crate) enum InputNoise<T> {
     Ccd(CcdNoise),
     Variance(Image<T>),
@@ -172,8 +153,96 @@ pub(crate) enum InputNoise<T> {
 
 impl<T: Real> Input<T> {
     /// Reads the image, and finds its mask, variance, gain, read noise and saturation.
-    pub(crate) fn read(spec: &FitsSpec, options: &Options<'_>) -> Result<Self> {
-        let role = options.role.name();
+    ///
+    /// # Errors
+    /// If the file cannot be read, what is said of it is contradictory or not known, or its pixels cannot be used.
+    pub fn read(spec: &FitsSpec, role: Role, options: &InputOptions) -> Result<Self, Error> {
+        Ok(Self::read_checked(spec, role, options)?)
+    }
+
+    /// Takes an image in memory, in ADU. `name` is what messages call it.
+    ///
+    /// # Errors
+    /// If the planes differ in shape, gain or read noise are impossible, or the pixels cannot be used.
+    pub fn of_exposure(name: &str, role: Role, exposure: &Exposure<'_, T>) -> Result<Self, Error> {
+        Ok(Self::checked_exposure(name, role, exposure)?)
+    }
+
+    fn checked_exposure(name: &str, role: Role, exposure: &Exposure<'_, T>) -> Result<Self> {
+        let given = |value: f64| Some(Provenance { value, source: "option".into() });
+        let shape = exposure.image.shape();
+        let same_shape = |what: &str, got: (usize, usize)| {
+            ensure!(
+                got == shape,
+                "{name}: the {what} of the {} has {} × {} pixels (rows × columns), its image {} × {}; give planes of \
+                 one size",
+                role.name(),
+                got.0,
+                got.1,
+                shape.0,
+                shape.1
+            );
+            Ok(())
+        };
+        let mut taken = Taken {
+            image: name.to_owned(),
+            unit: "adu".into(),
+            gain: None,
+            read_noise: None,
+            saturation: exposure.saturation.and_then(given),
+            subtracted_sky: None,
+            variance: None,
+            mask: exposure.mask.map(|_| format!("{name}, mask")),
+        };
+        if let Some(mask) = exposure.mask {
+            same_shape("mask", (mask.height(), mask.width()))?;
+        }
+        let noise = match exposure.noise {
+            NoiseModel::Variance(variance) => {
+                same_shape("variance", variance.shape())?;
+                taken.variance = Some(format!("{name}, variance"));
+                InputNoise::Variance(variance.to_owned())
+            }
+            NoiseModel::Ccd(ccd, flat) => {
+                let CcdNoise { gain, read_noise, subtracted_sky } = ccd;
+                ensure!(
+                    flat.is_none(),
+                    "{name}: a flat field of the {} is not taken into account; give its variance instead",
+                    role.name()
+                );
+                for (what, value, valid) in [
+                    ("gain", gain, gain > 0.0),
+                    ("read noise", read_noise, read_noise >= 0.0),
+                    ("subtracted sky", subtracted_sky, subtracted_sky >= 0.0),
+                ] {
+                    ensure!(
+                        valid && value.is_finite(),
+                        "{name}: the {what} of the {} is {value}; it must be finite, and the gain positive, the others \
+                         not negative",
+                        role.name()
+                    );
+                }
+                (taken.gain, taken.read_noise) = (given(gain), given(read_noise));
+                taken.subtracted_sky = Some(subtracted_sky).filter(|s| *s > 0.0).and_then(given);
+                InputNoise::Ccd(ccd)
+            }
+        };
+        let input = Self {
+            image: exposure.image.to_owned(),
+            mask: exposure.mask.cloned(),
+            noise,
+            uncertainty: matches!(exposure.noise, NoiseModel::Variance(_))
+                .then_some(Uncertainty::Variance),
+            saturation: exposure.saturation,
+            header: Header::new(),
+            taken,
+            notices: Vec::new(),
+        };
+        input.checked(role)
+    }
+
+    fn read_checked(spec: &FitsSpec, of: Role, options: &InputOptions) -> Result<Self> {
+        let role = of.name();
         let (file, index) =
             spec.open_selected().with_context(|| format!("cannot open the {role} image"))?;
         let image =
@@ -199,7 +268,7 @@ impl<T: Real> Input<T> {
             notices.push(Notice::new(Level::Warn, "damaged-card", text));
         }
         let mended = fits::mended(&header).1;
-        if options.role == Role::Target && mended > 0 {
+        if of == Role::Target && mended > 0 {
             let text = format!(
                 "{name}: cards of its header break the FITS standard ({mended}); they are mended in the output, or COMMENT cards"
             );
@@ -258,13 +327,13 @@ impl<T: Real> Input<T> {
         let called =
             |name: &'static str| move |other: &fits::Hdu| other.name().as_deref() == Some(name);
         let (mut mask, mut mask_source) = (None, None);
-        if let Some(spec) = options.mask {
+        if let Some(spec) = &options.mask {
             let (file, index) =
                 spec.open_selected().with_context(|| format!("cannot open the {role} mask"))?;
-            mask = Some(read_mask(&file, index, shape, options.bits)?);
+            mask = Some(read_mask(&file, index, shape, options.mask_bits)?);
             mask_source = Some(label(&file, index)?);
         } else if let Some(plane) = MASKS.iter().find_map(|name| sibling(&called(name))) {
-            mask = Some(read_mask(&file, plane, shape, options.bits)?);
+            mask = Some(read_mask(&file, plane, shape, options.mask_bits)?);
             mask_source = Some(label(&file, plane)?);
         }
         let (mut variance, mut variance_source) = (None, None);
@@ -272,7 +341,7 @@ impl<T: Real> Input<T> {
             |kind| sibling(&|other| Uncertainty::of(other) == Some(kind)).map(|i| (i, kind));
         let beside = Uncertainty::ALL.into_iter().find_map(of_kind);
         let uncertainty =
-            options.uncertainty.map(|(_, kind)| kind).or(beside.map(|(_, kind)| kind));
+            options.uncertainty.as_ref().map(|(_, kind)| *kind).or(beside.map(|(_, kind)| kind));
         let source = |plane: &str, kind| match kind {
             Uncertainty::Variance => plane.to_owned(),
             _ => format!("{plane} as {}", kind.name()),
@@ -284,7 +353,8 @@ impl<T: Real> Input<T> {
             );
             notices.push(Notice::new(Level::Warn, "contradiction", text));
         };
-        if let Some((spec, kind)) = options.uncertainty {
+        if let Some((spec, kind)) = &options.uncertainty {
+            let kind = *kind;
             let (file, index) = spec
                 .open_selected()
                 .with_context(|| format!("cannot open the {} plane of the {role}", kind.name()))?;
@@ -325,8 +395,8 @@ impl<T: Real> Input<T> {
             unit: detector::unit(&header),
             gain: None,
             read_noise: None,
-            saturation: find(options.saturation, SATURATION_KEYWORDS, "saturation level")?,
-            subtracted_sky: find(options.subtracted_sky, &[], "subtracted sky")?,
+            saturation: find(options.saturation.as_ref(), SATURATION_KEYWORDS, "saturation level")?,
+            subtracted_sky: find(options.subtracted_sky.as_ref(), &[], "subtracted sky")?,
             variance: variance_source,
             mask: mask_source,
         };
@@ -335,8 +405,8 @@ impl<T: Real> Input<T> {
         } else {
             let path = file.path().display();
             let by_header = options.gain.is_none();
-            let gain = match options.gain {
-                Some(_) => find(options.gain, &[], "gain")?,
+            let gain = match &options.gain {
+                Some(_) => find(options.gain.as_ref(), &[], "gain")?,
                 None => Some(detector::gain(&header, &name, &mut notices).map_err(|fault| {
                     anyhow!(
                         "{path}: the gain of the {role} is not known: {fault}; give --{role}-gain as a number of e⁻/ADU or as a \
@@ -354,7 +424,7 @@ impl<T: Real> Input<T> {
             if by_header && gain.source.starts_with("keyword") {
                 linear::check_range(&image, gain.value, &name, role)?;
             }
-            let read_noise = match find(options.read_noise, &[], "read noise")? {
+            let read_noise = match find(options.read_noise.as_ref(), &[], "read noise")? {
                 Some(read_noise) => read_noise,
                 None => detector::read_noise(&header, &name, role, &mut notices),
             };
@@ -375,15 +445,19 @@ impl<T: Real> Input<T> {
             InputNoise::Ccd(ccd)
         };
         let saturation = taken.saturation.as_ref().map(|saturation| saturation.value);
-        let mut input =
-            Self { image, mask, noise, uncertainty, saturation, header, taken, notices };
-        input.check_digits(options.role)?;
-        let given = input.unusable();
-        input.find_defects();
-        input.check_usable(options.role)?;
-        input.check_noise(options.role)?;
-        input.find_sharp_pixels(options.role, &given)?;
-        Ok(input)
+        let input = Self { image, mask, noise, uncertainty, saturation, header, taken, notices };
+        input.checked(of)
+    }
+
+    /// Finds what its pixels say against it, and masks those that hold no measurement.
+    fn checked(mut self, role: Role) -> Result<Self> {
+        self.check_digits(role)?;
+        let given = self.unusable();
+        self.find_defects();
+        self.check_usable(role)?;
+        self.check_noise(role)?;
+        self.find_sharp_pixels(role, &given)?;
+        Ok(self)
     }
 
     /// An image without usable pixels, without structure or without a valid variance cannot be subtracted.

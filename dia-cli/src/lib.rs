@@ -1,7 +1,8 @@
 //! Difference images from FITS files: the library behind the `dia` command.
 //!
-//! The command wires the numerical crates together and is the only part that knows FITS files, reports and terminals; each
-//! subcommand has its file. The layer of [FITS files](fits) is public.
+//! [`subtract()`] takes two [`Input`]s, read from FITS files or made of arrays in memory, and a [`SubtractRequest`], whose default
+//! is what `dia subtract` does; a [`Subtraction`] is planes, solution and report. The layer of [FITS files](fits) is public.
+//! The command wires all of it together and alone knows terminals and command lines; each subcommand has its file.
 
 mod align;
 mod args;
@@ -13,6 +14,7 @@ mod demo;
 mod detector;
 mod devices;
 mod direction;
+mod error;
 mod figure;
 pub mod fits;
 mod info;
@@ -25,12 +27,23 @@ mod output;
 mod planes;
 mod quality_bits;
 mod report;
+mod request;
 mod simulate;
 mod subtract;
+mod subtraction;
 mod terminal;
 mod turn;
 mod verdict;
 mod world_coordinates;
+
+pub use backend::{Backend, OnDevice};
+pub use error::Error;
+pub use input::{Input, InputOptions, NumberOrKeyword, Real, Role};
+pub use notice::Level;
+pub use planes::{MaskBits, Uncertainty};
+pub use report::Report;
+pub use request::{Align, Basis, Convolve, HalfWidth, KernelDegree, Precision, SubtractRequest};
+pub use subtraction::{Event, Subtraction, subtract};
 
 use std::process::ExitCode;
 

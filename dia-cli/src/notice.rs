@@ -5,7 +5,7 @@ use serde::Serialize;
 /// How far a result can be trusted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub(crate) enum Level {
+pub enum Level {
     /// Nothing speaks against it.
     #[default]
     Pass,
@@ -17,7 +17,7 @@ pub(crate) enum Level {
 
 impl Level {
     /// In the words of header and terminal.
-    pub(crate) fn name(self) -> &'static str {
+    pub fn name(self) -> &'static str {
         match self {
             Self::Pass => "PASS",
             Self::Warn => "WARN",

@@ -5,15 +5,16 @@ use std::collections::HashSet;
 use anyhow::{Result, bail, ensure};
 use dia_core::{Image, Mask, MaskPlanes};
 
-use crate::args::MaskGood;
 use crate::fits::{self, FitsFile, Hdu, Header};
 use crate::input::Real;
 use crate::quality_bits;
 
 /// What a plane of uncertainties holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Uncertainty {
+pub enum Uncertainty {
+    /// σ².
     Variance,
+    /// σ.
     Sigma,
     /// 1/σ²; 0 where there are no data.
     InverseVariance,
@@ -139,11 +140,13 @@ fn check_shape(
     Ok(())
 }
 
-/// What was said of the bits of masks.
+/// What the values of a mask mean.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Bits {
-    /// Pixels of any value but 0 are bad, or those of 0.
-    Good(MaskGood),
+pub enum MaskBits {
+    /// All pixels but those of 0 are bad.
+    ZeroIsGood,
+    /// Pixels of 0 are bad.
+    NonzeroIsGood,
     /// Those with one of these bits are bad.
     Bad(u64),
 }
@@ -159,7 +162,7 @@ pub(crate) fn read_mask(
     file: &FitsFile,
     index: usize,
     shape: (usize, usize),
-    said: Option<Bits>,
+    said: Option<MaskBits>,
 ) -> Result<Mask> {
     let integers = file.read_integers(index)?;
     check_shape(file, index, (integers.height, integers.width), shape)?;
@@ -168,8 +171,9 @@ pub(crate) fn read_mask(
     let by_header = || quality_bits::meaning(&joined_header(file, index)?, quality);
     let all = Some(vec![(u64::MAX, MaskPlanes::USER)]);
     let (meaning, inverted) = match said {
-        Some(Bits::Good(good)) => (all.clone(), good == MaskGood::Nonzero),
-        Some(Bits::Bad(bits)) => (Some(vec![(bits, MaskPlanes::USER)]), false),
+        Some(MaskBits::ZeroIsGood) => (all.clone(), false),
+        Some(MaskBits::NonzeroIsGood) => (all.clone(), true),
+        Some(MaskBits::Bad(bits)) => (Some(vec![(bits, MaskPlanes::USER)]), false),
         None => (by_header(), false),
     };
     let explained = meaning.is_some();

@@ -8,13 +8,14 @@ use serde::Serialize;
 
 use crate::fits;
 use crate::input::Taken;
-use crate::notice::{Notice, Verdict};
+use crate::notice::{Level, Notice, Verdict};
 
 /// Version of the report's schema: raised when a field changes its meaning or goes away. dia-cli/README.md describes the fields.
 pub(crate) const SCHEMA: u32 = 1;
 
-#[derive(Debug, Serialize)]
-pub(crate) struct Report {
+/// What was done and found: the fields that dia-cli/README.md lists.
+#[derive(Clone, Debug, Serialize)]
+pub struct Report {
     pub(crate) schema: u32,
     pub(crate) version: &'static str,
     pub(crate) command: String,
@@ -53,6 +54,26 @@ pub(crate) struct Report {
     pub(crate) threads: usize,
 }
 
+impl Report {
+    /// The report as JSON, with the fields that dia-cli/README.md lists.
+    ///
+    /// # Errors
+    /// If a number cannot be written as JSON.
+    pub fn to_json(&self) -> Result<String, crate::Error> {
+        Ok(serde_json::to_string_pretty(self).map_err(anyhow::Error::from)?)
+    }
+
+    /// How far the result can be trusted.
+    pub fn level(&self) -> Level {
+        self.verdict.level
+    }
+
+    /// The reasons for that, in words.
+    pub fn reasons(&self) -> impl Iterator<Item = &str> {
+        self.verdict.reasons.iter().map(|reason| reason.text.as_str())
+    }
+}
+
 #[derive(Clone, Copy, Debug, Serialize)]
 pub(crate) struct Value {
     pub(crate) value: f64,
@@ -65,7 +86,7 @@ impl From<dia_solvers::Estimate> for Value {
     }
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 pub(crate) struct Background {
     pub(crate) degree: usize,
     /// ADU, over the reference without its sky.
@@ -75,7 +96,7 @@ pub(crate) struct Background {
 }
 
 /// A star's place in the target minus its place in the reference, in pixels: whole pixels taken out before the fit.
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 pub(crate) struct OffsetReport {
     /// What the target is against the reference, whose pixels were moved in the same way first; left out where it is not turned.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -98,7 +119,7 @@ impl Seeing {
     }
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 pub(crate) struct KernelReport {
     pub(crate) basis: String,
     pub(crate) shape: String,
@@ -117,7 +138,7 @@ pub(crate) struct KernelReport {
     pub(crate) centroid: Centroid,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 pub(crate) struct Regularisation {
     pub(crate) lambda: f64,
     /// Of the deviations from the mean kernel, where it varies.
@@ -129,7 +150,7 @@ pub(crate) struct Regularisation {
 }
 
 /// The variable sources that were left out.
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 pub(crate) struct Variables {
     /// The part of the usable pixels.
     pub(crate) fraction: f64,
@@ -144,7 +165,7 @@ pub(crate) struct Variables {
     pub(crate) sources: Vec<VariableSource>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 pub(crate) struct VariableSource {
     /// Pixels of the target.
     pub(crate) x: usize,
@@ -176,13 +197,13 @@ impl Variables {
     }
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 pub(crate) struct Centroid {
     pub(crate) dx: f64,
     pub(crate) dy: f64,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 pub(crate) struct SolverReport {
     pub(crate) name: &'static str,
     /// What its preconditioner was made of in the end.
@@ -196,7 +217,7 @@ pub(crate) struct SolverReport {
     pub(crate) tolerance: f64,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 pub(crate) struct Residuals {
     pub(crate) mfb: f64,
     pub(crate) mfv: f64,
@@ -206,7 +227,7 @@ pub(crate) struct Residuals {
     pub(crate) outliers: f64,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 pub(crate) struct Pixels {
     pub(crate) used: usize,
     pub(crate) masked: usize,

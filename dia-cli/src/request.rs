@@ -1,0 +1,186 @@
+//! What a subtraction is asked to do.
+
+use std::fmt;
+use std::str::FromStr;
+
+use clap::ValueEnum;
+use dia_core::{KernelShape, MAX_VARIATION};
+use dia_solvers::{Criterion, FitOptions};
+
+use crate::backend::Backend;
+
+/// Model, fit and resources of a subtraction. The default is what `dia subtract` does unless told otherwise.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SubtractRequest {
+    /// Half-width h of the kernel, whose sides have 2h + 1 pixels.
+    pub half_width: HalfWidth,
+    /// Outline of the kernel's free pixels.
+    pub kernel_shape: KernelShape,
+    /// The functions that the kernel is a sum of.
+    pub basis: Basis,
+    /// Degree of the polynomial by which the kernel's shape varies over the image.
+    pub kernel_degree: KernelDegree,
+    /// Degree of the polynomial by which the photometric scale varies, at most [`dia_core::MAX_VARIATION`].
+    pub scale_degree: usize,
+    /// Total degree of the differential background's polynomial, at most [`dia_core::MAX_DEGREE`].
+    pub background_degree: usize,
+    /// Loss, regularisation, variable sources, uncertainties and linear solver. Its `target_fwhm` is not looked at: the
+    /// seeing is measured.
+    pub fit: FitOptions,
+    /// How the reference is moved onto the target's grid.
+    pub align: Align,
+    /// The image that the kernel is for.
+    pub convolve: Convolve,
+    /// Where the products with the design matrix are computed.
+    pub backend: Backend,
+    /// Memory in bytes that images and fit may take; beyond it, the spectra of the reference are computed again in every
+    /// pass. `None` is no limit.
+    pub max_memory: Option<u64>,
+    /// Memory in bytes of the Vulkan device that the fit may take; rows of the image beyond it stay on the host. `None`
+    /// is all that the device has.
+    pub max_device_memory: Option<u64>,
+}
+
+impl Default for SubtractRequest {
+    fn default() -> Self {
+        Self {
+            half_width: HalfWidth::Auto,
+            kernel_shape: KernelShape::Circle,
+            basis: Basis::Mixed,
+            kernel_degree: KernelDegree::Auto,
+            scale_degree: 0,
+            background_degree: 2,
+            fit: FitOptions::default(),
+            align: Align::Auto,
+            convolve: Convolve::Auto,
+            backend: Backend::Auto,
+            max_memory: None,
+            max_device_memory: None,
+        }
+    }
+}
+
+/// The half-width of the kernel, in pixels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HalfWidth {
+    /// 2.5 times the wider seeing FWHM of the two images.
+    Auto,
+    /// The one up to that of `Auto` that an information criterion finds best for free pixels.
+    Best(Criterion),
+    /// A given one.
+    Pixels(usize),
+}
+
+/// The degree of the polynomial by which the kernel's shape varies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KernelDegree {
+    /// 2, or 1 or 0 on images of few pixels.
+    Auto,
+    /// A given one, at most [`dia_core::MAX_VARIATION`].
+    Given(usize),
+}
+
+/// The functions that a kernel is a sum of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Basis {
+    /// Free pixels within 1.25 FWHM of the centre, and every third one beyond, interpolated.
+    Mixed,
+    /// Every pixel is free.
+    Delta,
+    /// Gaussians times polynomials (Alard & Lupton 1998, ApJ 503, 325), σ = 0.7, 1.5 and 3 pixels of degrees 6, 4 and 2.
+    Gauss,
+}
+
+/// The arithmetic of pixels and Fourier transforms; parameters and sums are always in double precision.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Precision {
+    /// Single precision.
+    F32,
+    /// Double precision.
+    F64,
+}
+
+/// The image that the kernel is for. The difference is target minus reference in the target's unit either way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Convolve {
+    /// The reference, unless its kernel would have to sharpen it.
+    Auto,
+    /// The reference.
+    Reference,
+    /// The target.
+    Target,
+}
+
+/// How the reference is moved onto the target's grid, by whole pixels.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Align {
+    /// As the stars tell, also by right angles and mirrored.
+    #[default]
+    Auto,
+    /// The same, also where the sizes of the images differ.
+    Integer,
+    /// Not at all.
+    None,
+    /// By columns and rows: a star's place in the target minus that in the reference.
+    By(isize, isize),
+}
+
+impl fmt::Display for HalfWidth {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Auto => "auto",
+            Self::Best(Criterion::Aic) => "aic",
+            Self::Best(Criterion::Bic) => "bic",
+            Self::Best(Criterion::Tic) => "tic",
+            Self::Pixels(_) => "given",
+        })
+    }
+}
+
+impl FromStr for HalfWidth {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Ok(match text {
+            "auto" => Self::Auto,
+            "aic" => Self::Best(Criterion::Aic),
+            "bic" => Self::Best(Criterion::Bic),
+            "tic" => Self::Best(Criterion::Tic),
+            number => Self::Pixels(number.parse().map_err(|_| {
+                "expected a whole number of pixels, `auto`, `aic`, `bic` or `tic`".to_owned()
+            })?),
+        })
+    }
+}
+
+impl FromStr for KernelDegree {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.parse() {
+            Ok(degree) if degree <= MAX_VARIATION => Ok(Self::Given(degree)),
+            _ if text == "auto" => Ok(Self::Auto),
+            _ => Err(format!("expected `auto` or a degree from 0 to {MAX_VARIATION}")),
+        }
+    }
+}
+
+impl FromStr for Align {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            "integer" => Ok(Self::Integer),
+            "none" => Ok(Self::None),
+            _ => text
+                .split_once(',')
+                .and_then(|(dx, dy)| {
+                    Some(Self::By(dx.trim().parse().ok()?, dy.trim().parse().ok()?))
+                })
+                .ok_or_else(|| {
+                    "expected `auto`, `integer`, `none` or two whole numbers DX,DY".into()
+                }),
+        }
+    }
+}
