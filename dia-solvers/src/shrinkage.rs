@@ -138,7 +138,7 @@ mod tests {
     fn what_is_left_is_the_signal_and_nearer_to_it_than_a_difference() {
         for seed in 0..4 {
             let (sampled, noise, signal) = drawn(seed);
-            let estimate = sampled.signal(Some(&noise), [Eigenvalue::Estimate]).unwrap();
+            let [estimate] = sampled.signal(Some(&noise), [Eigenvalue::Estimate]).unwrap();
             // In the columns without a signal, where a difference leaves 30 (30 + 1)/m of the noise's square.
             let left = |h: &Mat<f64>| h.submatrix(5, 5, 25, 25).squared_norm_l2();
             let mut difference = sampled.h.clone();
@@ -159,7 +159,7 @@ mod tests {
     #[test]
     fn no_step_of_its_upper_bound_goes_further_than_twice_to_the_minimum() {
         let (sampled, noise, signal) = drawn(7);
-        let p = sampled.signal(Some(&noise), [Eigenvalue::UpperBound]).unwrap();
+        let [p] = sampled.signal(Some(&noise), [Eigenvalue::UpperBound]).unwrap();
         // The eigenvalues of P⁻¹S stay below two where those of 2P − S are positive.
         let twice = p * faer::Scale(2.0) - signal;
         let eigen = twice.self_adjoint_eigen(Side::Lower).unwrap();

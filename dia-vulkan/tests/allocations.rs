@@ -8,7 +8,7 @@ use std::cell::Cell;
 
 use dia_core::{
     DataVector, Design, DesignMatrix, KernelBasis, KernelShape, KernelSupport, LinearOperator,
-    Loss, Noise, Photon, PixelWeight, Reweight,
+    Loss, Noise, Photon, PixelWeight, Resolution, Reweight,
 };
 use dia_vulkan::VulkanDesignMatrix;
 use hosted::{context, image, values};
