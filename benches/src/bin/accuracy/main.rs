@@ -1,9 +1,10 @@
-//! The tables of ACCURACY.md on simulated fields: `cargo run --release -p dia-benches --bin accuracy -- models|bias|coverage|spatial [SEEDS]`.
+//! The tables of ACCURACY.md on simulated fields: `cargo run --release -p dia-benches --bin accuracy -- models|bias|coverage|scale|spatial [SEEDS]`.
 
 mod bias;
 mod coverage;
 mod field;
 mod models;
+mod scale;
 mod spatial;
 mod statistics;
 
@@ -19,7 +20,8 @@ fn main() -> Result<()> {
         "models" => models::print(seeds.unwrap_or(5)),
         "bias" => bias::print(seeds.unwrap_or(20)),
         "coverage" => coverage::print(seeds.unwrap_or(500)),
+        "scale" => scale::print(seeds.unwrap_or(100)),
         "spatial" => spatial::print(seeds.unwrap_or(1)),
-        _ => Err("give the name of a table: models, bias, coverage or spatial".into()),
+        _ => Err("give the name of a table: models, bias, coverage, scale or spatial".into()),
     }
 }
