@@ -1,4 +1,4 @@
-//! The command line.
+//! The options of the command line that its subcommands share, and those of each.
 
 #![allow(
     rustdoc::broken_intra_doc_links,
@@ -9,43 +9,18 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use bytesize::ByteSize;
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, ValueEnum};
 
 use dia_core::{KernelShape, Loss, MAX_VARIATION};
 use dia_solvers::{
     Clipping, FitOptions, Lambda, NoiseScale, ReferenceNoise, Solver, VariableSourceOptions,
 };
 
-use crate::backend::Backend;
-use crate::bench::BenchArgs;
+use crate::backend::{Backend, Precision};
 use crate::fits::FitsSpec;
 use crate::input::{InputOptions, NumberOrKeyword, Role};
 use crate::planes::{MaskBits, Uncertainty};
-use crate::request::{Align, Basis, Convolve, HalfWidth, KernelDegree, Precision, SubtractRequest};
-
-/// Difference image analysis: fit the kernel and background that turn a reference image into a target image, and subtract.
-#[derive(Debug, Parser)]
-#[command(name = "dia", version, propagate_version = true)]
-pub(crate) struct Cli {
-    #[command(subcommand)]
-    pub(crate) command: Command,
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum Command {
-    /// Subtract a reference image, convolved to match, from a target image
-    Subtract(Box<SubtractArgs>),
-    /// Simulate a pair of images with stars, variables, transients and defects, and write the truth beside them
-    Simulate(Box<SimulateArgs>),
-    /// Simulate a pair, subtract it, and compare what is found with the truth
-    Demo(Box<DemoArgs>),
-    /// Say what was understood of a FITS file
-    Info(InfoArgs),
-    /// List the Vulkan devices
-    Devices,
-    /// Benchmarks against a known truth
-    Bench(Box<BenchArgs>),
-}
+use crate::request::{Align, Basis, Convolve, HalfWidth, KernelDegree, SubtractRequest};
 
 #[derive(Debug, Args)]
 pub(crate) struct SubtractArgs {
@@ -655,8 +630,10 @@ pub(crate) fn name_of(value: &impl ValueEnum) -> String {
 mod tests {
     use clap::{CommandFactory, Parser};
 
+    use crate::cli::{Cli, Command};
+
     use super::{
-        Cli, Command, HalfWidth, NumberOrKeyword, Size, SubtractRequest, not_negative_or_keyword,
+        HalfWidth, NumberOrKeyword, Size, SubtractRequest, not_negative_or_keyword,
         positive_or_keyword,
     };
 

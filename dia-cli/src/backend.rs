@@ -4,11 +4,29 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
+use clap::ValueEnum;
 use dia_core::{Design, DesignMatrix, ImageView, OperatorError};
 use dia_fft::FftDesignMatrix;
 use dia_vulkan::{ContextOptions, DeviceChoice, VulkanContext, VulkanDesignMatrix, VulkanError};
 
-use crate::request::Precision;
+/// The arithmetic of pixels and Fourier transforms; parameters and sums are always in double precision.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Precision {
+    /// Single precision.
+    F32,
+    /// Double precision.
+    F64,
+}
+
+impl Precision {
+    /// As report and command line call it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::F32 => "f32",
+            Self::F64 => "f64",
+        }
+    }
+}
 
 /// Where the products with the design matrix are computed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

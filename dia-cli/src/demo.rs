@@ -6,10 +6,11 @@ use dia_core::simulate::{Event, EventKind, SimulatedPair, simulate};
 use dia_core::{Image, Pixel};
 
 use crate::args::{DemoArgs, NoiseArgs};
+use crate::backend::Precision;
 use crate::figure::{Colour, Marker};
 use crate::fits::FitsSpec;
 use crate::matched_filter::{PointSpread, Source, detect, measure};
-use crate::request::{Precision, SubtractRequest};
+use crate::request::SubtractRequest;
 use crate::simulate::{Files, options, write};
 use crate::subtract::{Done, Job, set_threads};
 use crate::terminal::say;

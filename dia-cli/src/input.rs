@@ -7,7 +7,7 @@ use dia_solvers::Exposure;
 use serde::Serialize;
 
 use crate::Error;
-use crate::backend::OnDevice;
+use crate::backend::{OnDevice, Precision};
 use crate::defects::is_doubtful;
 use crate::detector::{self, SATURATION_KEYWORDS};
 use crate::fits::{self, FitsSpec, Header};
@@ -16,7 +16,6 @@ use crate::notice::{Level, Notice};
 use crate::planes::{
     MASKS, MaskBits, Uncertainty, joined_header, label, read_mask, read_variance, to_image,
 };
-use crate::request::Precision;
 
 /// The two types of pixels that are computed with, `f32` and `f64`.
 pub trait Real: dia_core::Pixel + fits::Pixel + dia_fft::FftPixel + OnDevice {

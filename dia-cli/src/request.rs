@@ -91,13 +91,15 @@ pub enum Basis {
     Gauss,
 }
 
-/// The arithmetic of pixels and Fourier transforms; parameters and sums are always in double precision.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Precision {
-    /// Single precision.
-    F32,
-    /// Double precision.
-    F64,
+impl Basis {
+    /// As report and command line call it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Mixed => "mixed",
+            Self::Delta => "delta",
+            Self::Gauss => "gauss",
+        }
+    }
 }
 
 /// The image that the kernel is for. The difference is target minus reference in the target's unit either way.

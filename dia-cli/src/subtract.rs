@@ -10,6 +10,7 @@ use dia_solvers::{Difference, Progress};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::args::{FailOn, NoiseArgs, RunArgs, SubtractArgs};
+use crate::backend::Precision;
 use crate::command;
 use crate::figure::{self, Marker};
 use crate::fits::FitsSpec;
@@ -17,7 +18,7 @@ use crate::input::{Input, Real, Role, shown};
 use crate::notice::Level;
 use crate::output::{self, Described};
 use crate::report::{Report, write_json};
-use crate::request::{Precision, SubtractRequest};
+use crate::request::SubtractRequest;
 use crate::subtraction::{Event, Subtraction, subtract};
 use crate::terminal::{say, with_sigma};
 

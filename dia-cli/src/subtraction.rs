@@ -19,7 +19,6 @@ use dia_vulkan::{ContextOptions, VulkanContext};
 
 use crate::Error;
 use crate::align::{Aligned, align};
-use crate::args::name_of;
 use crate::direction::{convolves_target, turned_back};
 use crate::input::{Input, Real};
 use crate::notice::Verdict;
@@ -271,7 +270,7 @@ impl Job<'_> {
             half_width: extent.half_width,
             half_width_by: request.half_width.to_string(),
             kernel: KernelReport {
-                basis: name_of(&request.basis),
+                basis: request.basis.name().into(),
                 shape: shape_name(request.kernel_shape).into(),
                 coefficients: prepared.design().kernel_ncols(),
                 core: (request.basis == Basis::Mixed).then_some(extent.core),
@@ -321,7 +320,7 @@ impl Job<'_> {
             timings_s: timings,
             backend,
             traffic: device.is_some().then(|| difference.outcome.traffic.into()),
-            precision: name_of(&T::PRECISION),
+            precision: T::PRECISION.name().into(),
             threads: rayon::current_num_threads(),
             reference: reference.taken.clone(),
             target: target.taken.clone(),

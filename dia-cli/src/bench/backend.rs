@@ -7,8 +7,7 @@ use anyhow::{Context, Result};
 use dia_vulkan::{ContextOptions, Device, DeviceChoice, VulkanContext, VulkanError, devices};
 use serde::{Deserialize, Serialize};
 
-use crate::backend::Backend as Choice;
-use crate::request::Precision;
+use crate::backend::{Backend as Choice, Precision};
 
 /// `cpu`, or `vulkan:NAME` with the whole name of a device: an index would mean another one on another day.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]

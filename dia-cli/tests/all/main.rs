@@ -9,6 +9,7 @@ mod bench_solvers;
 mod dia;
 mod fits_astropy;
 mod golden;
+mod library;
 mod real_images;
 mod subtract;
 mod vulkan;

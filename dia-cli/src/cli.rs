@@ -1,0 +1,63 @@
+//! The command line: which subcommand runs, and how it ends.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::args::{DemoArgs, InfoArgs, SimulateArgs, SubtractArgs};
+use crate::bench::{self, BenchArgs};
+use crate::{demo, devices, info, interrupt, simulate, subtract, terminal};
+
+/// Difference image analysis: fit the kernel and background that turn a reference image into a target image, and subtract.
+#[derive(Debug, Parser)]
+#[command(name = "dia", version, propagate_version = true)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Subtract a reference image, convolved to match, from a target image
+    Subtract(Box<SubtractArgs>),
+    /// Simulate a pair of images with stars, variables, transients and defects, and write the truth beside them
+    Simulate(Box<SimulateArgs>),
+    /// Simulate a pair, subtract it, and compare what is found with the truth
+    Demo(Box<DemoArgs>),
+    /// Say what was understood of a FITS file
+    Info(InfoArgs),
+    /// List the Vulkan devices
+    Devices,
+    /// Benchmarks against a known truth
+    Bench(Box<BenchArgs>),
+}
+
+/// Runs the command with the arguments of this process.
+///
+/// Exit codes are 0 for success, 1 for failure, 2 for wrong usage and 3 for a result that its verdict says not to use.
+pub fn command_line() -> ExitCode {
+    let cli = Cli::parse();
+    if let Err(error) = interrupt::clean_up() {
+        eprintln!("dia: error: cannot listen to signals: {error}");
+        return ExitCode::FAILURE;
+    }
+    let command_line: Vec<String> =
+        std::env::args_os().map(|arg| arg.to_string_lossy().into_owned()).collect();
+    let result = match &cli.command {
+        Command::Subtract(args) => subtract::run(args, &command_line),
+        Command::Simulate(args) => simulate::run(args).map(|()| ExitCode::SUCCESS),
+        Command::Demo(args) => demo::run(args, &command_line).map(|()| ExitCode::SUCCESS),
+        Command::Info(args) => info::run(args).map(|()| ExitCode::SUCCESS),
+        Command::Devices => devices::run().map(|()| ExitCode::SUCCESS),
+        Command::Bench(args) => bench::run(args).map(|()| ExitCode::SUCCESS),
+    };
+    match result {
+        Ok(code) => code,
+        // Who reads our output may close it early, as `head` does.
+        Err(error) if terminal::reader_has_gone(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("dia: error: {}", terminal::chain(&error));
+            ExitCode::FAILURE
+        }
+    }
+}
