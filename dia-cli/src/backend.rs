@@ -130,7 +130,7 @@ impl OnDevice for f32 {
     }
 }
 
-/// Never made: [`Backend::open`] gives no device for double precision.
+/// Never made: no device is opened for double precision.
 impl OnDevice for f64 {
     type Operator = FftDesignMatrix<f64>;
 
