@@ -41,7 +41,7 @@ const UNUSABLE: MaskPlanes = MaskPlanes::NO_DATA
     .union(MaskPlanes::COSMIC_RAY)
     .union(MaskPlanes::USER);
 
-/// Those of them that spoil no other pixel.
+/// Those of them that spoil no other pixel, whatever else is said of theirs.
 const SINGLE: MaskPlanes = MaskPlanes::BAD.union(MaskPlanes::COSMIC_RAY);
 
 /// No unusable pixel may be nearer to a star than this, in pixels: light may bleed from a saturated one.
@@ -271,12 +271,10 @@ impl<'a, T: Pixel> Field<'a, T> {
         peaks
     }
 
-    /// Whether all pixels of the square of `radius` around this one are free of the planes `unusable`.
-    fn is_free(&self, (y, x): (usize, usize), radius: usize, unusable: MaskPlanes) -> bool {
-        (y - radius..=y + radius).all(|y| {
-            let planes = &self.mask.row(y)[x - radius..=x + radius];
-            planes.iter().all(|planes| !planes.intersects(unusable))
-        })
+    /// Whether no pixel of the square of `radius` around this one has planes that are `bad`.
+    fn is_free(&self, (y, x): (usize, usize), radius: usize, bad: fn(MaskPlanes) -> bool) -> bool {
+        let rows = y - radius..=y + radius;
+        rows.into_iter().all(|y| !self.mask.row(y)[x - radius..=x + radius].iter().any(|p| bad(*p)))
     }
 
     /// Whether no other pixel of the 5 × 5 around this one is as high, and all of them are usable.
@@ -287,12 +285,14 @@ impl<'a, T: Pixel> Field<'a, T> {
                 let others = &self.image.row(row)[x - 2..=x + 2];
                 others.iter().enumerate().all(|(i, &v)| v < value || (row, i) == (y, 2))
             })
-            && self.is_free((y, x), 2, UNUSABLE)
+            && self.is_free((y, x), 2, |planes| planes.intersects(UNUSABLE))
     }
 
     /// Whether nothing around a maximum spoils it.
     fn is_clear(&self, peak: &Peak) -> bool {
-        self.is_free((peak.y, peak.x), CLEAR_RADIUS, UNUSABLE.difference(SINGLE))
+        let spreads =
+            |planes: MaskPlanes| planes.intersects(UNUSABLE) && !planes.intersects(SINGLE);
+        self.is_free((peak.y, peak.x), CLEAR_RADIUS, spreads)
     }
 
     /// The widths at half maximum of the row and the column through a maximum.
