@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use bytesize::ByteSize;
+use dia_core::defects::sky_noise;
 use dia_core::stars::Star;
 use dia_core::{
     Design, DesignMatrix, GaussianTerm, Image, ImageView, Kernel, KernelBasis, KernelShape,
@@ -38,7 +39,7 @@ use crate::report::{
     SCHEMA, Seeing, SolverReport, Timings, Variables, write_json,
 };
 use crate::terminal::{say, with_sigma};
-use crate::verdict::{compare_fluxes, judge};
+use crate::verdict::{Evidence, judge};
 
 /// Image-sized arrays of pixels at the peak of a subtraction, beside the spectra: reference, target; the reference without
 /// sky, its variance; data, two parts of the noise, weights.
@@ -156,11 +157,11 @@ impl Job<'_> {
             target.taken.image
         );
         // The image that is convolved, and the one that it is fitted to.
-        let (convolved, fitted) =
+        let (convolved, fitted_to) =
             if convolves_target { (&target, &reference) } else { (&reference, &target) };
         let fitted_fwhm = if convolves_target { measured.0 } else { measured.1 };
         let options = self.fit_options(fitted_fwhm.filter(|_| seeing.is_some()).map(|s| s.fwhm));
-        let (reference_exposure, target_exposure) = (convolved.exposure(), fitted.exposure());
+        let (reference_exposure, target_exposure) = (convolved.exposure(), fitted_to.exposure());
         let device = self.device::<T>(height, width)?;
         if let HalfWidth::Best(criterion) = self.model.half_width {
             let (r, t) = (&reference_exposure, &target_exposure);
@@ -240,18 +241,21 @@ impl Job<'_> {
         };
         let scales = fitted.design.kernels(&fitted.parameters);
         let scale_coefficients = scales.iter().map(Kernel::photometric_scale).collect();
+        let convolved_noise = convolved_noise(convolved, fitted_to, &fitted.kernel);
         let difference =
             if convolves_target { turned_back(fitted, &reference, &target) } else { fitted };
 
         let mut notices = [reference.notices.clone(), target.notices.clone()].concat();
         notices.extend(why);
-        notices.extend(judge(&difference));
-        if let Some(seeing) = seeing {
-            let masks = [reference.unusable(), target.unusable()];
-            let images = [(&reference.image, &masks[0]), (&target.image, &masks[1])];
-            let scale = difference.photometric_scale.value;
-            notices.extend(compare_fluxes(images, &stars, seeing.widest(), scale));
-        }
+        let masks = [reference.unusable(), target.unusable()];
+        notices.extend(judge(&Evidence {
+            difference: &difference,
+            images: [(&reference.image, &masks[0]), (&target.image, &masks[1])],
+            stars: &stars,
+            fwhm: seeing.map(Seeing::widest),
+            sharpest: seeing.map(|s| s.reference_fwhm.min(s.target_fwhm)),
+            convolved_noise,
+        }));
         let mut report = Report {
             verdict: Verdict::of(&notices),
             notices,
@@ -657,6 +661,17 @@ impl FitProgress {
     fn finish(&self) {
         self.bar.finish_and_clear();
     }
+}
+
+/// The share of the variance of R ⊗ K − I that the first has, in the sky; 0 where the noise of the sky cannot be told.
+fn convolved_noise<T: Real>(convolved: &Input<T>, fitted: &Input<T>, kernel: &Kernel) -> f64 {
+    let variance = |input: &Input<T>| {
+        let found = sky_noise(input.image.view(), &input.unusable(), &input.exposure().noise);
+        found.map(|sky| sky.sigma * sky.sigma)
+    };
+    let Some((r, t)) = variance(convolved).zip(variance(fitted)) else { return 0.0 };
+    let squares = kernel.pixels().iter().map(|k| k * k).sum::<f64>();
+    r * squares / (r * squares + t)
 }
 
 /// Whether two images are one: no two exposures have the same noise.
