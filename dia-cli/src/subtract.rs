@@ -252,8 +252,7 @@ impl Job<'_> {
             difference: &difference,
             images: [(&reference.image, &masks[0]), (&target.image, &masks[1])],
             stars: &stars,
-            fwhm: seeing.map(Seeing::widest),
-            sharpest: seeing.map(|s| s.reference_fwhm.min(s.target_fwhm)),
+            seeing: seeing.map(|s| [s.reference_fwhm, s.target_fwhm]),
             convolved_noise,
         }));
         let mut report = Report {

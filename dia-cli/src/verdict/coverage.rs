@@ -70,7 +70,8 @@ pub(super) fn judge<T>(evidence: &Evidence<'_, T>) -> Vec<Notice> {
     );
     doubt("noise-scale", factor > NOISE_SCALE, scale, NOISE_SCALE, text);
 
-    if let Some(fwhm) = evidence.sharpest {
+    if let Some([r, t]) = evidence.seeing {
+        let fwhm = r.min(t);
         let text = format!(
             "stars of {fwhm:.2} pixels FWHM are undersampled, so that their residuals depend on where in a pixel they fall"
         );

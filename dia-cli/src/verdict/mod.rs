@@ -18,9 +18,8 @@ pub(crate) struct Evidence<'a, T> {
     pub(crate) images: [(&'a Image<T>, &'a Mask); 2],
     /// Those that both images have, the brightest first.
     pub(crate) stars: &'a [Star],
-    /// The wider of the two seeings in pixels, and the sharper one.
-    pub(crate) fwhm: Option<f64>,
-    pub(crate) sharpest: Option<f64>,
+    /// FWHM of reference and target in pixels.
+    pub(crate) seeing: Option<[f64; 2]>,
     /// The share of the sky's variance in the difference that went through the kernel.
     pub(crate) convolved_noise: f64,
 }

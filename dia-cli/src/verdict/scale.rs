@@ -13,7 +13,7 @@ const LEAST_SCALE: f64 = 5.0;
 const POOR: f64 = 0.05;
 
 /// Relative difference of P from the ratio of the stars' fluxes that is doubtful, and that is wrong: apertures know it to some percent.
-const FLUX_WARN: f64 = 0.05;
+const FLUX_WARN: f64 = 0.04;
 const FLUX_FAIL: f64 = 0.3;
 
 /// Relative difference between the flux ratios of bright and faint stars: detectors are linear to a percent.
@@ -24,7 +24,7 @@ const STARS: usize = 60;
 const FEWEST: usize = 5;
 
 /// A relative change that all stars share: the limit of what was measured on right fields is in ACCURACY.md.
-const COMMON: f64 = 0.02;
+const COMMON: f64 = 0.015;
 
 /// Scatter of the stars' relative changes beyond noise, above which they have no common scale.
 const FLOOR: f64 = 0.05;
@@ -101,20 +101,19 @@ fn bright_variables<T>(evidence: &Evidence<'_, T>) -> Option<Notice> {
     Some(Notice::new(level, "bright-variables", text).measured(share, MANY))
 }
 
-/// Compares the ratios of the stars' fluxes, in apertures of 1.5 times the wider FWHM, with P, and those of bright stars with those of faint ones.
+/// Compares the ratios of the stars' fluxes, in apertures of 1.5 times the FWHM of each image, with P, and those of bright stars with those of faint ones.
 fn fluxes<T: dia_core::Pixel>(evidence: &Evidence<'_, T>) -> Vec<Notice> {
-    let Some(fwhm) = evidence.fwhm else { return Vec::new() };
-    let radius = (1.5 * fwhm).max(2.0);
+    let Some(seeing) = evidence.seeing else { return Vec::new() };
+    // Stars of one profile have the same part of their light within.
+    let [r, t] = seeing.map(|fwhm| (1.5 * fwhm).max(2.0));
+    let [reference, target] = evidence.images;
     let ratios = evidence.stars.iter().take(STARS).filter_map(|star| {
-        let [r, t] = evidence.images.map(|(image, mask)| aperture_flux(image, mask, star, radius));
-        let (r, t) = (r?, t?);
+        let r = aperture_flux(reference.0, reference.1, star, r)?;
+        let t = aperture_flux(target.0, target.1, star, t)?;
         (r > 0.0 && t > 0.0).then(|| (t / r).ln())
     });
     let ratios: Vec<f64> = ratios.collect();
-    [scale_of_apertures(evidence, &ratios), linearity(evidence, &ratios)]
-        .into_iter()
-        .flatten()
-        .collect()
+    [scale_of_apertures(evidence, &ratios), linearity(&ratios)].into_iter().flatten().collect()
 }
 
 /// The median of logarithms of flux ratios, and its error; `None` of few stars.
@@ -144,7 +143,7 @@ fn scale_of_apertures<T>(evidence: &Evidence<'_, T>, ratios: &[f64]) -> Option<N
 }
 
 /// The ratios are in the order of the stars' brightness.
-fn linearity<T>(evidence: &Evidence<'_, T>, ratios: &[f64]) -> Option<Notice> {
+fn linearity(ratios: &[f64]) -> Option<Notice> {
     let (bright, faint) = ratios.split_at(ratios.len() / 2);
     let ((bright, bright_error), (faint, faint_error)) = (middle(bright)?, middle(faint)?);
     let (off, error) = ((bright - faint).abs(), bright_error.hypot(faint_error));
