@@ -32,13 +32,24 @@ pub(crate) struct Notice {
     pub(crate) level: Level,
     /// A short name that does not change, for programs.
     pub(crate) code: &'static str,
+    /// What was measured, where it is a number.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) value: Option<f64>,
+    /// What it would have to keep to for the level to be a better one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) limit: Option<f64>,
     /// The same in words, with file, value and remedy.
     pub(crate) text: String,
 }
 
 impl Notice {
     pub(crate) fn new(level: Level, code: &'static str, text: String) -> Self {
-        Self { level, code, text }
+        Self { level, code, value: None, limit: None, text }
+    }
+
+    /// The same with the number that it is about, and its limit.
+    pub(crate) fn measured(self, value: f64, limit: f64) -> Self {
+        Self { value: Some(value), limit: Some(limit), ..self }
     }
 }
 

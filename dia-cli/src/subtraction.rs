@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail, ensure};
 use bytesize::ByteSize;
+use dia_core::defects::sky_noise;
 use dia_core::stars::Star;
 use dia_core::{
     Design, DesignMatrix, GaussianTerm, Image, ImageView, Kernel, KernelBasis, KernelShape,
@@ -27,7 +28,7 @@ use crate::report::{
     SCHEMA, Seeing, SolverReport, Timings, Variables,
 };
 use crate::request::{Basis, HalfWidth, KernelDegree, SubtractRequest};
-use crate::verdict::{compare_fluxes, judge};
+use crate::verdict::{Evidence, judge};
 
 /// Image-sized arrays of pixels at the peak of a subtraction, beside the spectra: reference, target; the reference without
 /// sky, its variance; data, two parts of the noise, weights.
@@ -157,12 +158,12 @@ impl Job<'_> {
             target.taken.image
         );
         // The image that is convolved, and the one that it is fitted to.
-        let (convolved, fitted) =
+        let (convolved, fitted_to) =
             if convolves_target { (&target, &reference) } else { (&reference, &target) };
         let fitted_fwhm = if convolves_target { measured.0 } else { measured.1 };
         let target_fwhm = fitted_fwhm.filter(|_| seeing.is_some()).map(|s| s.fwhm);
         let options = FitOptions { target_fwhm, ..request.fit };
-        let (reference_exposure, target_exposure) = (convolved.exposure(), fitted.exposure());
+        let (reference_exposure, target_exposure) = (convolved.exposure(), fitted_to.exposure());
         let device = self.device::<T>(height, width)?;
         if let HalfWidth::Best(criterion) = request.half_width {
             let (r, t) = (&reference_exposure, &target_exposure);
@@ -239,18 +240,20 @@ impl Job<'_> {
         };
         let scales = fitted.design.kernels(&fitted.parameters);
         let scale_coefficients = scales.iter().map(Kernel::photometric_scale).collect();
+        let convolved_noise = convolved_noise(convolved, fitted_to, &fitted.kernel);
         let difference =
             if convolves_target { turned_back(fitted, &reference, &target) } else { fitted };
 
         let mut notices = [reference.notices.clone(), target.notices.clone()].concat();
         notices.extend(why);
-        notices.extend(judge(&difference));
-        if let Some(seeing) = seeing {
-            let masks = [reference.unusable(), target.unusable()];
-            let images = [(&reference.image, &masks[0]), (&target.image, &masks[1])];
-            let scale = difference.photometric_scale.value;
-            notices.extend(compare_fluxes(images, &stars, seeing.widest(), scale));
-        }
+        let masks = [reference.unusable(), target.unusable()];
+        notices.extend(judge(&Evidence {
+            difference: &difference,
+            images: [(&reference.image, &masks[0]), (&target.image, &masks[1])],
+            stars: &stars,
+            seeing: seeing.map(|s| [s.reference_fwhm, s.target_fwhm]),
+            convolved_noise,
+        }));
         timings.total = start.elapsed().as_secs_f64();
         let report = Report {
             verdict: Verdict::of(&notices),
@@ -495,6 +498,17 @@ impl Clock {
         self.0 = now;
         seconds
     }
+}
+
+/// The share of the variance of R ⊗ K − I that the first has, in the sky; 0 where the noise of the sky cannot be told.
+fn convolved_noise<T: Real>(convolved: &Input<T>, fitted: &Input<T>, kernel: &Kernel) -> f64 {
+    let variance = |input: &Input<T>| {
+        let found = sky_noise(input.image.view(), &input.unusable(), &input.exposure().noise);
+        found.map(|sky| sky.sigma * sky.sigma)
+    };
+    let Some((r, t)) = variance(convolved).zip(variance(fitted)) else { return 0.0 };
+    let squares = kernel.pixels().iter().map(|k| k * k).sum::<f64>();
+    r * squares / (r * squares + t)
 }
 
 /// Whether two images are one: no two exposures have the same noise.

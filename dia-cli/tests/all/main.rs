@@ -7,6 +7,7 @@ mod bench_accuracy;
 mod bench_peers;
 mod bench_solvers;
 mod dia;
+mod direction;
 mod fits_astropy;
 mod golden;
 mod library;

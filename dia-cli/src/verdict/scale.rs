@@ -1,0 +1,198 @@
+//! Whether the photometric scale is that of the stars.
+
+use dia_core::{Image, Mask, MaskPlanes, robust};
+use dia_solvers::Estimate;
+
+use super::Evidence;
+use crate::notice::{Level, Notice};
+
+/// P of fewer σ than this is none.
+const LEAST_SCALE: f64 = 5.0;
+
+/// A relative σ of P above which it serves no photometry: aperture photometry of a few stars reaches it.
+const POOR: f64 = 0.05;
+
+/// Relative difference of P from the ratio of the stars' fluxes that is doubtful, and that is wrong: apertures know it to some percent.
+const FLUX_WARN: f64 = 0.04;
+const FLUX_FAIL: f64 = 0.3;
+
+/// Relative difference between the flux ratios of bright and faint stars: detectors are linear to a percent.
+const LINEAR: f64 = 0.03;
+
+/// Stars that are measured, and the fewest that tell.
+const STARS: usize = 60;
+const FEWEST: usize = 5;
+
+/// A relative change that all stars share: the limit of what was measured on right fields is in ACCURACY.md.
+const COMMON: f64 = 0.015;
+
+/// Scatter of the stars' relative changes beyond noise, above which they have no common scale.
+const FLOOR: f64 = 0.05;
+
+/// Share of the bright stars that lie in variable sources.
+const MOST: f64 = 0.5;
+const MANY: f64 = 0.25;
+
+pub(super) fn judge<T: dia_core::Pixel>(evidence: &Evidence<'_, T>) -> Vec<Notice> {
+    let scale = evidence.difference.photometric_scale;
+    let found = [significance(scale), bright_variables(evidence)];
+    let found = found.into_iter().flatten();
+    found.chain(fluxes(evidence)).chain(changes(evidence)).collect()
+}
+
+fn significance(scale: Estimate) -> Option<Notice> {
+    let Estimate { value, sigma } = scale;
+    if value.is_nan() || value < LEAST_SCALE * sigma {
+        let text = format!(
+            "the photometric scale {value:.4} ± {sigma:.4} cannot be told from zero: no star of the reference was found in the target; is it the same field?"
+        );
+        let notice = Notice::new(Level::Fail, "scale", text);
+        return Some(notice.measured(value / sigma, LEAST_SCALE));
+    }
+    (sigma > POOR * value).then(|| {
+        let text = format!(
+            "the photometric scale {value:.4} ± {sigma:.4} is hardly known: the stars are too few or too faint; give a smaller --half-width or --kernel-degree 0"
+        );
+        Notice::new(Level::Warn, "scale", text).measured(sigma / value, POOR)
+    })
+}
+
+/// What the search for variable sources tells of all stars: a change that they share, and a scatter that neither noise nor single variables explain.
+fn changes<T>(evidence: &Evidence<'_, T>) -> Vec<Notice> {
+    let Some(found) = &evidence.difference.variables else { return Vec::new() };
+    let mut notices = Vec::new();
+    let (common, floor) = (found.common_change, found.error_floor);
+    if common.abs() > COMMON {
+        let text = format!(
+            "the stars' residuals are {:+.1} % of their light in the median: the kernel gives not all of it; check noise, saturation and the subtraction of the sky",
+            100.0 * common
+        );
+        notices
+            .push(Notice::new(Level::Warn, "common-change", text).measured(common.abs(), COMMON));
+    }
+    if floor > FLOOR {
+        let text = format!(
+            "the stars' brightness changes by {:.1} % beyond noise from star to star: flat field, clouds or detector differ between the images; try --scale-degree 1",
+            100.0 * floor
+        );
+        notices.push(Notice::new(Level::Warn, "error-floor", text).measured(floor, FLOOR));
+    }
+    notices
+}
+
+/// Whether the bright stars were left out as variable.
+fn bright_variables<T>(evidence: &Evidence<'_, T>) -> Option<Notice> {
+    let mask = &evidence.difference.mask;
+    let bright: Vec<_> = evidence.stars.iter().take(STARS).collect();
+    let count = bright.len();
+    let is_variable = |x: f64, y: f64| {
+        let (x, y) = (x.round() as usize, y.round() as usize);
+        y < mask.height() && x < mask.width() && mask.at(y, x).contains(MaskPlanes::VARIABLE)
+    };
+    let variable = bright.iter().filter(|star| is_variable(star.x, star.y)).count();
+    let share = variable as f64 / count.max(1) as f64;
+    if count < FEWEST || share <= MANY {
+        return None;
+    }
+    let level = if share > MOST { Level::Fail } else { Level::Warn };
+    let text = format!(
+        "{variable} of the {count} brightest stars were taken for variable: rather the images differ otherwise (saturation, nonlinearity, alignment, noise)"
+    );
+    Some(Notice::new(level, "bright-variables", text).measured(share, MANY))
+}
+
+/// Compares the ratios of the stars' fluxes, in apertures of 1.5 times the FWHM of each image, with P, and those of bright stars with those of faint ones.
+fn fluxes<T: dia_core::Pixel>(evidence: &Evidence<'_, T>) -> Vec<Notice> {
+    let Some(seeing) = evidence.seeing else { return Vec::new() };
+    // Stars of one profile have the same part of their light within.
+    let [r, t] = seeing.map(|fwhm| (1.5 * fwhm).max(2.0));
+    let [reference, target] = evidence.images;
+    let ratios = evidence.stars.iter().take(STARS).filter_map(|star| {
+        let r = aperture_flux(reference.0, reference.1, star, r)?;
+        let t = aperture_flux(target.0, target.1, star, t)?;
+        (r > 0.0 && t > 0.0).then(|| (t / r).ln())
+    });
+    let ratios: Vec<f64> = ratios.collect();
+    [scale_of_apertures(evidence, &ratios), linearity(&ratios)].into_iter().flatten().collect()
+}
+
+/// The median of logarithms of flux ratios, and its error; `None` of few stars.
+fn middle(ratios: &[f64]) -> Option<(f64, f64)> {
+    if ratios.len() < FEWEST {
+        return None;
+    }
+    let (middle, scatter) = robust::median_and_scatter(ratios.iter().copied())?;
+    Some((middle, 1.25 * scatter / (ratios.len() as f64).sqrt()))
+}
+
+fn scale_of_apertures<T>(evidence: &Evidence<'_, T>, ratios: &[f64]) -> Option<Notice> {
+    let scale = evidence.difference.photometric_scale.value;
+    let (middle, error) = middle(ratios)?;
+    let off = if scale > 0.0 { (scale.ln() - middle).abs() } else { f64::INFINITY };
+    if off < FLUX_WARN + 4.0 * error {
+        return None;
+    }
+    let level = if off < FLUX_FAIL + 4.0 * error { Level::Warn } else { Level::Fail };
+    let text = format!(
+        "the photometric scale {scale:.4} is not that of the stars' fluxes in apertures, {:.4} ± {:.4}: something that follows no convolution rules the fit; mask it \
+         (--target-mask), or check noise and alignment",
+        middle.exp(),
+        middle.exp() * error
+    );
+    Some(Notice::new(level, "flux-ratio", text).measured(off, FLUX_WARN + 4.0 * error))
+}
+
+/// The ratios are in the order of the stars' brightness.
+fn linearity(ratios: &[f64]) -> Option<Notice> {
+    let (bright, faint) = ratios.split_at(ratios.len() / 2);
+    let ((bright, bright_error), (faint, faint_error)) = (middle(bright)?, middle(faint)?);
+    let (off, error) = ((bright - faint).abs(), bright_error.hypot(faint_error));
+    let limit = LINEAR + 4.0 * error;
+    (off > limit).then(|| {
+        let text = format!(
+            "the fluxes of bright and faint stars have different ratios, {:.4} ± {:.4} and {:.4} ± {:.4}: one of the images is not linear (saturation, a stretch, a wrong pedestal), or its sky \
+             is taken out badly",
+            bright.exp(),
+            bright.exp() * bright_error,
+            faint.exp(),
+            faint.exp() * faint_error
+        );
+        Notice::new(Level::Warn, "nonlinear", text).measured(off, limit)
+    })
+}
+
+/// Light within a radius above the median of a ring around it; `None` at the border and where a pixel is masked.
+fn aperture_flux<T: dia_core::Pixel>(
+    image: &Image<T>,
+    mask: &Mask,
+    star: &dia_core::stars::Star,
+    radius: f64,
+) -> Option<f64> {
+    let (height, width) = image.view().shape();
+    let reach = 2.0 * radius;
+    let inside = star.x >= reach
+        && star.y >= reach
+        && star.x + reach < width as f64 - 1.0
+        && star.y + reach < height as f64 - 1.0;
+    if !inside {
+        return None;
+    }
+    let (mut sum, mut count, mut ring) = (0.0, 0.0, Vec::new());
+    for y in (star.y - reach).ceil() as usize..=(star.y + reach) as usize {
+        for x in (star.x - reach).ceil() as usize..=(star.x + reach) as usize {
+            let distance = (x as f64 - star.x).hypot(y as f64 - star.y);
+            let good = mask.at(y, x).is_empty();
+            let value = image.view().at(y, x).widen();
+            if distance <= radius {
+                if !good {
+                    return None;
+                }
+                sum += value;
+                count += 1.0;
+            } else if distance <= reach && distance > 1.4 * radius && good {
+                ring.push(value);
+            }
+        }
+    }
+    Some(sum - count * robust::median(&mut ring)?)
+}
