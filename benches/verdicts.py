@@ -149,7 +149,7 @@ def amplifier_level(p): p.make(); k = p.either(); getattr(p, k)[:, SIZE//2:] += 
 def variables(p): n = int(p.truth_stars()*p.rng.uniform(0.05, 0.7)); p.make("--variables", n)
 def brightest(p): p.make("--brightest-varies")
 def columns(p): p.make(); k = p.either(); v = getattr(p, k); c = p.rng.choice(SIZE, int(p.strength(1, 30)), replace=False); v[:, c] += p.rng.normal(0, p.strength(50, 5000), len(c))
-def dithered(p): p.simulated += ["--dx", p.rng.uniform(-30, 30), "--dy", p.rng.uniform(-30, 30)]; p.make()
+def dithered(p): p.simulated += ["--dx", p.rng.uniform(-20, 20), "--dy", p.rng.uniform(-20, 20)]; p.make()
 def doubled(p): p.make(); d = p.rng.integers(2, 12); f = p.rng.uniform(0.1, 0.5); p.t = (1 - f)*p.t + f*np.roll(p.t, d, 1)
 def trailed(p): p.make(); n = int(p.rng.integers(3, 15)); p.t = sum(np.roll(p.t, i, 1) for i in range(n))/n
 def wrapped(p): p.make(); v = p.t; v[v > 32767] -= 65536
