@@ -63,6 +63,11 @@ pub fn pile_up<T: Pixel>(
     let least = median + (HIGH * scatter).max(STEPS * step);
     let high = sorted_values(image, mask, |value| value >= least && value < known);
     let top = *high.last()?;
+    let of_all = runs(&high);
+    if 2 * of_all.iter().filter(|run| run.count >= FEWEST).count() > of_all.len() {
+        // Sources that are copies of each other.
+        return None;
+    }
     let lowest = median + DOWN_TO * (top - median);
     let high = &high[high.partition_point(|value| *value < lowest)..];
     let runs = runs(high);

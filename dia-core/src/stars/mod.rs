@@ -70,7 +70,8 @@ pub fn find<T: Pixel>(image: ImageView<'_, T>, mask: &Mask, most: usize) -> Vec<
     });
     let step = (height * width / 1_000_000) | 1;
     let sample = smooth.iter().step_by(step).map(|value| f64::from(*value));
-    let Some((_, scatter)) = median_and_scatter(sample) else { return Vec::new() };
+    // A model without noise may have none.
+    let (_, scatter) = median_and_scatter(sample).unwrap_or_default();
     let threshold = (THRESHOLD * scatter) as f32;
     let smooth = |y: usize, x: usize| smooth[y * width + x];
     let star = |y: usize, x: usize| -> Option<Star> {
