@@ -156,22 +156,22 @@ impl KernelBasis {
             }
         }
         columns.extend(nodes.into_values());
-        let (mut radii, ring_sums) = (rings.radii.into_iter(), |column: &Vec<(usize, f64)>| {
-            column.iter().map(|(_, value)| value).sum::<f64>()
-        });
-        let of_rings = rings.columns.into_iter().zip(&mut radii);
-        let (rings, of_rings): (Vec<_>, Vec<_>) = of_rings
-            .filter(|(column, _)| !column.is_empty())
-            .map(|(column, radius)| ((radius, ring_sums(&column)), column))
-            .unzip();
-        columns.extend(of_rings);
+        let flux = |column: &[(usize, f64)]| column.iter().map(|(_, value)| value).sum::<f64>();
+        let mut of_rings = Vec::new();
+        for (radius, column) in rings.radii.into_iter().zip(rings.columns) {
+            if !column.is_empty() {
+                of_rings.push((radius, flux(&column)));
+                columns.push(column);
+            }
+        }
         if conserve_flux {
             for column in &mut columns[1..] {
-                let sum: f64 = column.iter().map(|(_, value)| value).sum();
+                let sum = flux(column);
                 column.push((place(0, 0), -sum));
             }
         }
-        Self::MixedResolution { support, elements: SparseColumns { columns, rings } }
+        let elements = SparseColumns { columns, rings: of_rings };
+        Self::MixedResolution { support, elements }
     }
 
     /// A sum of given images.

@@ -93,8 +93,11 @@ impl<A: DesignMatrix> Uncertainty<A> {
                 return undetermined(outcome.stop, outcome.iterations);
             }
         }
-        let penalty = penalty.clone();
-        self.sigma_along(problem, penalty.as_ref(), (of, c), &y)
+        // Lent out meanwhile: it is as large as all kernels.
+        let penalty = problem.penalty.take();
+        let sigma = self.sigma_along(problem, penalty.as_ref(), (of, c), &y);
+        problem.penalty = penalty;
+        sigma
     }
 
     /// The standard deviation of P as [`sigma`](Self::sigma) has it, and at least that of a fit of nothing but the kernels of the free family,

@@ -28,7 +28,7 @@ pub(crate) fn quiet(side: usize) -> SimulationOptions {
 /// The basis of the kernel.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Basis {
-    /// That of `dia subtract`: a circle of 2.5 FWHM, free pixels within 1.25 FWHM, every third one beyond.
+    /// That of `dia subtract`, see [`KernelExtent`].
     Mixed,
     /// The same on the circle that a criterion finds best, up to that one.
     Best(Criterion),
@@ -69,7 +69,7 @@ impl Model {
         let fwhm = field.reference_fwhm.max(field.target_fwhm);
         let extent = match best {
             Some(half_width) => KernelExtent::of_half_width(half_width, Some(fwhm)),
-            None => KernelExtent::of_seeing(fwhm, field.height, field.width),
+            None => extent(field),
         };
         let basis = match self.basis {
             Basis::Mixed | Basis::Best(_) => extent.basis(KernelShape::Circle, conserve_flux),
@@ -87,10 +87,10 @@ impl Model {
     }
 }
 
-/// The support of half-width `auto`.
-fn widest(field: &SimulationOptions) -> KernelSupport {
+/// How far the kernel of half-width `auto` reaches.
+fn extent(field: &SimulationOptions) -> KernelExtent {
     let fwhm = field.reference_fwhm.max(field.target_fwhm);
-    KernelSupport::new((2.5 * fwhm).ceil() as usize, KernelShape::Circle)
+    KernelExtent::of_seeing(fwhm, field.height, field.width)
 }
 
 /// A simulated pair in single precision.
@@ -163,7 +163,8 @@ impl Field {
     /// By one fit of free pixels on the widest support.
     fn best_half_width(&self, criterion: Criterion) -> Result<usize> {
         let (reference, target) = self.exposures();
-        let widest = widest(&self.pair.truth.options);
+        let widest = extent(&self.pair.truth.options).inner;
+        let widest = KernelSupport::new(widest, KernelShape::Circle);
         let (operator, options) = (FftDesignMatrix::new, FitOptions::plain());
         let kernels = nested_kernels(&reference, &target, widest, 1, operator, &options)?;
         Ok(best_half_width(&kernels, criterion).ok_or("no kernels to choose from")?)
