@@ -6,8 +6,11 @@ use crate::{ImageView, Mask, MaskPlanes, Pixel};
 /// A value is implausibly low this many scatters below the median.
 const LOW: f64 = 10.0;
 
-/// A value this many scatters from the median is no measurement, on either side: the range of a detector is some 10⁴ scatters, that of a deep stack 10⁶.
+/// A value this many scatters from the median is no measurement, on either side: the range of a detector is some 10⁴ scatters, that of a deep stack 10⁶ …
 const ABSURD: f64 = 1e8;
+
+/// … unless other values lie between, each at most this many times as far off as the one before: the stars of a model without noise fade out into its sky.
+const GAP: f64 = 100.0;
 
 /// An implausibly low value is a sentinel if this many pixels have it, and this many times more than have each of its neighbours.
 const REPEATED: usize = 3;
@@ -54,7 +57,10 @@ pub fn sentinels<T: Pixel>(image: ImageView<'_, T>, mask: &mut Mask) -> Vec<Sent
     let Some(distribution) = Distribution::new(image, mask) else { return Vec::new() };
     let Distribution { median, scatter, coarseness, ref spikes, .. } = distribution;
     let low = median - LOW * scatter;
-    let absurd = |value: f64| (value - median).abs() > ABSURD * scatter;
+    let distance = |value: f64| (value - median).abs();
+    let far = sorted_values(image, mask, |value| distance(value) > ABSURD * scatter);
+    let edge = if far.is_empty() { f64::INFINITY } else { edge(image, mask, &far, distance) };
+    let absurd = |value: f64| distance(value) > edge;
     let outlying = runs(&sorted_values(image, mask, |value| value < low || absurd(value)));
     let repeated = |i: usize| {
         let count = outlying[i].count;
@@ -82,4 +88,26 @@ pub fn sentinels<T: Pixel>(image: ImageView<'_, T>, mask: &mut Mask) -> Vec<Sent
         }));
     }
     found
+}
+
+/// How far from the median measurements reach: beyond the first wide gap after the values that are not `far`, nothing is one.
+fn edge<T: Pixel>(
+    image: ImageView<'_, T>,
+    mask: &Mask,
+    far: &[f64],
+    distance: impl Fn(f64) -> f64 + Sync,
+) -> f64 {
+    let mut far: Vec<f64> = far.iter().map(|value| distance(*value)).collect();
+    far.sort_unstable_by(f64::total_cmp);
+    let near = image.pixels().iter().zip(mask.planes());
+    let near = near.filter(|(value, planes)| value.is_finite() && planes.is_empty());
+    let near = near.map(|(value, _)| distance(value.widen())).filter(|d| *d < far[0]);
+    let mut edge = near.fold(0.0, f64::max);
+    for next in far {
+        if next > GAP * edge {
+            break;
+        }
+        edge = next;
+    }
+    edge
 }

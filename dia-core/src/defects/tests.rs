@@ -123,13 +123,15 @@ fn sentinels_of_all_kinds_are_found_and_nothing_else_is() {
 
 #[test]
 fn a_model_without_noise_has_no_sentinels() {
-    // Stars that are all alike, in the middle of their pixels, and fade into nothing.
-    let image = Image::from_fn(200, 200, |y, x| {
-        let distance = |i: usize| (i % 32) as f64 - 16.0;
-        let r2 = distance(y).powi(2) + distance(x).powi(2);
-        if r2 > 60.0 { 0.0 } else { 1500.0 * (-r2 / 4.0).exp() }
-    });
-    assert_clean("model", &image);
+    // Stars that are all alike, in the middle of their pixels, and end at 10⁻³ ADU, or fade until a number has no smaller one.
+    for reach in [60.0, f64::INFINITY] {
+        let image = Image::from_fn(200, 200, |y, x| {
+            let distance = |i: usize| (i % 64) as f64 - 32.0;
+            let r2 = distance(y).powi(2) + distance(x).powi(2);
+            if r2 > reach { 0.0 } else { f64::from((1500.0 * (-r2 / 2.0).exp()) as f32) }
+        });
+        assert_clean("model", &image);
+    }
 }
 
 #[test]
