@@ -271,6 +271,34 @@ impl KernelBasis {
         self.rings().first().map_or(self.support().half_width() as f64, |(radius, _)| *radius)
     }
 
+    /// The same without the functions of rings, on the square that holds the others.
+    #[must_use]
+    pub fn without_rings(&self) -> Self {
+        let Self::MixedResolution { support, elements } = self else { return self.clone() };
+        let inner = KernelSupport::new(self.inner_radius() as usize, support.shape());
+        let margin = support.half_width() - inner.half_width();
+        let place = |place: usize| {
+            let (row, column) = (place / support.side(), place % support.side());
+            (row - margin) * inner.side() + column - margin
+        };
+        let others = &elements.columns[..elements.columns.len() - elements.rings.len()];
+        let moved =
+            |column: &Vec<(usize, f64)>| column.iter().map(|(p, v)| (place(*p), *v)).collect();
+        let elements =
+            SparseColumns { columns: others.iter().map(moved).collect(), rings: Vec::new() };
+        Self::MixedResolution { support: inner, elements }
+    }
+
+    /// The functions of rings as images.
+    pub fn ring_images(&self) -> Vec<Kernel> {
+        let image = |function: usize| {
+            let mut kernel = Kernel::zero(self.support().half_width());
+            self.expand_part(function, &[1.0], &mut kernel);
+            kernel
+        };
+        (self.len() - self.rings().len()..self.len()).map(image).collect()
+    }
+
     /// The pixels that any kernel of this basis may use.
     pub fn support(&self) -> &KernelSupport {
         match self {

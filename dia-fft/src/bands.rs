@@ -6,9 +6,9 @@ use dia_core::{Design, ImageView, Kernel};
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
-use crate::background::Moments;
 use crate::direct::Direct;
 use crate::factors::Factors;
+use crate::modulated::Moments;
 use crate::pool::Pool;
 use crate::rows::{Pixelwise, RowLoop};
 use crate::vector::{FftPixel, Lanes};
@@ -86,7 +86,7 @@ impl<T: FftPixel> Bands<T> {
                 || self.pixels(),
                 |pixels| self.convolve_rows(range.clone(), taps, &mut pixels.term, out),
             );
-            self.run_rows(range.start, out, rows, None);
+            self.run_rows(range.start, out, rows, &mut []);
         });
     }
 
@@ -96,7 +96,7 @@ impl<T: FftPixel> Bands<T> {
         kernels: Option<&[Kernel]>,
         gradient: &mut [f64],
         workspace: &mut BandWorkspace<T>,
-        moments: &mut [Option<Moments<T>>],
+        moments: &mut [Vec<Moments<T>>],
         rows: &RowLoop<'_, T, impl Pixelwise<T>>,
     ) {
         let BandWorkspace { taps, pixels, sums } = workspace;
@@ -114,7 +114,7 @@ impl<T: FftPixel> Bands<T> {
                     if kernels.is_some() {
                         self.convolve_rows(range.clone(), taps, term, values);
                     }
-                    self.run_rows(range.start, values, rows, moments.as_mut());
+                    self.run_rows(range.start, values, rows, moments);
                     self.correlate_rows(range, values, term, sums);
                 },
             );
@@ -172,7 +172,7 @@ impl<T: FftPixel> Bands<T> {
         first: usize,
         values: &mut [T],
         rows: &RowLoop<'_, T, impl Pixelwise<T>>,
-        moments: Option<&mut Moments<T>>,
+        moments: &mut [Moments<T>],
     ) {
         let width = self.direct.shape().1;
         self.direct.arch().dispatch(BandLoop { values, width, first, rows, moments });
@@ -189,7 +189,7 @@ struct BandLoop<'a, 'r, T, P> {
     width: usize,
     first: usize,
     rows: &'a RowLoop<'r, T, P>,
-    moments: Option<&'a mut Moments<T>>,
+    moments: &'a mut [Moments<T>],
 }
 
 impl<T: FftPixel, P: Pixelwise<T>> WithSimd for BandLoop<'_, '_, T, P> {
@@ -197,9 +197,9 @@ impl<T: FftPixel, P: Pixelwise<T>> WithSimd for BandLoop<'_, '_, T, P> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Self { values, width, first, rows, mut moments } = self;
+        let Self { values, width, first, rows, moments } = self;
         for (y, row) in values.chunks_exact_mut(width).enumerate() {
-            rows.run(simd, moments.as_deref_mut(), first + y, 0..width, row);
+            rows.run(simd, moments, first + y, 0..width, row);
         }
     }
 }

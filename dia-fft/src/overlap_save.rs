@@ -27,8 +27,8 @@ use dia_core::{Design, Image, ImageView, Kernel, Polynomial2d, Region};
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
-use crate::background::Moments;
 use crate::factors::Factors;
+use crate::modulated::Moments;
 use crate::pool::Pool;
 use crate::rows::{Pixelwise, RowLoop};
 use crate::tile::{Planes, TileFft};
@@ -173,7 +173,7 @@ impl<T: FftPixel> OverlapSave<T> {
                 |tiles| {
                     for pair in first..first + self.tiling.pairs_per_band {
                         self.convolve_pair(pair, transfer, tiles);
-                        self.run_rows(pair, &mut tiles.tile, rows, None);
+                        self.run_rows(pair, &mut tiles.tile, rows, &mut []);
                         self.copy_rows(pair, &tiles.tile, out);
                     }
                 },
@@ -187,7 +187,7 @@ impl<T: FftPixel> OverlapSave<T> {
         kernels: Option<&[Kernel]>,
         gradient: &mut [f64],
         workspace: &mut TileWorkspace<T>,
-        moments: &mut [Option<Moments<T>>],
+        moments: &mut [Vec<Moments<T>>],
         rows: &RowLoop<'_, T, impl Pixelwise<T>>,
     ) {
         let TileWorkspace { tiles, kernels: transfer, sums } = workspace;
@@ -209,7 +209,7 @@ impl<T: FftPixel> OverlapSave<T> {
                         } else {
                             self.read_reference(pair, tiles);
                         }
-                        self.run_rows(pair, &mut tiles.tile, rows, moments.as_mut());
+                        self.run_rows(pair, &mut tiles.tile, rows, moments);
                         self.clear_margins(pair, &mut tiles.tile);
                         self.correlate_pair(pair, tiles, sums);
                     }
@@ -360,7 +360,7 @@ impl<T: FftPixel> OverlapSave<T> {
         pair: usize,
         tile: &mut Planes<T>,
         rows: &RowLoop<'_, T, impl Pixelwise<T>>,
-        moments: Option<&mut Moments<T>>,
+        moments: &mut [Moments<T>],
     ) {
         self.fft.arch().dispatch(ValidRows {
             tile,
@@ -415,7 +415,7 @@ struct ValidRows<'a, 'r, T, P> {
     stride: usize,
     margin: usize,
     rows: &'a RowLoop<'r, T, P>,
-    moments: Option<&'a mut Moments<T>>,
+    moments: &'a mut [Moments<T>],
 }
 
 impl<T: FftPixel, P: Pixelwise<T>> WithSimd for ValidRows<'_, '_, T, P> {
@@ -423,18 +423,18 @@ impl<T: FftPixel, P: Pixelwise<T>> WithSimd for ValidRows<'_, '_, T, P> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Self { tile, places, stride, margin, rows, mut moments } = self;
+        let Self { tile, places, stride, margin, rows, moments } = self;
         // Spelt out for both tiles: in a loop over the two, the vectors of a row cost AᵀWA x a tenth of its time.
         let [first, second] = places;
         let mut start = margin * stride + margin;
         for y in 0..first.height {
             let columns = first.x..first.x + first.width;
             let values = &mut tile.re[start..start + first.width];
-            rows.run(simd, moments.as_deref_mut(), first.y + y, columns, values);
+            rows.run(simd, moments, first.y + y, columns, values);
             if y < second.height {
                 let columns = second.x..second.x + second.width;
                 let values = &mut tile.im[start..start + second.width];
-                rows.run(simd, moments.as_deref_mut(), second.y + y, columns, values);
+                rows.run(simd, moments, second.y + y, columns, values);
             }
             start += stride;
         }

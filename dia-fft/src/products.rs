@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use dia_core::{Design, Image, ImageView, Kernel, OperatorError};
 
-use crate::background::Moments;
 use crate::bands::{BandWorkspace, Bands};
+use crate::modulated::Moments;
 use crate::overlap_save::{OverlapSave, TileWorkspace};
 use crate::plan::{Method, Plan};
 use crate::rows::{Pixelwise, RowLoop};
@@ -89,7 +89,7 @@ impl<T: FftPixel> Products<T> {
         kernels: Option<&[Kernel]>,
         gradient: &mut [f64],
         workspace: &mut ProductsWorkspace<T>,
-        moments: &mut [Option<Moments<T>>],
+        moments: &mut [Vec<Moments<T>>],
         rows: &RowLoop<'_, T, impl Pixelwise<T>>,
     ) {
         match (self, workspace) {

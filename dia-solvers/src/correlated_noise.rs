@@ -45,6 +45,7 @@ impl CorrelatedNoise {
         let (valid, margin) = (design.valid(), design.margin());
         // Wings carry a percent of the flux: less than the sum is known to.
         let (h, side) = (design.half_width() - margin, design.basis().support().side());
+        let border = design.inner_half_width();
         let kernels = design.kernels(x);
         let mut terms = vec![0.0; kernels.len()];
         let draw = problem.sample.draw;
@@ -72,7 +73,7 @@ impl CorrelatedNoise {
                     }
                 }
             }
-            let at = (margin + valid.y + y, margin + valid.x + x);
+            let at = (border + y, border + x);
             let variance = reference_variance.view().at(at.0, at.1).widen();
             noise.pixels.push(SampledPixel {
                 variance: variance * every as f64 / probability,

@@ -339,7 +339,8 @@ pub fn fit_uploaded<A: DesignMatrix>(
         };
         products += 1;
         let mut squares = vec![0.0; v.ncols()];
-        squares[..kernel.pixels().len()].copy_from_slice(kernel.squared().pixels());
+        let inner = kernel.within(design.inner_half_width()).squared();
+        squares[..inner.pixels().len()].copy_from_slice(inner.pixels());
         v.apply(&squares, reference, workspace)?;
         let mut values = vec![0.0; sample.rows().len()];
         v.gather(reference, sample.rows(), &mut values)?;

@@ -1,16 +1,18 @@
-//! The differential background in the rows of the products, and its adjoint.
+//! Columns of the design matrix that are known images times polynomials, in the rows of the products, and their adjoint: the differential background, whose
+//! image is one, and the rings of the kernel's wings, whose images are R convolved with each.
 
-use dia_core::{Design, MAX_DEGREE, Polynomial2d};
+use dia_core::{MAX_DEGREE, Polynomial2d, Region};
 use pulp::Simd;
 
 use crate::factors::Factors;
 use crate::vector::Lanes;
 
-/// The background's polynomials.
-pub(crate) struct Background<T> {
+/// An image times polynomials.
+pub(crate) struct Modulated<T> {
+    /// At the valid pixels; of ones where there is none.
+    image: Option<Vec<T>>,
     polynomial: Polynomial2d,
-    first_row: usize,
-    first_column: usize,
+    valid: Region,
     factors: Factors<T>,
 }
 
@@ -23,18 +25,21 @@ pub(crate) struct Moments<T> {
     lines: Vec<Vec<T>>,
 }
 
-/// The background in one row: Σ_i q_i P_i(x).
+/// The polynomials in one row: Σ_i q_i P_i(x).
 pub(crate) struct InRow<T> {
     q: [T; MAX_DEGREE + 1],
 }
 
-impl<T: Lanes> Background<T> {
-    /// The background of a design, if it has one.
-    pub(crate) fn of(design: &Design) -> Option<Self> {
-        let polynomial = design.background()?.clone();
-        let factors = Factors::new(&polynomial, design.valid());
-        let valid = design.valid();
-        Some(Self { polynomial, first_row: valid.y, first_column: valid.x, factors })
+impl<T: Lanes> Modulated<T> {
+    /// `image`, or ones, times the terms of `polynomial`.
+    pub(crate) fn new(image: Option<Vec<T>>, polynomial: &Polynomial2d, valid: Region) -> Self {
+        let factors = Factors::new(polynomial, valid);
+        Self { image, polynomial: polynomial.clone(), valid, factors }
+    }
+
+    /// Number of columns.
+    pub(crate) fn len(&self) -> usize {
+        self.polynomial.len()
     }
 
     pub(crate) fn moments(&self) -> Moments<T> {
@@ -42,14 +47,17 @@ impl<T: Lanes> Background<T> {
         Moments { lines: vec![vec![T::nearest(0.0); columns[0].len()]; columns.len()] }
     }
 
-    /// The background of the valid row `y`.
-    #[inline(always)]
-    pub(crate) fn in_row(&self, coefficients: &[f64], y: usize) -> InRow<T> {
+    /// The polynomial of the coefficients in every valid row.
+    pub(crate) fn in_rows(&self, coefficients: &[f64]) -> Vec<InRow<T>> {
+        (0..self.valid.height).map(|y| self.in_row(coefficients, y)).collect()
+    }
+
+    fn in_row(&self, coefficients: &[f64], y: usize) -> InRow<T> {
         // q_i = Σ_j c_ij P_j(y)
         let (mut q, mut k) = ([0.0; MAX_DEGREE + 1], 0);
         for total in 0..self.factors.x.len() {
             for j in 0..=total {
-                q[total - j] += coefficients[k] * self.polynomial.factors_y(j)[y + self.first_row];
+                q[total - j] += coefficients[k] * self.polynomial.factors_y(j)[y + self.valid.y];
                 k += 1;
             }
         }
@@ -60,17 +68,36 @@ impl<T: Lanes> Background<T> {
         narrow
     }
 
-    /// v + background at the valid columns from `x` on.
+    /// v + image × polynomial at the valid columns x .. end of row `y`.
     #[inline(always)]
     pub(crate) fn add<S: Simd>(
         &self,
         simd: S,
         in_row: &InRow<T>,
-        x: usize,
+        y: usize,
+        (x, end): (usize, usize),
         v: T::Vector<S>,
     ) -> T::Vector<S> {
         // P_0 = 1
-        let mut v = T::add(simd, v, T::splat(simd, in_row.q[0]));
+        let constant = T::splat(simd, in_row.q[0]);
+        match &self.image {
+            None => self.add_terms(simd, in_row, x, T::add(simd, v, constant)),
+            Some(image) => {
+                let image = T::load(simd, &image[y * self.valid.width..][x..end]);
+                T::mul_add(simd, image, self.add_terms(simd, in_row, x, constant), v)
+            }
+        }
+    }
+
+    /// v + Σ_{i > 0} q_i P_i at the valid columns from `x` on.
+    #[inline(always)]
+    fn add_terms<S: Simd>(
+        &self,
+        simd: S,
+        in_row: &InRow<T>,
+        x: usize,
+        mut v: T::Vector<S>,
+    ) -> T::Vector<S> {
         for i in 1..self.factors.x.len() {
             let p = T::load(simd, &self.factors.x[i][x..]);
             v = T::mul_add(simd, T::splat(simd, in_row.q[i]), p, v);
@@ -86,8 +113,11 @@ impl<T: Lanes> Background<T> {
         moments: &mut Moments<T>,
         y: usize,
         (x, end): (usize, usize),
-        v: T::Vector<S>,
+        mut v: T::Vector<S>,
     ) {
+        if let Some(image) = &self.image {
+            v = T::mul(simd, v, T::load(simd, &image[y * self.valid.width..][x..end]));
+        }
         for j in 0..self.factors.y.len() {
             let p = T::splat(simd, self.factors.y[j][y]);
             let line = &mut moments.lines[j][x..end];
@@ -96,10 +126,10 @@ impl<T: Lanes> Background<T> {
         }
     }
 
-    /// Adds Σ v φ_k to each `sums[k]`.
+    /// Adds Σ v φ_k to each `sums[k]`, φ_k being the columns.
     pub(crate) fn finish(&self, moments: &Moments<T>, sums: &mut [f64]) {
         for ((i, j), sum) in self.polynomial.powers().zip(sums) {
-            let p = &self.polynomial.factors_x(i)[self.first_column..];
+            let p = &self.polynomial.factors_x(i)[self.valid.x..];
             let products = moments.lines[j].iter().zip(p).map(|(s, p)| T::exact(*s) * p);
             *sum += products.sum::<f64>();
         }
