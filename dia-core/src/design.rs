@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use crate::{
-    Kernel, KernelBasis, KernelShape, KernelSupport, MAX_DEGREE, ModelError, Polynomial2d,
+    Kernel, KernelBasis, KernelShape, KernelSupport, MAX_DEGREE, ModelError, Pixel, Polynomial2d,
 };
 
 /// The model M(p) = Σ_t T_t(p) (R ⊗ K_t)(p) + Σ_j b_j φ_j(p) as a linear map of x = (kernel coefficients, b).
@@ -280,6 +280,21 @@ impl Design {
     pub fn background_at(&self, parameters: &[f64], y: usize, x: usize) -> f64 {
         let coefficients = self.split(parameters).1;
         self.background.as_ref().map_or(0.0, |b| b.value(coefficients, y, x))
+    }
+
+    /// Subtracts the differential background in ADU from pixels of row `y` of the image, from column `first` on.
+    pub fn subtract_background<T: Pixel>(
+        &self,
+        parameters: &[f64],
+        y: usize,
+        first: usize,
+        row: &mut [T],
+    ) {
+        let Some(background) = &self.background else { return };
+        let in_row = background.in_row(self.split(parameters).1, y);
+        for (x, value) in row.iter_mut().enumerate() {
+            *value = *value - T::narrow(background.along_row(&in_row, first + x));
+        }
     }
 
     /// The linear functional c with c·x = P, the photometric scale; its mean over the image where it varies.

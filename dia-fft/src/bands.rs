@@ -1,6 +1,7 @@
 //! Convolution and correlation with a small kernel by the direct products, in bands of rows.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use dia_core::{Design, ImageView, Kernel};
 use pulp::{Simd, WithSimd};
@@ -19,7 +20,7 @@ const BAND_ROWS: usize = 32;
 
 /// The products of a reference, a band of rows at a time.
 pub(crate) struct Bands<T> {
-    direct: Direct<T>,
+    direct: Arc<Direct<T>>,
     variation: Factors<T>,
 }
 
@@ -45,7 +46,13 @@ impl<T: FftPixel> Bands<T> {
     /// Copies `reference`, for the kernels of a design.
     pub(crate) fn new(reference: ImageView<'_, T>, design: &Design) -> Self {
         let variation = Factors::new(design.variation(), design.valid());
-        Self { direct: Direct::new(reference, design.half_width()), variation }
+        Self { direct: Arc::new(Direct::new(reference, design.half_width())), variation }
+    }
+
+    /// The same reference for the kernels of a design that differs in the variation alone.
+    pub(crate) fn varied_as(&self, design: &Design) -> Self {
+        let variation = Factors::new(design.variation(), design.valid());
+        Self { direct: Arc::clone(&self.direct), variation }
     }
 
     /// Number of bands.

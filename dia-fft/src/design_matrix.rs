@@ -106,12 +106,21 @@ impl<T: FftPixel> FftDesignMatrix<T> {
             let cut = Arc::new(inner_part(view, &inner)?);
             Products::new(cut.view(), || Arc::clone(&cut), &inner, plan)?
         };
-        let valid = design.valid();
-        let rings = rings.into_iter().map(|image| (Some(image), design.variation()));
+        Ok(Self::of_parts(design, plan, products, rings.into_iter().map(Arc::new)))
+    }
+
+    fn of_parts(
+        design: Design,
+        plan: Plan,
+        products: Products<T>,
+        rings: impl Iterator<Item = Arc<Vec<T>>>,
+    ) -> Self {
+        let (inner, valid) = (design.without_rings(), design.valid());
+        let rings = rings.map(|image| (Some(image), design.variation()));
         let background = design.background().map(|background| (None, background));
         let modulated = rings.chain(background);
         let modulated = modulated.map(|(image, by)| Modulated::new(image, by, valid)).collect();
-        Ok(Self { design, inner, plan, products, modulated })
+        Self { inner, plan, products, modulated, design }
     }
 
     /// How the products are computed.
@@ -288,6 +297,13 @@ impl<T: FftPixel> DesignMatrix for FftDesignMatrix<T> {
 
     fn design(&self) -> &Design {
         &self.design
+    }
+
+    fn constant(&self) -> Result<Self, OperatorError> {
+        let design = self.design.constant();
+        let products = self.products.varied_as(&design);
+        let rings = self.modulated.iter().filter_map(|m| m.image().cloned());
+        Ok(Self::of_parts(design, self.plan, products, rings))
     }
 
     fn upload(&self, values: Vec<T>) -> Result<Vec<T>, OperatorError> {

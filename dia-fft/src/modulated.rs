@@ -1,6 +1,8 @@
 //! Columns of the design matrix that are known images times polynomials, in the rows of the products, and their adjoint: the differential background, whose
 //! image is one, and the rings of the kernel's wings, whose images are R convolved with each.
 
+use std::sync::Arc;
+
 use dia_core::{MAX_DEGREE, Polynomial2d, Region};
 use pulp::Simd;
 
@@ -10,7 +12,7 @@ use crate::vector::Lanes;
 /// An image times polynomials.
 pub(crate) struct Modulated<T> {
     /// At the valid pixels; of ones where there is none.
-    image: Option<Vec<T>>,
+    image: Option<Arc<Vec<T>>>,
     polynomial: Polynomial2d,
     valid: Region,
     factors: Factors<T>,
@@ -32,9 +34,18 @@ pub(crate) struct InRow<T> {
 
 impl<T: Lanes> Modulated<T> {
     /// `image`, or ones, times the terms of `polynomial`.
-    pub(crate) fn new(image: Option<Vec<T>>, polynomial: &Polynomial2d, valid: Region) -> Self {
+    pub(crate) fn new(
+        image: Option<Arc<Vec<T>>>,
+        polynomial: &Polynomial2d,
+        valid: Region,
+    ) -> Self {
         let factors = Factors::new(polynomial, valid);
         Self { image, polynomial: polynomial.clone(), valid, factors }
+    }
+
+    /// The image, if it is not of ones.
+    pub(crate) fn image(&self) -> Option<&Arc<Vec<T>>> {
+        self.image.as_ref()
     }
 
     /// Number of columns.
@@ -53,14 +64,7 @@ impl<T: Lanes> Modulated<T> {
     }
 
     fn in_row(&self, coefficients: &[f64], y: usize) -> InRow<T> {
-        // q_i = Σ_j c_ij P_j(y)
-        let (mut q, mut k) = ([0.0; MAX_DEGREE + 1], 0);
-        for total in 0..self.factors.x.len() {
-            for j in 0..=total {
-                q[total - j] += coefficients[k] * self.polynomial.factors_y(j)[y + self.valid.y];
-                k += 1;
-            }
-        }
+        let q = self.polynomial.in_row(coefficients, y + self.valid.y);
         let mut narrow = InRow { q: [T::nearest(0.0); MAX_DEGREE + 1] };
         for (narrow, q) in narrow.q.iter_mut().zip(q) {
             *narrow = T::nearest(q);

@@ -42,10 +42,10 @@ pub(crate) struct OverlapSave<T> {
     /// Pairs of one band that one task works on; their spectra are summed in the precision of the pixels.
     pairs_per_task: usize,
     variation: Factors<T>,
-    fft: TileFft<T>,
+    fft: Arc<TileFft<T>>,
     /// Kernels and sums are transformed in double precision.
-    exact_fft: TileFft<f64>,
-    spectra: Spectra<T>,
+    exact_fft: Arc<TileFft<f64>>,
+    spectra: Arc<Spectra<T>>,
 }
 
 /// Where the spectra r̂ of the pairs come from.
@@ -111,9 +111,22 @@ impl<T: FftPixel> OverlapSave<T> {
             tiling,
             pairs_per_task,
             variation: Factors::new(design.variation(), design.valid()),
-            fft,
-            exact_fft: TileFft::new(side),
-            spectra,
+            fft: Arc::new(fft),
+            exact_fft: Arc::new(TileFft::new(side)),
+            spectra: Arc::new(spectra),
+        }
+    }
+
+    /// The same tiles for the kernels of a design that differs in the variation alone.
+    pub(crate) fn varied_as(&self, design: &Design) -> Self {
+        Self {
+            half_width: self.half_width,
+            tiling: self.tiling.clone(),
+            pairs_per_task: self.pairs_per_task,
+            variation: Factors::new(design.variation(), design.valid()),
+            fft: Arc::clone(&self.fft),
+            exact_fft: Arc::clone(&self.exact_fft),
+            spectra: Arc::clone(&self.spectra),
         }
     }
 
@@ -147,7 +160,7 @@ impl<T: FftPixel> OverlapSave<T> {
     }
 
     fn tiles(&self) -> Tiles<T> {
-        let reference = match &self.spectra {
+        let reference = match &*self.spectra {
             Spectra::Stored(_) => None,
             Spectra::Computed(_) => Some(self.fft.zeros()),
         };
@@ -249,7 +262,8 @@ impl<T: FftPixel> OverlapSave<T> {
 
     /// Makes sure that r̂ of the pair is at hand.
     fn read_reference(&self, pair: usize, tiles: &mut Tiles<T>) {
-        if let (Spectra::Computed(image), Some(reference)) = (&self.spectra, &mut tiles.reference) {
+        if let (Spectra::Computed(image), Some(reference)) = (&*self.spectra, &mut tiles.reference)
+        {
             fill_pair(image.view(), &self.fft, self.tiling.tiles(pair), reference);
             self.fft.forward(reference, 0..self.fft.side());
         }
@@ -257,7 +271,7 @@ impl<T: FftPixel> OverlapSave<T> {
 
     /// r̂ of the pair, after [`read_reference`](Self::read_reference).
     fn reference<'s>(&'s self, pair: usize, computed: Option<&'s Planes<T>>) -> &'s Planes<T> {
-        match (&self.spectra, computed) {
+        match (&*self.spectra, computed) {
             (Spectra::Stored(spectra), _) => &spectra[pair],
             (Spectra::Computed(_), Some(reference)) => reference,
             (Spectra::Computed(_), None) => unreachable!("tiles() gives it memory"),

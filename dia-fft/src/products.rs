@@ -47,6 +47,14 @@ impl<T: FftPixel> Products<T> {
         Ok(Self::OverlapSave(OverlapSave::new(reference, design, side, keep)))
     }
 
+    /// The same reference for the kernels of a design that differs in the variation alone.
+    pub(crate) fn varied_as(&self, design: &Design) -> Self {
+        match self {
+            Self::Direct(bands) => Self::Direct(bands.varied_as(design)),
+            Self::OverlapSave(tiles) => Self::OverlapSave(tiles.varied_as(design)),
+        }
+    }
+
     /// Number of parts that a sweep is cut into; it does not depend on the number of threads.
     pub(crate) fn tasks(&self) -> usize {
         match self {
