@@ -28,6 +28,8 @@ pub(crate) struct CorrelatedNoise {
 }
 
 struct SampledPixel {
+    /// Its place among the valid ones.
+    place: usize,
     /// σ_R²(q) over the probability of q.
     variance: f64,
     /// Number of its rows.
@@ -76,11 +78,29 @@ impl CorrelatedNoise {
             let at = (border + y, border + x);
             let variance = reference_variance.view().at(at.0, at.1).widen();
             noise.pixels.push(SampledPixel {
+                place: *row,
                 variance: variance * every as f64 / probability,
                 rows: noise.rows.len() - before,
             });
         }
         noise
+    }
+
+    /// The pixels q as valid pixels, and σ_R² over the probability of each.
+    pub(crate) fn pixels(&self) -> impl Iterator<Item = (usize, f64)> + '_ {
+        self.pixels.iter().map(|pixel| (pixel.place, pixel.variance))
+    }
+
+    /// c(q) of the pixels q.
+    pub(crate) fn carried<A: DesignMatrix>(
+        &self,
+        a: &A,
+        f: &A::Data,
+    ) -> Result<Vec<f64>, OperatorError> {
+        let mut values = vec![0.0; self.rows.len()];
+        a.gather(f, &self.rows, &mut values)?;
+        let mut weighted = values.iter().zip(&self.kernel).map(|(f, k)| f * k);
+        Ok(self.pixels.iter().map(|pixel| weighted.by_ref().take(pixel.rows).sum()).collect())
     }
 
     /// Σ_q σ_R²(q) c(q)² − Σ_p f(p)² (K² ⊗ σ_R²)(p), what f has beyond independent pixels; `reference` is K² ⊗ σ_R².
@@ -90,13 +110,9 @@ impl CorrelatedNoise {
         f: &A::Data,
         reference: &A::Data,
     ) -> Result<f64, OperatorError> {
-        let mut values = vec![0.0; self.rows.len()];
-        a.gather(f, &self.rows, &mut values)?;
-        let mut weighted = values.iter().zip(&self.kernel).map(|(f, k)| f * k);
-        let of_pixel = |pixel: &SampledPixel| {
-            pixel.variance * weighted.by_ref().take(pixel.rows).sum::<f64>().powi(2)
-        };
-        let correlated: f64 = self.pixels.iter().map(of_pixel).sum();
+        let carried = self.carried(a, f)?;
+        let terms = self.pixels.iter().zip(carried);
+        let correlated: f64 = terms.map(|(pixel, c)| pixel.variance * c.powi(2)).sum();
         let mut squares = a.zeros()?;
         squares.axpby(1.0, f, 0.0)?;
         squares.multiply(f)?;

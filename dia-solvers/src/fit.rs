@@ -423,7 +423,9 @@ pub fn fit_uploaded<A: DesignMatrix>(
     problem.settle_strengths(&mut x, searches.as_mut(), 4).map_err(explained)?;
     let mut test = None;
     if constant.is_some() {
-        test = variation_test(&mut problem, a, &x).map_err(explained)?;
+        let image = prepared.shared_reference_variance().map(AsRef::as_ref);
+        let variance = reference_variance.zip(image);
+        test = variation_test(&mut problem, a, variance, &x).map_err(explained)?;
         if test.as_ref().is_none_or(VariationTest::varies) {
             x = of_constant_kernel(a.design(), &x);
             let method = Method::new(a, solver, fixed_weights)?;
