@@ -127,7 +127,8 @@ impl KernelBasis {
         conserve_flux: bool,
     ) -> Self {
         let Resolution { core, spacing, inner } = resolution;
-        let spacing = spacing.max(1) as isize;
+        // The central pixel is no ring.
+        let (spacing, inner) = (spacing.max(1) as isize, inner.max(1.0));
         let h = support.half_width() as isize;
         let place = |dy: isize, dx: isize| ((dy + h) * (2 * h + 1) + dx + h) as usize;
         let mut columns = vec![vec![(place(0, 0), 1.0)]];

@@ -1,13 +1,14 @@
 //! Columns of the design matrix that are known images times polynomials, in the rows of the products, and their adjoint: the differential background, whose
 //! image is one, and the rings of the kernel's wings, whose images are R convolved with each.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use dia_core::{MAX_DEGREE, Polynomial2d, Region};
 use pulp::Simd;
 
 use crate::factors::Factors;
-use crate::vector::Lanes;
+use crate::vector::{Lanes, vectors};
 
 /// An image times polynomials.
 pub(crate) struct Modulated<T> {
@@ -72,62 +73,63 @@ impl<T: Lanes> Modulated<T> {
         narrow
     }
 
-    /// v + image × polynomial at the valid columns x .. end of row `y`.
+    /// Adds image × polynomial to `values`, which are at the valid `columns` of row `y`.
     #[inline(always)]
-    pub(crate) fn add<S: Simd>(
+    pub(crate) fn add_to<S: Simd>(
         &self,
         simd: S,
         in_row: &InRow<T>,
         y: usize,
-        (x, end): (usize, usize),
-        v: T::Vector<S>,
-    ) -> T::Vector<S> {
+        columns: Range<usize>,
+        values: &mut [T],
+    ) {
         // P_0 = 1
         let constant = T::splat(simd, in_row.q[0]);
-        match &self.image {
-            None => self.add_terms(simd, in_row, x, T::add(simd, v, constant)),
-            Some(image) => {
-                let image = T::load(simd, &image[y * self.valid.width..][x..end]);
-                T::mul_add(simd, image, self.add_terms(simd, in_row, x, constant), v)
+        let image = self.image_row(y, &columns);
+        for (start, end) in vectors::<S, T>(values.len()) {
+            let v = T::load(simd, &values[start..end]);
+            let mut sum = if image.is_some() { constant } else { T::add(simd, v, constant) };
+            for i in 1..self.factors.x.len() {
+                let p =
+                    T::load(simd, &self.factors.x[i][columns.start + start..columns.start + end]);
+                sum = T::mul_add(simd, T::splat(simd, in_row.q[i]), p, sum);
             }
+            if let Some(image) = image {
+                sum = T::mul_add(simd, T::load(simd, &image[start..end]), sum, v);
+            }
+            T::store(simd, &mut values[start..end], sum);
         }
     }
 
-    /// v + Σ_{i > 0} q_i P_i at the valid columns from `x` on.
-    #[inline(always)]
-    fn add_terms<S: Simd>(
-        &self,
-        simd: S,
-        in_row: &InRow<T>,
-        x: usize,
-        mut v: T::Vector<S>,
-    ) -> T::Vector<S> {
-        for i in 1..self.factors.x.len() {
-            let p = T::load(simd, &self.factors.x[i][x..]);
-            v = T::mul_add(simd, T::splat(simd, in_row.q[i]), p, v);
-        }
-        v
-    }
-
-    /// Adds v, the values in the valid row `y` at the columns x .. end, to the moments.
+    /// Adds the `values` at the valid `columns` of row `y` to the moments.
     #[inline(always)]
     pub(crate) fn add_moments<S: Simd>(
         &self,
         simd: S,
         moments: &mut Moments<T>,
         y: usize,
-        (x, end): (usize, usize),
-        mut v: T::Vector<S>,
+        columns: Range<usize>,
+        values: &[T],
     ) {
-        if let Some(image) = &self.image {
-            v = T::mul(simd, v, T::load(simd, &image[y * self.valid.width..][x..end]));
-        }
-        for j in 0..self.factors.y.len() {
+        let image = self.image_row(y, &columns);
+        for (j, line) in moments.lines.iter_mut().enumerate() {
             let p = T::splat(simd, self.factors.y[j][y]);
-            let line = &mut moments.lines[j][x..end];
-            let sum = T::mul_add(simd, p, v, T::load(simd, line));
-            T::store(simd, line, sum);
+            let line = &mut line[columns.clone()];
+            for (start, end) in vectors::<S, T>(values.len()) {
+                let mut v = T::load(simd, &values[start..end]);
+                if let Some(image) = image {
+                    v = T::mul(simd, v, T::load(simd, &image[start..end]));
+                }
+                let line = &mut line[start..end];
+                let sum = T::mul_add(simd, p, v, T::load(simd, line));
+                T::store(simd, line, sum);
+            }
         }
+    }
+
+    #[inline(always)]
+    fn image_row(&self, y: usize, columns: &Range<usize>) -> Option<&[T]> {
+        self.image.as_ref().map(|image| &image[y * self.valid.width..][columns.clone()])
     }
 
     /// Adds Σ v φ_k to each `sums[k]`, φ_k being the columns.

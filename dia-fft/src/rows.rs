@@ -1,7 +1,6 @@
 //! What happens to each row of R ⊗ K while it is in cache: background and wings are added, the values are used, moments are taken.
 //!
-//! All of it in one pass over vectors of pixels, written out for them: rows in a tile are short, and a compiler's remainder loops would take
-//! as long as the rest.
+//! All of it over vectors of pixels, written out for them: rows in a tile are short, and a compiler's remainder loops would take as long as the rest.
 
 use std::ops::Range;
 
@@ -9,7 +8,7 @@ use dia_core::{Loss, Noise, Photon};
 use pulp::Simd;
 
 use crate::modulated::{InRow, Modulated, Moments};
-use crate::vector::Lanes;
+use crate::vector::{Lanes, vectors};
 
 /// A function of the model at single pixels.
 pub(crate) trait Pixelwise<T: Lanes>: Sync {
@@ -126,21 +125,17 @@ impl<T: Lanes, P: Pixelwise<T>> RowLoop<'_, T, P> {
         columns: Range<usize>,
         values: &mut [T],
     ) {
-        let lanes = T::lanes::<S>();
-        let (mut x, mut rest) = (columns.start, values);
-        while x < columns.end {
-            let end = (x + lanes).min(columns.end);
-            let (now, later) = rest.split_at_mut(end - x);
-            let mut v = T::load(simd, now);
-            for (modulated, in_rows) in &self.added {
-                v = modulated.add(simd, &in_rows[y], y, (x, end), v);
-            }
-            v = self.pixelwise.apply(simd, v, y * self.width + x..y * self.width + end);
-            T::store(simd, now, v);
-            for (modulated, moments) in self.adjoint.iter().zip(&mut *moments) {
-                modulated.add_moments(simd, moments, y, (x, end), v);
-            }
-            (x, rest) = (end, later);
+        for (modulated, in_rows) in &self.added {
+            modulated.add_to(simd, &in_rows[y], y, columns.clone(), values);
+        }
+        let first = y * self.width + columns.start;
+        for (start, end) in vectors::<S, T>(values.len()) {
+            let v = T::load(simd, &values[start..end]);
+            let v = self.pixelwise.apply(simd, v, first + start..first + end);
+            T::store(simd, &mut values[start..end], v);
+        }
+        for (modulated, moments) in self.adjoint.iter().zip(moments) {
+            modulated.add_moments(simd, moments, y, columns.clone(), values);
         }
     }
 }

@@ -435,10 +435,13 @@ struct Level {
     unit: f64,
 }
 
+/// Pixels of a level: whatever is off in the sky, the background takes up.
+const LEVEL_SAMPLE: usize = 1 << 17;
+
 impl Level {
     /// From the good pixels; from a regular part of them where there are very many.
     fn of<T: Pixel>(image: ImageView<'_, T>, mask: &Mask) -> Self {
-        let stride = (image.pixels().len() / 1_000_000).max(1) | 1;
+        let stride = (image.pixels().len() / LEVEL_SAMPLE).max(1) | 1;
         let good = image.pixels().iter().zip(mask.planes()).step_by(stride);
         let mut values: Vec<f64> =
             good.filter(|(_, planes)| planes.is_empty()).map(|(v, _)| v.widen()).collect();
