@@ -120,7 +120,7 @@ impl<T: FftPixel> FftDesignMatrix<T> {
         let background = design.background().map(|background| (None, background));
         let modulated = rings.chain(background);
         let modulated = modulated.map(|(image, by)| Modulated::new(image, by, valid)).collect();
-        Self { inner, plan, products, modulated, design }
+        Self { design, inner, plan, products, modulated }
     }
 
     /// How the products are computed.

@@ -56,21 +56,19 @@ impl CorrelatedNoise {
         for (row, probability) in draw.rows().iter().zip(draw.probabilities()).step_by(every) {
             let (y, x) = (row / valid.width, row % valid.width);
             let before = noise.rows.len();
+            // Over its own width, K hardly varies.
+            design.variation().evaluate(valid.y + y, valid.x + x, &mut terms);
             // At q + u, by the offsets of u from (−h, −h).
             for dy in 0..=2 * h {
                 let Some(py) = (y + dy).checked_sub(h).filter(|py| *py < valid.height) else {
                     continue;
                 };
-                for dx in 0..=2 * h {
-                    let Some(px) = (x + dx).checked_sub(h).filter(|px| *px < valid.width) else {
-                        continue;
-                    };
-                    design.variation().evaluate(valid.y + py, valid.x + px, &mut terms);
-                    let place = (margin + dy) * side + margin + dx;
-                    let of_term = kernels.iter().map(|kernel| kernel.pixels()[place]);
+                let place = (margin + dy) * side + margin;
+                for dx in h.saturating_sub(x)..=(2 * h).min(valid.width - 1 + h - x) {
+                    let of_term = kernels.iter().map(|kernel| kernel.pixels()[place + dx]);
                     let k: f64 = of_term.zip(&terms).map(|(k, t)| k * t).sum();
                     if k != 0.0 {
-                        noise.rows.push(py * valid.width + px);
+                        noise.rows.push(py * valid.width + x + dx - h);
                         noise.kernel.push(k);
                     }
                 }
