@@ -91,6 +91,35 @@ impl Rings {
     }
 }
 
+/// Without the columns that are sums of those before them: where few pixels lie between the core and the edge, there are more nodes around than pixels.
+fn independent(columns: Vec<Vec<(usize, f64)>>) -> Vec<Vec<(usize, f64)>> {
+    /// Part of a column's square that the others leave if it is dependent but for rounding.
+    const NOTHING: f64 = 1e-6;
+    let side = columns.iter().flatten().map(|(place, _)| place + 1).max().unwrap_or(0);
+    // An orthonormal basis of what is kept (Gram & Schmidt).
+    let mut known: Vec<Vec<f64>> = Vec::new();
+    let mut is_new = |column: &Vec<(usize, f64)>| {
+        let mut rest = vec![0.0; side];
+        for (place, value) in column {
+            rest[*place] = *value;
+        }
+        let square = |v: &[f64]| v.iter().map(|v| v * v).sum::<f64>();
+        let whole = square(&rest);
+        // Twice, for rounding.
+        for known in known.iter().chain(&known) {
+            let along: f64 = known.iter().zip(&rest).map(|(k, r)| k * r).sum();
+            rest.iter_mut().zip(known).for_each(|(r, k)| *r -= along * k);
+        }
+        let left = square(&rest);
+        let new = left > NOTHING * whole;
+        if new {
+            known.push(rest.into_iter().map(|r| r / left.sqrt()).collect());
+        }
+        new
+    };
+    columns.into_iter().filter(|column| is_new(column)).collect()
+}
+
 /// One Gaussian of the basis of Alard & Lupton: its width and the degree of the polynomial that multiplies it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct GaussianTerm {
@@ -156,7 +185,7 @@ impl KernelBasis {
                 }
             }
         }
-        columns.extend(nodes.into_values());
+        columns.extend(independent(nodes.into_values().collect()));
         let flux = |column: &[(usize, f64)]| column.iter().map(|(_, value)| value).sum::<f64>();
         let mut of_rings = Vec::new();
         for (radius, column) in rings.radii.into_iter().zip(rings.columns) {
