@@ -37,7 +37,7 @@ use crate::augmented::PenaltyRows;
 use crate::basis_rows::BasisRows;
 use crate::cg::{axpy, dot};
 use crate::lambda::product;
-use crate::seeing_kernel::Gaussian;
+use crate::seeing_kernel::SeeingShape;
 use crate::{Cholesky, Preconditioner, SolveError};
 
 /// Q over the terms of the kernel's variation.
@@ -86,7 +86,7 @@ pub(crate) struct FreeKernel {
     pub(crate) pixels: Vec<f64>,
     /// J⁻¹ c within the kernels of the same family and the background, for the functional c that is the photometric scale, and J as far as a sample knows it.
     pub(crate) direction: Vec<f64>,
-    pub(crate) gaussian: Gaussian,
+    pub(crate) gaussian: SeeingShape,
 }
 
 /// What depends on the basis alone.

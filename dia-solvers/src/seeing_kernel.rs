@@ -3,6 +3,10 @@
 //! Two images of one sky differ first of all in flux, in place and in seeing: K is then P times a Gaussian of some centre and widths. Regularisation must not
 //! pull at these, or else it pulls at the photometric scale. So a Gaussian of free amplitude, centre and widths is fitted to the same quadratic
 //! form as the kernel's pixels, by Gauss & Newton, and left out of the penalty at any amplitude: where there is little light, that is what the kernel ends at.
+//!
+//! Seeing has wings, and so have kernels that carry one seeing to another: where only the cores of stars stand out of the sky, the best single Gaussian has 4 to 8 % less flux than the
+//! kernel between two Moffat profiles of β = 3 to 4.8. So a part f of the flux is in a second Gaussian of ten times the moments. Faint stars tell nothing of f: it has a prior of
+//! 0.07 ± 0.06, between profiles without wings and those of β = 3, and what it leaves open is in the scale's error.
 
 use std::f64::consts::PI;
 
@@ -15,17 +19,27 @@ use crate::lambda::product;
 use crate::penalty::FreeKernel;
 use crate::{Cholesky, SolveError};
 
-/// A Gaussian along the axes of the image, with the frequencies that pixels can hold and no others.
+/// Two Gaussians of one centre along the axes of the image, with the frequencies that pixels can hold and no others.
 ///
-/// Its samples would have those beyond Nyquist folded back: below a σ of one pixel, that is another kernel. With them cut off, a width of zero is a
+/// Samples would have those beyond Nyquist folded back: below a σ of one pixel, that is another kernel. With them cut off, a width of zero is a
 /// shift by a part of a pixel, and a negative second moment sharpens.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Gaussian {
+pub(crate) struct SeeingShape {
     /// Centre (y, x) in pixels.
     centre: [f64; 2],
-    /// Second moments yy and xx in pixels².
+    /// Second moments yy and xx of the inner one in pixels².
     moments: [f64; 2],
+    /// f, the part of the flux in the wider one.
+    halo: f64,
 }
+
+/// The moments of the wider Gaussian, in those of the inner one; and the least inner one that counts, in pixels².
+const WIDER: f64 = 10.0;
+const LEAST_WIDE: f64 = 0.1;
+
+/// The part of the flux in it, before anything is known, with its σ; and the most.
+const HALO: (f64, f64) = (0.07, 0.06);
+const MOST_HALO: f64 = 0.35;
 
 /// Least second moment: the highest frequency is amplified by two.
 const LEAST_MOMENT: f64 = -0.14;
@@ -65,42 +79,69 @@ fn profiles(half_width: usize, centre: f64, moment: f64) -> [Vec<f64>; 3] {
     values
 }
 
-impl Gaussian {
+/// Adds factor · y xᵀ to an image.
+fn add_product(image: &mut [f64], y: &[f64], x: &[f64], factor: f64) {
+    for (row, y) in image.chunks_exact_mut(x.len()).zip(y) {
+        row.iter_mut().zip(x).for_each(|(value, x)| *value += factor * y * x);
+    }
+}
+
+impl SeeingShape {
     fn round(sigma: f64) -> Self {
-        Self { centre: [0.0; 2], moments: [sigma * sigma; 2] }
+        Self { centre: [0.0; 2], moments: [sigma * sigma; 2], halo: HALO.0 }
     }
 
-    /// Of unit sum, and its derivatives by centre and moments.
-    fn templates(self, half_width: usize) -> [Vec<f64>; 5] {
-        let [y, x] = [0, 1].map(|i| profiles(half_width, self.centre[i], self.moments[i]));
-        let product = |i: usize, j: usize, factor: f64| {
-            y[i].iter().flat_map(|y| x[j].iter().map(move |x| factor * y * x)).collect()
-        };
-        [
-            product(0, 0, 1.0),
-            product(1, 0, -1.0),
-            product(0, 1, -1.0),
-            // The heat equation.
-            product(2, 0, 0.5),
-            product(0, 2, 0.5),
-        ]
+    /// Weight and moments of both, and how the moments grow with those of the inner one.
+    fn parts(self) -> [(f64, [f64; 2], [f64; 2]); 2] {
+        let wide = self.moments.map(|moment| WIDER * moment.max(LEAST_WIDE));
+        let slopes = self.moments.map(|moment| if moment > LEAST_WIDE { WIDER } else { 0.0 });
+        [(1.0 - self.halo, self.moments, [1.0; 2]), (self.halo, wide, slopes)]
+    }
+
+    /// Of unit sum, and its derivatives by centre, moments, and halo.
+    fn templates(self, half_width: usize) -> [Vec<f64>; 6] {
+        let mut templates: [Vec<f64>; 6] =
+            std::array::from_fn(|_| vec![0.0; (2 * half_width + 1).pow(2)]);
+        for ((weight, moments, slopes), sign) in self.parts().into_iter().zip([-1.0, 1.0]) {
+            let [y, x] = [0, 1].map(|i| profiles(half_width, self.centre[i], moments[i]));
+            // The second derivatives by the heat equation.
+            let products = [
+                (0, 0, weight),
+                (1, 0, -weight),
+                (0, 1, -weight),
+                (2, 0, 0.5 * weight * slopes[0]),
+                (0, 2, 0.5 * weight * slopes[1]),
+                (0, 0, sign),
+            ];
+            for (template, (i, j, factor)) in templates.iter_mut().zip(products) {
+                add_product(template, &y[i], &x[j], factor);
+            }
+        }
+        templates
     }
 
     /// Of unit sum; its derivatives by centre and moments as [`templates`](Self::templates) has them; and that by the mixed moment yx.
     pub(crate) fn changes(self, half_width: usize) -> Vec<Vec<f64>> {
-        let [y, x] = [0, 1].map(|i| profiles(half_width, self.centre[i], self.moments[i]));
-        let mixed = y[1].iter().flat_map(|y| x[1].iter().map(move |x| y * x)).collect();
-        self.templates(half_width).into_iter().chain([mixed]).collect()
+        let mut changes = self.templates(half_width).to_vec();
+        changes.pop();
+        let mut mixed = vec![0.0; (2 * half_width + 1).pow(2)];
+        for (weight, moments, _) in self.parts() {
+            let [y, x] = [0, 1].map(|i| profiles(half_width, self.centre[i], moments[i]));
+            add_product(&mut mixed, &y[1], &x[1], weight);
+        }
+        changes.push(mixed);
+        changes
     }
 
     /// The largest difference of a centre or a moment.
     fn distance(self, other: Self) -> f64 {
         let of = |a: [f64; 2], b: [f64; 2]| (a[0] - b[0]).abs().max((a[1] - b[1]).abs());
-        of(self.centre, other.centre).max(of(self.moments, other.moments))
+        let halo = (self.halo - other.halo).abs();
+        of(self.centre, other.centre).max(of(self.moments, other.moments)).max(halo)
     }
 
     /// Moved by a step of Gauss & Newton, as far as it can be trusted; centre and widths stay within half of the radius of a kernel.
-    fn moved(self, step: [f64; 4], radius: f64) -> Self {
+    fn moved(self, step: [f64; 5], radius: f64) -> Self {
         let reach = 0.5 * radius.max(1.0);
         let centre = [0, 1].map(|i| {
             let most = self.moments[i].max(0.25).sqrt();
@@ -111,7 +152,12 @@ impl Gaussian {
             let moment = self.moments[i] + step[2 + i].clamp(-most, most);
             moment.clamp(LEAST_MOMENT, reach * reach)
         });
-        Self { centre, moments }
+        Self { centre, moments, halo: (self.halo + step[4]).clamp(0.0, MOST_HALO) }
+    }
+
+    /// What the prior of the halo adds to half of χ².
+    fn improbability(self) -> f64 {
+        0.5 * ((self.halo - HALO.0) / HALO.1).powi(2)
     }
 }
 
@@ -155,14 +201,19 @@ impl<'a> Within<'a> {
     }
 
     /// The coefficients of the first `count` of the columns and of the background that minimise ½ xᵀ H x − bᵀ x, and the minimum. `None` where there is none.
-    fn minimum(&self, count: usize, b: &[f64]) -> Option<(Vec<f64>, f64)> {
+    ///
+    /// `prior` is what is known of the last column's coefficient: its inverse variance, and that times its mean.
+    fn minimum(&self, count: usize, b: &[f64], prior: [f64; 2]) -> Option<(Vec<f64>, f64)> {
         let k = self.columns.len();
         let used: Vec<usize> = (0..count).chain(k..self.sizes.len()).collect();
-        let h = Mat::from_fn(used.len(), used.len(), |i, j| self.h[(used[i], used[j])]);
+        let mut h = Mat::from_fn(used.len(), used.len(), |i, j| self.h[(used[i], used[j])]);
         let right = |i: usize| {
             if i < k { dot(&self.columns[i], &b[..self.kernel]) } else { b[self.kernel + i - k] }
         };
-        let right: Vec<f64> = used.iter().map(|i| right(*i) / self.sizes[*i]).collect();
+        let mut right: Vec<f64> = used.iter().map(|i| right(*i) / self.sizes[*i]).collect();
+        let size = self.sizes[count - 1];
+        h[(count - 1, count - 1)] += prior[0] / (size * size);
+        right[count - 1] += prior[1] / size;
         let mut x = right.clone();
         Cholesky::new(&h).ok()?.solve_in_place(&mut x);
         let least = -0.5 * dot(&x, &right);
@@ -170,9 +221,9 @@ impl<'a> Within<'a> {
         Some((x, least))
     }
 
-    /// H⁻¹ b within the space of the first `count` columns and the background.
-    fn solution(&self, count: usize, b: &[f64]) -> Option<Vec<f64>> {
-        let (coefficients, _) = self.minimum(count, b)?;
+    /// H⁻¹ b within the space of the first `count` columns and the background, of which the last has a coefficient that is zero but for `precision`, an inverse variance.
+    fn solution(&self, count: usize, b: &[f64], precision: f64) -> Option<Vec<f64>> {
+        let (coefficients, _) = self.minimum(count, b, [precision, 0.0])?;
         let mut x = vec![0.0; b.len()];
         for (column, a) in self.columns.iter().zip(&coefficients[..count]) {
             axpy(*a, column, &mut x[..self.kernel]);
@@ -215,21 +266,26 @@ pub(crate) fn seeing_kernel(
     let half_width = basis.support().half_width();
     let nearest = NearestKernel::new(basis, pixels)?;
     let coefficients = |image: &Vec<f64>| nearest.coefficients(image);
-    let columns = |gaussian: Gaussian| gaussian.templates(half_width).each_ref().map(coefficients);
-    let mut best: Option<(Gaussian, f64)> = None;
-    let starts = STARTS.map(Gaussian::round);
+    let columns =
+        |gaussian: SeeingShape| gaussian.templates(half_width).each_ref().map(coefficients);
+    let mut best: Option<(SeeingShape, f64, f64)> = None;
+    let starts = STARTS.map(SeeingShape::round);
     let known = last.map(|last| [last.gaussian, starts[1]]);
     for start in known.as_ref().map_or(&starts[..], |known| known) {
         let mut gaussian = *start;
         for _ in 0..STEPS {
             let templates = columns(gaussian);
             let Some(within) = Within::new(form.h, &templates) else { break };
-            let Some((_, value)) = within.minimum(1, form.b) else { break };
-            if best.is_none_or(|(_, least)| value < least) {
-                best = Some((gaussian, value));
+            let Some((x, value)) = within.minimum(1, form.b, [0.0; 2]) else { break };
+            let (scale, value) = (x[0], value + gaussian.improbability());
+            if best.is_none_or(|(.., least)| value < least) {
+                best = Some((gaussian, scale, value));
             }
-            let Some((x, _)) = within.minimum(templates.len(), form.b) else { break };
-            if x[0] <= 0.0 {
+            // Of P times the change of the halo.
+            let precision = (HALO.1 * scale).powi(-2);
+            let prior = [precision, precision * scale * (HALO.0 - gaussian.halo)];
+            let Some((x, _)) = within.minimum(templates.len(), form.b, prior) else { break };
+            if scale <= 0.0 || x[0] <= 0.0 {
                 break;
             }
             let step = std::array::from_fn(|i| x[1 + i] / x[0]);
@@ -240,14 +296,19 @@ pub(crate) fn seeing_kernel(
             gaussian = next;
         }
     }
-    let gaussian = best.map_or(Gaussian::round(STARTS[0]), |(gaussian, _)| gaussian);
+    let (gaussian, amplitude) = best
+        .map_or((SeeingShape::round(STARTS[0]), 1.0), |(gaussian, amplitude, _)| {
+            (gaussian, amplitude)
+        });
     let templates = columns(gaussian);
     let mut scale = vec![0.0; form.b.len()];
     basis.project(&vec![1.0; basis.support().side().pow(2)], &mut scale[..basis.len()]);
     let within = Within::new(form.h, &templates);
-    let solution = |count: usize| within.as_ref().and_then(|within| within.solution(count, &scale));
-    let direction = solution(templates.len())
-        .or_else(|| Within::new(form.h, &templates[..1])?.solution(1, &scale));
+    let precision = (HALO.1 * amplitude).powi(-2);
+    let solution = |within: &Within<'_>| within.solution(templates.len(), &scale, precision);
+    let direction = within.as_ref().and_then(solution);
+    let direction =
+        direction.or_else(|| Within::new(form.h, &templates[..1])?.solution(1, &scale, 0.0));
     let [coefficients, ..] = templates;
     let mut kernel = Kernel::zero(half_width);
     basis.expand(&coefficients, &mut kernel);

@@ -25,7 +25,7 @@ use faer::{Mat, Side};
 use crate::cg::{axpy, dot};
 use crate::correlated_noise::CorrelatedNoise;
 use crate::problem::{Problem, Sample};
-use crate::seeing_kernel::{Gaussian, NearestKernel};
+use crate::seeing_kernel::{NearestKernel, SeeingShape};
 use crate::{GramPrecision, Preconditioner, SolveError, SubtractError};
 
 /// How the score of a kernel's variation compares with noise.
@@ -116,7 +116,7 @@ impl Directions {
     fn new<A: DesignMatrix>(
         problem: &Problem<'_, A>,
         design: &Design,
-        gaussian: Gaussian,
+        gaussian: SeeingShape,
     ) -> Result<Self, SolveError> {
         let basis = design.basis();
         let nearest = NearestKernel::new(basis, problem.penalty_maps.kernel())?;
