@@ -17,8 +17,8 @@
 use std::ops::Range;
 
 use dia_core::{
-    DataVector, Design, DesignMatrix, Image, Kernel, KernelTerm, LinearOperator, Pixel,
-    PixelWeight, Reweight,
+    DataVector, Design, DesignMatrix, Image, Kernel, KernelTerm, LinearOperator, OperatorError,
+    Pixel, PixelWeight, Reweight,
 };
 use faer::{Mat, Side};
 
@@ -35,14 +35,18 @@ pub struct VariationTest {
     pub statistic: f64,
     /// The number of directions, its expectation where nothing varies.
     pub degrees_of_freedom: usize,
-    /// The value that chance exceeds in one of a hundred such fields.
+    /// The value that chance exceeds in one of a hundred such fields; or, where that is larger, the one from which on a hundredth of the model's error can be gained.
     pub limit: f64,
 }
 
 impl VariationTest {
-    fn new(variance: &Mat<f64>, score: &[f64]) -> Result<Self, SolveError> {
+    /// `error` is Σ w (M − M_true)² without variation, as it is expected.
+    fn new(variance: &Mat<f64>, score: &[f64], error: f64) -> Result<Self, SolveError> {
         let (statistic, degrees_of_freedom) = quadratic_form(variance, score)?;
-        Ok(Self { statistic, degrees_of_freedom, limit: limit(degrees_of_freedom.max(1)) })
+        // What the statistic exceeds its expectation by is what the error's square would fall by.
+        let relevant = degrees_of_freedom as f64 + RELEVANT * error;
+        let limit = limit(degrees_of_freedom.max(1)).max(relevant);
+        Ok(Self { statistic, degrees_of_freedom, limit })
     }
 
     /// Whether more than chance is seen.
@@ -50,6 +54,9 @@ impl VariationTest {
         self.statistic > self.limit
     }
 }
+
+/// The part of the square of the model's error that is worth a kernel that varies. In large images more is seen than that is.
+const RELEVANT: f64 = 0.02;
 
 /// Directions of less than this part of the best determined one's information are none.
 const LEAST_INFORMATION: f64 = 1e-8;
@@ -90,7 +97,10 @@ pub(crate) fn variation_test<A: DesignMatrix>(
     let loss = problem.loss;
     let relative = |kind| loss.mean_weight(kind) / loss.mean_weight(PixelWeight::Robust);
     let independent = projected * faer::Scale(relative(PixelWeight::Score));
-    let test = VariationTest::new(&independent, &score)?;
+    // The error is that of the parameters, and the reference's noise.
+    let carried = sampled.reference_noise(problem)?;
+    let error = problem.effective_unknowns + dot(&carried, &sampled.over);
+    let test = VariationTest::new(&independent, &score, error)?;
     let (true, Some((v, image))) = (test.varies(), reference_variance) else {
         return Ok(Some(test));
     };
@@ -101,7 +111,7 @@ pub(crate) fn variation_test<A: DesignMatrix>(
     axpy(problem.share, &bias, &mut score);
     let excess = sampled.excess(problem, &directions, all.design(), image, x)?;
     let total = independent + excess * faer::Scale(relative(PixelWeight::Curvature).powi(2));
-    Ok(Some(VariationTest::new(&total, &score)?))
+    Ok(Some(VariationTest::new(&total, &score, error)?))
 }
 
 /// Changes of the kernel, each times a polynomial.
@@ -263,6 +273,18 @@ impl SampledDirections {
         Ok((j_nv, j_vv))
     }
 
+    /// K² ⊗ σ_R² at the sampled rows, zero where it is not known.
+    fn reference_noise<A: DesignMatrix>(
+        &self,
+        problem: &Problem<'_, A>,
+    ) -> Result<Vec<f64>, OperatorError> {
+        let mut noise = vec![0.0; self.weights.len()];
+        if let Some(reference) = &problem.noise.reference {
+            problem.a.gather(reference, problem.sample.draw.rows(), &mut noise)?;
+        }
+        Ok(noise)
+    }
+
     /// What the reference's noise adds to S_vv because neighbours share it.
     fn excess<A: DesignMatrix>(
         &self,
@@ -286,10 +308,7 @@ impl SampledDirections {
         }
         problem.products += carried.len();
         let (places, variances): (Vec<usize>, Vec<f64>) = correlated.pixels().unzip();
-        let mut own = vec![0.0; self.weights.len()];
-        if let Some(reference) = &problem.noise.reference {
-            a.gather(reference, problem.sample.draw.rows(), &mut own)?;
-        }
+        let mut own = self.reference_noise(problem)?;
         let weights = self.weights.iter().zip(&self.over);
         own.iter_mut().zip(weights).for_each(|(own, (w, over))| *own *= w * over);
         let terms = terms_at(design, &places);
