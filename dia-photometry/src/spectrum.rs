@@ -1,0 +1,132 @@
+//! Discrete Fourier transforms of small kernels, which filters are designed with; no image is ever transformed.
+
+use std::f64::consts::TAU;
+use std::sync::Arc;
+
+use dia_core::Kernel;
+use rustfft::num_complex::Complex64;
+use rustfft::{Fft, FftPlanner};
+
+/// A periodic grid of N × N pixels with offset (0, 0) at its first element. Transforms are unnormalised forwards, over N² backwards.
+#[derive(Clone)]
+pub(crate) struct Grid {
+    side: usize,
+    forward: Arc<dyn Fft<f64>>,
+    inverse: Arc<dyn Fft<f64>>,
+}
+
+impl Grid {
+    /// A grid on which kernels of half-width `half_width` have as much room again to both sides.
+    pub(crate) fn around(half_width: usize) -> Self {
+        let side = (4 * half_width + 2).next_power_of_two().max(32);
+        let mut planner = FftPlanner::new();
+        Self {
+            side,
+            forward: planner.plan_fft_forward(side),
+            inverse: planner.plan_fft_inverse(side),
+        }
+    }
+
+    /// The spectrum of a kernel, element (i, j) at the frequencies of [`frequencies`](Self::frequencies).
+    pub(crate) fn transform(&self, kernel: &Kernel) -> Vec<Complex64> {
+        let (n, h) = (self.side, kernel.half_width() as isize);
+        assert!(kernel.side() <= n, "the kernel fits on the grid");
+        let place = |d: isize| d.rem_euclid(n as isize) as usize;
+        let mut grid = vec![Complex64::ZERO; n * n];
+        for dy in -h..=h {
+            for dx in -h..=h {
+                grid[place(dy) * n + place(dx)] = Complex64::new(kernel.at(dy, dx), 0.0);
+            }
+        }
+        self.both(&self.forward, &mut grid);
+        grid
+    }
+
+    /// The kernel of a spectrum, cut at `half_width`.
+    pub(crate) fn kernel(&self, mut spectrum: Vec<Complex64>, half_width: usize) -> Kernel {
+        let n = self.side;
+        assert!(2 * half_width < n, "the kernel fits on the grid");
+        self.both(&self.inverse, &mut spectrum);
+        let place = |d: isize| d.rem_euclid(n as isize) as usize;
+        let norm = 1.0 / (n * n) as f64;
+        Kernel::from_fn(half_width, |dy, dx| spectrum[place(dy) * n + place(dx)].re * norm)
+    }
+
+    /// (k_y, k_x) in radians per pixel for each element; 0 in place of the Nyquist frequency, whose derivative and shift are not real.
+    pub(crate) fn frequencies(&self) -> impl Iterator<Item = (f64, f64)> + use<> {
+        let n = self.side;
+        let k = move |i: usize| {
+            let signed = if i > n / 2 { i as f64 - n as f64 } else { i as f64 };
+            if i == n / 2 { 0.0 } else { TAU * signed / n as f64 }
+        };
+        (0..n * n).map(move |i| (k(i / n), k(i % n)))
+    }
+
+    /// Multiplies a spectrum by that of a shift by (dy, dx) pixels.
+    pub(crate) fn shift(&self, spectrum: &mut [Complex64], dy: f64, dx: f64) {
+        for (value, (ky, kx)) in spectrum.iter_mut().zip(self.frequencies()) {
+            *value *= Complex64::from_polar(1.0, -(ky * dy + kx * dx));
+        }
+    }
+
+    fn both(&self, fft: &Arc<dyn Fft<f64>>, grid: &mut [Complex64]) {
+        fft.process(grid);
+        self.transpose(grid);
+        fft.process(grid);
+        self.transpose(grid);
+    }
+
+    fn transpose(&self, grid: &mut [Complex64]) {
+        for y in 0..self.side {
+            for x in 0..y {
+                grid.swap(y * self.side + x, x * self.side + y);
+            }
+        }
+    }
+}
+
+/// The kernel moved by (dy, dx) pixels, band-limited interpolation on a periodic grid; exact for kernels sampled at least as finely as their band
+/// (FWHM above 2 pixels).
+pub(crate) fn shifted(kernel: &Kernel, dy: f64, dx: f64, half_width: usize) -> Kernel {
+    let grid = Grid::around(kernel.half_width().max(half_width));
+    let mut spectrum = grid.transform(kernel);
+    grid.shift(&mut spectrum, dy, dx);
+    grid.kernel(spectrum, half_width)
+}
+
+/// (∂/∂y, ∂/∂x) of a band-limited kernel, per pixel.
+pub(crate) fn gradient(kernel: &Kernel) -> [Kernel; 2] {
+    let grid = Grid::around(kernel.half_width());
+    let spectrum = grid.transform(kernel);
+    let along = |pick: fn((f64, f64)) -> f64| {
+        let times_ik = |(value, k)| value * Complex64::new(0.0, pick(k));
+        let derivative = spectrum.iter().copied().zip(grid.frequencies()).map(times_ik).collect();
+        grid.kernel(derivative, kernel.half_width())
+    };
+    [along(|k| k.0), along(|k| k.1)]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Grid, shifted};
+    use dia_core::Kernel;
+
+    #[test]
+    fn a_transform_and_back_is_the_kernel() {
+        let kernel = Kernel::from_fn(5, |dy, dx| (3 * dy + dx * dx) as f64);
+        let grid = Grid::around(5);
+        let back = grid.kernel(grid.transform(&kernel), 5);
+        // Values below 50, ten roundings.
+        assert!(kernel.pixels().iter().zip(back.pixels()).all(|(a, b)| (a - b).abs() < 1e-12));
+    }
+
+    #[test]
+    fn a_gaussian_is_moved_by_parts_of_a_pixel() {
+        let gaussian = |y: f64, x: f64| (-0.5 * (y * y + x * x) / 2.25).exp();
+        let kernel = Kernel::from_fn(12, |dy, dx| gaussian(dy as f64, dx as f64));
+        let moved = shifted(&kernel, 0.3, -0.4, 10);
+        let truth = Kernel::from_fn(10, |dy, dx| gaussian(dy as f64 - 0.3, dx as f64 + 0.4));
+        // Aliases of σ = 1.5 are e^(−π²σ²/2) < 2e-5 at the Nyquist frequency.
+        assert!(moved.pixels().iter().zip(truth.pixels()).all(|(a, b)| (a - b).abs() < 1e-4));
+    }
+}

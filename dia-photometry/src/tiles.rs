@@ -1,0 +1,98 @@
+//! Filters that follow a varying kernel, tile by tile, in real space: what is masked or saturated reaches no further than a filter does.
+
+use dia_core::{Kernel, robust};
+use rayon::prelude::*;
+
+use crate::Scene;
+use crate::filter::SkyVariance;
+
+/// Side of a tile in pixels: a kernel of low degree hardly varies over it.
+const SIDE: usize = 64;
+
+/// A rectangle of pixels with one filter.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Tile {
+    pub(crate) y: usize,
+    pub(crate) x: usize,
+    pub(crate) height: usize,
+    pub(crate) width: usize,
+}
+
+impl Tile {
+    pub(crate) fn centre(self) -> (f64, f64) {
+        (self.y as f64 + 0.5 * self.height as f64, self.x as f64 + 0.5 * self.width as f64)
+    }
+
+    /// Σ_u w(u) value(p + u) for all pixels p of the tile, row after row.
+    pub(crate) fn correlate(
+        self,
+        weights: &Kernel,
+        value: impl Fn(isize, isize) -> f64,
+    ) -> Vec<f64> {
+        let h = weights.half_width();
+        let (padded_height, padded_width) = (self.height + 2 * h, self.width + 2 * h);
+        let at = |i: usize, first: usize| (first + i) as isize - h as isize;
+        let padded: Vec<f64> = (0..padded_height * padded_width)
+            .map(|i| value(at(i / padded_width, self.y), at(i % padded_width, self.x)))
+            .collect();
+        let mut sums = vec![0.0; self.height * self.width];
+        for (row, sums) in sums.chunks_mut(self.width).enumerate() {
+            for (uy, weights) in weights.pixels().chunks(weights.side()).enumerate() {
+                let line = &padded[(row + uy) * padded_width..(row + uy + 1) * padded_width];
+                for (ux, w) in weights.iter().enumerate() {
+                    for (sum, value) in sums.iter_mut().zip(&line[ux..]) {
+                        *sum += w * value;
+                    }
+                }
+            }
+        }
+        sums
+    }
+
+    /// The index in the image of the tile's element `i`.
+    pub(crate) fn place(self, i: usize, width: usize) -> usize {
+        (self.y + i / self.width) * width + self.x + i % self.width
+    }
+}
+
+/// The tiles of an image, and what `filter` makes of each, in their order.
+pub(crate) fn map<R: Send>(
+    height: usize,
+    width: usize,
+    filter: impl Fn(Tile) -> R + Sync,
+) -> Vec<(Tile, R)> {
+    let tiles: Vec<Tile> = (0..height)
+        .step_by(SIDE)
+        .flat_map(|y| (0..width).step_by(SIDE).map(move |x| (y, x)))
+        .map(|(y, x)| Tile { y, x, height: SIDE.min(height - y), width: SIDE.min(width - x) })
+        .collect();
+    tiles.into_par_iter().map(|tile| (tile, filter(tile))).collect()
+}
+
+impl Scene<'_> {
+    /// The median variances around a pixel, of a tile's size: those of the sky. `None` where no pixel has a difference.
+    pub fn sky_variance(&self, y: f64, x: f64) -> Option<SkyVariance> {
+        let (height, width) = self.difference.shape();
+        let (y, x) = self.nearest(y, x);
+        let half = SIDE / 2 + 8;
+        let (ys, xs) = (
+            y.saturating_sub(half)..(y + half).min(height),
+            x.saturating_sub(half)..(x + half).min(width),
+        );
+        let (mut target, mut reference) = (Vec::new(), Vec::new());
+        // Every second pixel tells the median well enough.
+        for y in ys.step_by(2) {
+            for x in xs.clone() {
+                let n = self.target_variance_at(y as isize, x as isize);
+                if n > 0.0 && self.difference_at(y as isize, x as isize).is_some() {
+                    target.push(n);
+                    reference.push(self.reference_variance_at(y as isize, x as isize));
+                }
+            }
+        }
+        Some(SkyVariance {
+            target: robust::median(&mut target)?,
+            reference: robust::median(&mut reference)?,
+        })
+    }
+}
