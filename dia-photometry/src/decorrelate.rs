@@ -3,7 +3,7 @@
 use dia_core::{Image, Kernel};
 
 use crate::filter::{Filter, whitening_kernel};
-use crate::spectrum::Grid;
+use crate::spectrum::convolution;
 use crate::tiles::{Tile, map};
 use crate::{PhotometryError, Scene};
 
@@ -29,7 +29,7 @@ pub fn decorrelate(scene: &Scene<'_>) -> Result<Decorrelated, PhotometryError> {
         let (cy, cx) = tile.centre();
         let sky = scene.sky_variance(cy, cx)?;
         let kernel = scene.kernel_at(cy, cx);
-        let filter = Filter::new(whitening_kernel(&kernel, sky, 2 * kernel.half_width()), &kernel);
+        let filter = Filter::new(whitening_kernel(&kernel, sky), &kernel);
         let d = tile.correlate(&filter.weights, |y, x| scene.difference_at(y, x).unwrap_or(0.0));
         let target =
             tile.correlate(&filter.weights.squared(), |y, x| scene.target_variance_at(y, x));
@@ -56,13 +56,9 @@ pub fn decorrelate(scene: &Scene<'_>) -> Result<Decorrelated, PhotometryError> {
 /// φ = P_n ⊗ ψ, the PSF of the decorrelated difference at (y, x), of unit sum but for its cut wings. `None` where no pixel near has a difference.
 pub fn decorrelated_psf(scene: &Scene<'_>, y: f64, x: f64) -> Option<Kernel> {
     let kernel = scene.kernel_at(y, x);
-    let psi = whitening_kernel(&kernel, scene.sky_variance(y, x)?, 2 * kernel.half_width());
-    let psf = scene.psf(&kernel, 0.0, 0.0);
-    let half_width = psf.half_width();
-    let grid = Grid::around(half_width + psi.half_width());
-    let mut spectrum = grid.transform(&psf);
-    spectrum.iter_mut().zip(grid.transform(&psi)).for_each(|(p, psi)| *p *= psi);
-    Some(grid.kernel(spectrum, half_width))
+    let psi = whitening_kernel(&kernel, scene.sky_variance(y, x)?);
+    let psf = scene.psf_at(y, x, (0.0, 0.0))?;
+    Some(convolution(&psf, &psi, psf.half_width()))
 }
 
 /// The covariance between pixels at (dy, dx) over the variance, for normalised pixels z = D/σ below `clip`: the mean of z(p) z(p + lag) over that of z².

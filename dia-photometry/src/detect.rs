@@ -1,11 +1,10 @@
 //! Detections: what changed, where, and what speaks against it.
 
-use dia_core::{Image, Kernel};
+use dia_core::Image;
 use rayon::prelude::*;
 
+use crate::alternatives::alternatives;
 use crate::components::{Component, components};
-use crate::filter::whitened_twice;
-use crate::linear::{dot, inverse, masked, offsets};
 use crate::{Flags, ForcedFlux, ForcedOptions, PhotometryError, Scene, Score, forced};
 
 /// What counts as a detection.
@@ -125,7 +124,8 @@ fn describe(
             width,
             |i| if value(i) * strength > 0.0 { value(i).abs() } else { 0.0 },
         );
-    let (sharpness, dipole) = alternatives(scene, y, x).unwrap_or((f64::NAN, f64::NAN));
+    let position = (source.y, source.x);
+    let (sharpness, dipole) = alternatives(scene, (y, x), position).unwrap_or((f64::NAN, f64::NAN));
     let margin = options.likelihood_margin;
     source.flags.set(Flags::SHARP, sharpness > margin);
     source.flags.set(Flags::DIPOLE, dipole > margin || positive && negative);
@@ -164,67 +164,4 @@ fn elongation(component: &Component, width: usize, weight: impl Fn(usize) -> f64
     let half = (0.25 * (yy - xx).powi(2) + xy * xy).sqrt();
     let mean = 0.5 * (yy + xx);
     ((mean + half) / (mean - half).max(1.0 / 12.0)).sqrt()
-}
-
-/// Twice the log-likelihood ratios of one bright pixel, and of a moved K ⊗ R, against a point source at the pixel; `None` without noise or light to tell.
-fn alternatives(scene: &Scene<'_>, y: usize, x: usize) -> Option<(f64, f64)> {
-    let sky = scene.sky_variance(y as f64, x as f64)?;
-    let kernel = scene.kernel_at(y as f64, x as f64);
-    let psf = scene.psf(&kernel, 0.0, 0.0);
-    let h = psf.half_width();
-    let there = |dy: isize, dx: isize| scene.difference_at(y as isize + dy, x as isize + dx);
-    let difference = Kernel::from_fn(h, |dy, dx| there(dy, dx).unwrap_or(0.0));
-    let delta =
-        |at: (isize, isize)| Kernel::from_fn(h, move |dy, dx| f64::from(u8::from((dy, dx) == at)));
-    // A hot pixel is near the peak of its score, and the point source at the best of the places between pixels there.
-    let near =
-        |half: isize| (-half..=half).flat_map(move |dy| (-half..=half).map(move |dx| (dy, dx)));
-    let largest = near(2)
-        .max_by(|a, b| difference.at(a.0, a.1).abs().total_cmp(&difference.at(b.0, b.1).abs()))?;
-    let model = model_around(scene, &kernel, y, x, h + 1);
-    let slope = |up: (isize, isize)| {
-        Kernel::from_fn(h, |dy, dx| {
-            0.5 * (model.at(dy + up.0, dx + up.1) - model.at(dy - up.0, dx - up.1))
-        })
-    };
-    let mut templates = vec![delta(largest), slope((1, 0)), slope((0, 1))];
-    let step = 0.25;
-    templates.extend(
-        near(3)
-            .map(|(dy, dx)| crate::spectrum::shifted(&psf, step * dy as f64, step * dx as f64, h)),
-    );
-    let templates: Vec<Kernel> =
-        templates.iter().map(|t| masked(t, |dy, dx| there(dy, dx).is_some())).collect();
-    let all: Vec<&Kernel> = templates.iter().collect();
-    let weights = whitened_twice(&all, &kernel, sky, h);
-    let gain = |which: &[usize]| {
-        let data: Vec<f64> = which.iter().map(|i| dot(&weights[*i], &difference)).collect();
-        let normal: Vec<Vec<f64>> = which
-            .iter()
-            .map(|i| which.iter().map(|j| dot(&weights[*i], &templates[*j])).collect())
-            .collect();
-        let inverse = inverse(&normal)?;
-        let fitted =
-            inverse.iter().map(|row| row.iter().zip(&data).map(|(a, b)| a * b).sum::<f64>());
-        Some(fitted.zip(&data).map(|(x, d)| x * d).sum::<f64>())
-    };
-    let point = (3..templates.len()).filter_map(|i| gain(&[i])).fold(0.0, f64::max);
-    // No light to move explains nothing.
-    let moved = gain(&[1, 2]).unwrap_or(0.0);
-    Some((gain(&[0])? - point, moved - point))
-}
-
-/// K ⊗ R around a pixel.
-fn model_around(
-    scene: &Scene<'_>,
-    kernel: &Kernel,
-    y: usize,
-    x: usize,
-    half_width: usize,
-) -> Kernel {
-    let (y, x) = (y as isize, x as isize);
-    Kernel::from_fn(half_width, |dy, dx| {
-        let light = |(ky, kx)| scene.reference_at(y + dy - ky, x + dx - kx);
-        offsets(kernel).zip(kernel.pixels()).map(|(k, value)| value * light(k)).sum()
-    })
 }

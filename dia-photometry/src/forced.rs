@@ -2,13 +2,16 @@
 
 use std::collections::HashSet;
 
-use dia_core::{Kernel, MaskPlanes};
+use dia_core::Kernel;
 use rayon::prelude::*;
 
-use crate::filter::whitened_twice;
-use crate::linear::{LinearSum, dot, inverse, masked, offsets};
-use crate::spectrum::{gradient, shifted};
-use crate::{Flags, PhotometryError, Scene, displacement};
+use crate::linear::LinearSum;
+use crate::offsets::{combined, dot, masked, offsets};
+use crate::place::{Place, Template};
+use crate::reference_flux::reference_flux;
+use crate::small_matrix::inverse;
+use crate::surroundings::surroundings;
+use crate::{Flags, PhotometryError, Scene};
 
 /// What is measured at each position.
 #[derive(Clone, Debug, PartialEq)]
@@ -118,6 +121,44 @@ fn without_flux(x: f64, y: f64, apertures: usize, flags: Flags) -> ForcedFlux {
     }
 }
 
+/// Flux, and where it is wanted the displacement times the flux, at a trial position.
+struct Trial {
+    /// The pixel that the sums are around.
+    pixel: (usize, usize),
+    psf: Kernel,
+    /// The part of the weight on pixels with a difference.
+    coverage: f64,
+    /// f, f δ_y and f δ_x; `None` if the pixels that are left cannot tell them.
+    sums: Option<Vec<LinearSum>>,
+}
+
+/// The weights at (y, x) of the best linear estimate: rows of (TᵀC⁻¹T)⁻¹TᵀC⁻¹ for the templates P and, if `moving`, −∂P/∂y and −∂P/∂x. Those that lie on missing
+/// pixels are zero, and TᵀW T is over the rest: without bias whatever is missing.
+fn trial(scene: &Scene<'_>, place: &Place, (y, x): (f64, f64), moving: bool) -> Trial {
+    let (py, px) = scene.nearest(y, x);
+    let (dy, dx) = (y - py as f64, x - px as f64);
+    let there =
+        |dy: isize, dx: isize| scene.difference_at(py as isize + dy, px as isize + dx).is_some();
+    let mut templates = vec![place.point(dy, dx)];
+    if moving {
+        templates.extend(place.slopes(dy, dx));
+    }
+    let weights: Vec<Kernel> = templates.iter().map(|t| masked(&t.weights, there)).collect();
+    let Template { shape: psf, weights: all } = &templates[0];
+    let coverage = dot(&weights[0], psf) / dot(all, psf);
+    let normal: Vec<Vec<f64>> =
+        weights.iter().map(|w| templates.iter().map(|t| dot(w, &t.shape)).collect()).collect();
+    let sums = inverse(&normal).map(|inverse| {
+        let of_row =
+            |row: &Vec<f64>| LinearSum::new(scene, py, px, combined(row, &weights), &place.kernel);
+        inverse.iter().map(of_row).collect()
+    });
+    Trial { pixel: (py, px), psf: psf.clone(), coverage, sums }
+}
+
+/// The least part of the weight that has to lie on pixels with a difference.
+const LEAST_COVERAGE: f64 = 0.5;
+
 fn measure(scene: &Scene<'_>, x: f64, y: f64, options: &ForcedOptions) -> ForcedFlux {
     let nothing = |flags| without_flux(x, y, options.apertures.len(), flags);
     if !(x.is_finite() && y.is_finite()) {
@@ -128,228 +169,144 @@ fn measure(scene: &Scene<'_>, x: f64, y: f64, options: &ForcedOptions) -> Forced
     if !(inside(x, width) && inside(y, height)) {
         return nothing(Flags::OUTSIDE);
     }
-    let Some(sky) = scene.sky_variance(y, x) else {
+    let Some(place) = Place::at(scene, y, x) else {
         return nothing(Flags::NO_COVERAGE | Flags::MASKED);
     };
-    let kernel = scene.kernel_at(y, x);
-    let centred = scene.psf(&kernel, 0.0, 0.0);
-    let half_width = centred.half_width();
-    let fit_at = |fy: f64, fx: f64, moving: bool| {
-        let (py, px) = scene.nearest(fy, fx);
-        let psf = shifted(&centred, fy - py as f64, fx - px as f64, half_width);
-        let there = |dy: isize, dx: isize| {
-            scene.difference_at(py as isize + dy, px as isize + dx).is_some()
-        };
-        let mut templates = vec![psf];
-        if moving {
-            templates.extend(gradient(&templates[0]).map(negative));
-        }
-        let all: Vec<&Kernel> = templates.iter().collect();
-        let optimal = whitened_twice(&all, &kernel, sky, half_width);
-        let coverage = {
-            let part = dot(&masked(&optimal[0], there), &templates[0]);
-            part / dot(&optimal[0], &templates[0])
-        };
-        let weights: Vec<Kernel> = optimal.iter().map(|w| masked(w, there)).collect();
-        let normal: Vec<Vec<f64>> =
-            weights.iter().map(|w| templates.iter().map(|t| dot(w, t)).collect()).collect();
-        let sums = inverse(&normal).map(|inverse| {
-            let of_row = |row: &Vec<f64>| {
-                let weights = combined(row, &weights);
-                LinearSum::new(scene, py, px, weights, &kernel)
-            };
-            inverse.iter().map(of_row).collect::<Vec<_>>()
-        });
-        (py, px, templates.swap_remove(0), coverage, sums)
-    };
-
     let mut row = nothing(Flags::empty());
     if options.refine {
-        refine(scene, &mut row, &fit_at);
+        refine(scene, &place, &mut row);
     }
-    let (py, px, psf, coverage, sums) = fit_at(row.y, row.x, false);
+    let Trial { pixel, psf, coverage, sums } = trial(scene, &place, (row.y, row.x), false);
     row.coverage = coverage;
-    row.flags |= surroundings(scene, py, px, &psf);
-    if coverage.is_nan() || coverage < 0.5 {
-        row.flags |= Flags::NO_COVERAGE;
-        return row;
-    }
-    if coverage < 0.9 {
-        row.flags |= Flags::PARTLY_MASKED;
-    }
-    let Some(sum) = sums.and_then(|sums| sums.into_iter().next()) else {
+    row.flags |= surroundings(scene, pixel, &psf);
+    let sum = sums.and_then(|sums| sums.into_iter().next());
+    let Some(sum) = sum.filter(|_| coverage >= LEAST_COVERAGE) else {
         row.flags |= Flags::NO_COVERAGE;
         return row;
     };
-    let measured = |sum: &LinearSum| Measured {
-        value: sum.value(scene),
-        sigma: sum.covariance(scene, sum).max(0.0).sqrt(),
-    };
-    row.flux = measured(&sum);
+    row.flags.set(Flags::PARTLY_MASKED, coverage < 0.9);
+    row.flux.value = sum.value(scene);
+    row.flux.sigma = sum.variance(scene, row.flux.value, &psf).sqrt();
     row.upper_limit = row.flux.value.max(0.0) + options.limit_sigmas * row.flux.sigma;
     for (radius, flux) in options.apertures.iter().zip(&mut row.apertures) {
-        let (fy, fx) = (row.y - py as f64, row.x - px as f64);
-        let there = |dy: isize, dx: isize| {
-            scene.difference_at(py as isize + dy, px as isize + dx).is_some()
-        };
-        // A pixel at the rim counts by how far its centre is inside.
-        let disc = Kernel::from_fn(half_width, |dy, dx| {
-            let distance = (dy as f64 - fy).hypot(dx as f64 - fx);
-            (radius - distance + 0.5).clamp(0.0, 1.0)
-        });
-        let disc = masked(&disc, there);
-        let part = dot(&disc, &psf);
-        if part > 0.0 && *radius <= half_width as f64 {
-            let weights = combined(&[1.0 / part], &[disc]);
-            *flux = measured(&LinearSum::new(scene, py, px, weights, &kernel));
-        }
+        *flux = aperture(scene, &place, (row.y, row.x), *radius, row.flux.value);
     }
-    scale_and_reference(scene, &mut row, &kernel, &sum);
-    (row.chi2, row.degrees_of_freedom) = chi2(scene, (py, px), &psf, &kernel, row.flux.value);
-    row.degrees_of_freedom =
-        row.degrees_of_freedom.saturating_sub(if options.refine { 3 } else { 1 });
-    row
-}
-
-type FitAt<'f> = dyn Fn(f64, f64, bool) -> (usize, usize, Kernel, f64, Option<Vec<LinearSum>>) + 'f;
-
-/// Flux and position together by Gauss–Newton: D ≈ f P_n − f δ·∇P_n.
-fn refine(scene: &Scene<'_>, row: &mut ForcedFlux, fit_at: &FitAt<'_>) {
-    let (start_y, start_x) = (row.y, row.x);
-    let (mut y, mut x) = (start_y, start_x);
-    for _ in 0..10 {
-        let (.., coverage, Some(sums)) = fit_at(y, x, true) else { break };
-        let flux = sums[0].value(scene);
-        if coverage.is_nan() || coverage < 0.5 || flux == 0.0 {
-            break;
-        }
-        let (dy, dx) = (sums[1].value(scene) / flux, sums[2].value(scene) / flux);
-        let moved = (y + dy - start_y).hypot(x + dx - start_x);
-        if moved.is_nan() || moved > 1.0 {
-            break;
-        }
-        (y, x) = (y + dy, x + dx);
-        if dy.hypot(dx) < 1e-3 {
-            let of = |a: usize, b: usize| sums[a].covariance(scene, &sums[b]) / (flux * flux);
-            row.position_covariance = Some([of(2, 2), of(1, 1), of(1, 2)]);
-            (row.y, row.x) = (y, x);
-            return;
-        }
-    }
-    row.flags |= Flags::POSITION;
-}
-
-/// Scale, flux in units of the reference, and the reference's own flux.
-fn scale_and_reference(scene: &Scene<'_>, row: &mut ForcedFlux, kernel: &Kernel, sum: &LinearSum) {
-    let (py, px) = scene.nearest(row.y, row.x);
-    let scale = kernel.photometric_scale();
+    let scale = place.kernel.photometric_scale();
     let sigma_scale = scene.covariance.map_or(0.0, |covariance| {
-        let c = scene.design.photometric_scale_functional_at(py, px);
+        let c = scene.design.photometric_scale_functional_at(pixel.0, pixel.1);
         covariance.product(&c, &c).max(0.0).sqrt()
     });
     row.scale = Measured { value: scale, sigma: sigma_scale };
     let value = row.flux.value / scale;
     row.flux_in_reference =
         Measured { value, sigma: row.flux.sigma.hypot(value * sigma_scale) / scale.abs() };
-
-    // Where the star is in the reference: the kernel displaces it.
-    let (cy, cx) = displacement(scene.reference_psf, kernel);
-    let (ry, rx) = (row.y - cy, row.x - cx);
-    let (qy, qx) = scene.nearest(ry, rx);
-    let psf = shifted(
-        scene.reference_psf,
-        ry - qy as f64,
-        rx - qx as f64,
-        scene.reference_psf.half_width(),
-    );
-    let power = dot(&psf, &psf);
-    let weights = combined(&[1.0 / power], &[psf]);
-    let (mut flux, mut variance) = (0.0, 0.0);
-    for ((dy, dx), w) in offsets(&weights).zip(weights.pixels()) {
-        let (y, x) = (qy as isize + dy, qx as isize + dx);
-        flux += w * scene.reference_at(y, x);
-        variance += w * w * scene.reference_variance_at(y, x);
+    if let Some((flux, covariance)) = reference_flux(scene, &place, (row.y, row.x), &sum) {
+        row.flags.set(Flags::REFERENCE_HOLE, flux.value < -5.0 * flux.sigma);
+        (row.reference_flux, row.reference_covariance) = (flux, covariance);
+    } else {
+        row.flags |= Flags::REFERENCE_BAD;
     }
-    row.reference_flux = Measured { value: flux, sigma: variance.sqrt() };
-    row.reference_covariance = sum.reference_covariance(scene, qy, qx, &weights);
-    if flux < -5.0 * variance.sqrt() {
-        row.flags |= Flags::REFERENCE_HOLE;
-    }
+    let (chi2, pixels) = chi2(scene, &place, pixel, &psf, row.flux.value);
+    let fitted = if row.position_covariance.is_some() { 3 } else { 1 };
+    (row.chi2, row.degrees_of_freedom) = (chi2, pixels.saturating_sub(fitted));
+    row
 }
 
-/// What the mask says within the PSF.
-pub(crate) fn surroundings(scene: &Scene<'_>, y: usize, x: usize, psf: &Kernel) -> Flags {
-    let (height, width) = scene.difference.shape();
-    let mut flags = Flags::empty();
-    if scene.difference_at(y as isize, x as isize).is_none() {
-        flags |= Flags::MASKED;
-    }
-    if scene.mask.at(y, x).contains(MaskPlanes::VARIABLE) {
-        flags |= Flags::VARIABLE;
-    }
-    let peak = psf.centre();
-    for ((dy, dx), p) in offsets(psf).zip(psf.pixels()) {
-        // Pixels of more than a hundredth of the peak.
-        if *p < 0.01 * peak {
-            continue;
+/// Flux and position together by Gauss–Newton: D ≈ f P_n − f δ·∇P_n.
+fn refine(scene: &Scene<'_>, place: &Place, row: &mut ForcedFlux) {
+    /// Farthest from the start, in pixels.
+    const FARTHEST: f64 = 1.5;
+    let start = (row.y, row.x);
+    let (mut y, mut x) = start;
+    for _ in 0..20 {
+        let Trial { coverage, sums: Some(sums), .. } = trial(scene, place, (y, x), true) else {
+            break;
+        };
+        let flux = sums[0].value(scene);
+        if coverage.is_nan() || coverage < LEAST_COVERAGE || flux == 0.0 {
+            break;
         }
-        let (py, px) = (y as isize + dy, x as isize + dx);
-        if py < 0 || px < 0 || py as usize >= height || px as usize >= width {
-            flags |= Flags::EDGE;
-            continue;
+        // A step beyond half a pixel is more than the first order knows.
+        let step = |sum: &LinearSum| (sum.value(scene) / flux).clamp(-0.5, 0.5);
+        let (dy, dx) = (step(&sums[1]), step(&sums[2]));
+        let moved = (y + dy - start.0).hypot(x + dx - start.1);
+        if moved.is_nan() || moved > FARTHEST {
+            break;
         }
-        let planes = scene.mask.at(py as usize, px as usize);
-        let pairs = [
-            (MaskPlanes::EDGE, Flags::EDGE),
-            (MaskPlanes::SATURATED, Flags::SATURATED_NEAR),
-            (MaskPlanes::REFERENCE_BAD, Flags::REFERENCE_BAD),
-        ];
-        for (plane, flag) in pairs {
-            flags.set(flag, flags.contains(flag) || planes.contains(plane));
+        (y, x) = (y + dy, x + dx);
+        if dy.hypot(dx) < 1e-3 {
+            let of = |a: usize, b: usize| sums[a].covariance(scene, &sums[b]) / (flux * flux);
+            let covariance = [of(2, 2), of(1, 1), of(1, 2)];
+            // What the fit is said to have taken away may be too much.
+            if covariance[0] > 0.0 && covariance[1] > 0.0 {
+                row.position_covariance = Some(covariance);
+                (row.y, row.x) = (y, x);
+                return;
+            }
+            break;
         }
     }
-    flags
+    row.flags |= Flags::POSITION;
 }
 
+/// The flux within a radius in pixels over the part of the PSF that lies there, on the pixels with a difference. `flux` is that of the PSF, for its photons.
+fn aperture(
+    scene: &Scene<'_>,
+    place: &Place,
+    (y, x): (f64, f64),
+    radius: f64,
+    flux: f64,
+) -> Measured {
+    let (py, px) = scene.nearest(y, x);
+    let (fy, fx) = (y - py as f64, x - px as f64);
+    let whole = place.whole_psf(fy, fx);
+    let half_width = (radius + 1.5).ceil() as usize;
+    if radius.is_nan() || radius <= 0.0 || half_width > whole.half_width() {
+        return Measured::NONE;
+    }
+    let psf = crate::offsets::cut(&whole, half_width);
+    // A pixel at the rim counts by how far its centre is inside.
+    let disc = Kernel::from_fn(half_width, |dy, dx| {
+        let there = scene.difference_at(py as isize + dy, px as isize + dx).is_some();
+        let distance = (dy as f64 - fy).hypot(dx as f64 - fx);
+        if there { (radius - distance + 0.5).clamp(0.0, 1.0) } else { 0.0 }
+    });
+    let part = dot(&disc, &psf);
+    // Less than a tenth of the light tells nothing.
+    if part.is_nan() || part < 0.1 {
+        return Measured::NONE;
+    }
+    let sum = LinearSum::new(scene, py, px, combined(&[1.0 / part], &[disc]), &place.kernel);
+    Measured { value: sum.value(scene), sigma: sum.variance(scene, flux, &psf).sqrt() }
+}
+
+/// Σ (D − f P)²/V_D over the pixels within 1.5 FWHM, and their number.
 fn chi2(
     scene: &Scene<'_>,
+    place: &Place,
     (y, x): (usize, usize),
     psf: &Kernel,
-    kernel: &Kernel,
     flux: f64,
 ) -> (f64, usize) {
-    // The FWHM of a Gaussian with the PSF's effective area, 4πσ² = 1/ΣP².
-    let sigma = (1.0 / (4.0 * std::f64::consts::PI * dot(psf, psf))).sqrt();
-    let radius = 1.5 * 2.355 * sigma;
-    let squares = kernel.squared();
+    let radius = 1.5 * place.fwhm();
+    let squares = place.kernel.squared();
     let (mut sum, mut count) = (0.0, 0);
     for ((dy, dx), p) in offsets(psf).zip(psf.pixels()) {
-        let (py, px) = (y as isize + dy, x as isize + dx);
-        let Some(d) =
-            scene.difference_at(py, px).filter(|_| (dy as f64).hypot(dx as f64) <= radius)
-        else {
+        if (dy as f64).hypot(dx as f64) > radius {
             continue;
-        };
+        }
+        let (py, px) = (y as isize + dy, x as isize + dx);
+        let Some(d) = scene.difference_at(py, px) else { continue };
         let through = |((ky, kx), k2): ((isize, isize), &f64)| {
             k2 * scene.reference_variance_at(py - ky, px - kx)
         };
         let reference: f64 = offsets(&squares).zip(squares.pixels()).map(through).sum();
-        let variance = scene.target_variance_at(py, px) + reference;
+        let own = scene.target_variance_at(py, px);
+        let variance = (own + flux * scene.photon * p).max(0.1 * own) + reference;
         if variance > 0.0 {
             sum += (d - flux * p).powi(2) / variance;
             count += 1;
         }
     }
     (sum, count)
-}
-
-/// Σ_i c_i w_i.
-fn combined(coefficients: &[f64], kernels: &[Kernel]) -> Kernel {
-    Kernel::from_fn(kernels[0].half_width(), |dy, dx| {
-        coefficients.iter().zip(kernels).map(|(c, kernel)| c * kernel.at(dy, dx)).sum()
-    })
-}
-
-fn negative(kernel: Kernel) -> Kernel {
-    combined(&[-1.0], &[kernel])
 }

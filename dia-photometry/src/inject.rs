@@ -77,7 +77,7 @@ pub fn draw(
 /// Whether the reference holds no light here: the mean over 7 × 7 pixels is below two of its own σ and, for a reference without noise, a tenth of the
 /// target's σ per pixel.
 fn is_empty(scene: &Scene<'_>, y: usize, x: usize) -> bool {
-    let (cy, cx) = displacement(scene.reference_psf, &scene.kernel_at(y as f64, x as f64));
+    let (cy, cx) = displacement(scene.reference_psf.mean(), &scene.kernel_at(y as f64, x as f64));
     let (ry, rx) = (y as isize - cy.round() as isize, x as isize - cx.round() as isize);
     let square = (-3..=3).flat_map(|dy| (-3..=3).map(move |dx| (ry + dy, rx + dx)));
     let (mut light, mut variance, mut target) = (0.0, 0.0, 0.0);
@@ -97,8 +97,8 @@ pub fn add(scene: &Scene<'_>, image: &mut Image<f32>, stars: &[Injected]) {
     let (height, width) = image.view().shape();
     for star in stars {
         let (py, px) = scene.nearest(star.y, star.x);
-        let kernel = scene.kernel_at(star.y, star.x);
-        let psf = scene.psf(&kernel, star.y - py as f64, star.x - px as f64);
+        let offset = (star.y - py as f64, star.x - px as f64);
+        let Some(psf) = scene.psf_at(star.y, star.x, offset) else { continue };
         let h = psf.half_width();
         for (dy, line) in psf.pixels().chunks(psf.side()).enumerate() {
             for (dx, p) in line.iter().enumerate() {

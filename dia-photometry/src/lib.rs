@@ -21,6 +21,7 @@
 //! Positions are (x, y) in pixels, 0 in the middle of the first; fluxes are in target ADU unless said otherwise. Results have the same bits for any number of
 //! threads.
 
+mod alternatives;
 mod certify;
 mod components;
 mod decorrelate;
@@ -31,10 +32,16 @@ mod flags;
 mod forced;
 pub mod inject;
 mod linear;
-mod psf;
+mod offsets;
+mod place;
+mod reference_flux;
+mod reference_psf;
 mod scene;
 mod score;
+mod small_matrix;
 mod spectrum;
+mod star_stack;
+mod surroundings;
 mod target_psf;
 mod tiles;
 
@@ -46,7 +53,7 @@ pub use filter::{Filter, SkyVariance, whitening_kernel};
 pub use flags::Flags;
 pub use forced::{ForcedFlux, ForcedOptions, Measured, forced};
 pub use inject::{InjectOptions, Injected};
-pub use psf::{PsfOptions, ReferencePsf, psf_of_image, reference_psf};
+pub use reference_psf::{PsfOptions, ReferencePsf, reference_psf};
 pub use scene::{FitCovariance, Scene};
 pub use score::{SAMPLED_PEAKS, Score, ScoreOptions, score};
 pub use target_psf::{displacement, target_psf};

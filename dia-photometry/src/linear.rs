@@ -3,20 +3,23 @@
 use dia_core::Kernel;
 
 use crate::Scene;
-use crate::filter::through_kernel;
+use crate::filter::Filter;
+use crate::offsets::{masked, offsets};
+use crate::spectrum::correlation;
 
 /// Weights w(u) of D(p + u), zero where the difference is missing, with what they are for the reference and for the fit.
 #[derive(Clone, Debug)]
 pub(crate) struct LinearSum {
     y: usize,
     x: usize,
-    weights: Kernel,
-    /// c = 𝒦ᵀ w: −R(p + v) is in the sum with this weight.
-    through: Kernel,
+    filter: Filter,
     /// a = Aᵀ w over all pixels, and over those that the fit saw; empty without a covariance of the fit.
     functional: Vec<f64>,
     fitted: Vec<f64>,
 }
+
+/// The least variance, of that of the images' own noise: what the fit is said to have taken away may be too much.
+const LEAST: f64 = 0.1;
 
 impl LinearSum {
     pub(crate) fn new(
@@ -26,42 +29,73 @@ impl LinearSum {
         weights: Kernel,
         kernel: &Kernel,
     ) -> Self {
-        let through = through_kernel(&weights, kernel);
+        let filter = Filter::new(weights, kernel);
         let (functional, fitted) = if scene.covariance.is_some() {
-            let of =
-                |weights: &Kernel| functional(scene, y, x, weights, &light(scene, y, x, weights));
-            let seen = masked(&weights, |dy, dx| scene.is_fitted(y as isize + dy, x as isize + dx));
-            (of(&weights), of(&seen))
+            let seen = |dy, dx| filter.weights.at(dy, dx) == 0.0 || scene.is_fitted(y, x, (dy, dx));
+            let all = functional(scene, y, x, &filter.weights);
+            let fitted = if offsets(&filter.weights).all(|(dy, dx)| seen(dy, dx)) {
+                all.clone()
+            } else {
+                functional(scene, y, x, &masked(&filter.weights, seen))
+            };
+            (all, fitted)
         } else {
             (Vec::new(), Vec::new())
         };
-        Self { y, x, weights, through, functional, fitted }
+        Self { y, x, filter, functional, fitted }
     }
 
     /// Σ_u w(u) D(p + u).
     pub(crate) fn value(&self, scene: &Scene<'_>) -> f64 {
-        self.sum(&self.weights, |dy, dx, y, x| {
-            self.weights.at(dy, dx) * scene.difference_at(y, x).unwrap_or(0.0)
+        self.sum(&self.filter.weights, |dy, dx, y, x| {
+            self.filter.weights.at(dy, dx) * scene.difference_at(y, x).unwrap_or(0.0)
         })
     }
 
-    /// The covariance of two sums around the same pixel: Σ w_a w_b V_n + Σ c_a c_b V_r, and of the fit aᵀH⁻¹b − a_uᵀH⁻¹b − aᵀH⁻¹b_u.
-    ///
-    /// Of the fit: D = y − A H⁻¹A_uᵀ W y with A_u the rows that it used, and W C = 1 there. Where the fit did not look, its error adds to that of the difference;
-    /// where it did, it took the same away.
+    /// The variance of the sum, for a point source of flux `flux` in ADU and shape `psf` whose own photons the target's variance does not know.
+    pub(crate) fn variance(&self, scene: &Scene<'_>, flux: f64, psf: &Kernel) -> f64 {
+        let own = self.images(scene, self);
+        let photons = flux * scene.photon * self.squares(psf);
+        // Of a star that has faded there are fewer photons than the model has, but never none.
+        (own + photons + self.fit(scene, self)).max(LEAST * own)
+    }
+
+    /// Σ_u w(u)² t(u).
+    fn squares(&self, shape: &Kernel) -> f64 {
+        let weights = &self.filter.weights;
+        offsets(weights).zip(weights.pixels()).map(|((y, x), w)| w * w * shape.at(y, x)).sum()
+    }
+
+    /// The covariance of two sums around the same pixel.
     pub(crate) fn covariance(&self, scene: &Scene<'_>, other: &Self) -> f64 {
-        let target = self.sum(&self.weights, |dy, dx, y, x| {
-            self.weights.at(dy, dx) * other.weights.at(dy, dx) * scene.target_variance_at(y, x)
+        self.images(scene, other) + self.fit(scene, other)
+    }
+
+    /// Σ w_a w_b V_n + Σ c_a c_b V_r, what the noise of the images makes.
+    fn images(&self, scene: &Scene<'_>, other: &Self) -> f64 {
+        let target = self.sum(&self.filter.weights, |dy, dx, y, x| {
+            let product = self.filter.weights.at(dy, dx) * other.filter.weights.at(dy, dx);
+            product * scene.target_variance_at(y, x)
         });
-        let reference = self.sum(&self.through, |dy, dx, y, x| {
-            self.through.at(dy, dx) * other.through.at(dy, dx) * scene.reference_variance_at(y, x)
+        // Those of two sums may reach differently far.
+        let (a, b) = (&self.filter.reference_weights, &other.filter.reference_weights);
+        let shorter = if a.half_width() < b.half_width() { a } else { b };
+        let reference = self.sum(shorter, |dy, dx, y, x| {
+            a.at(dy, dx) * b.at(dy, dx) * scene.reference_variance_at(y, x)
         });
-        let fit = scene.covariance.map_or(0.0, |covariance| {
+        target + reference
+    }
+
+    /// What the error of the fit adds: aᵀH⁻¹b − a_uᵀH⁻¹b − aᵀH⁻¹b_u.
+    ///
+    /// D = y − A H⁻¹A_uᵀ W y with A_u the rows that the fit used, and W C = 1 there. Where the fit did not look, its error adds to that of the difference;
+    /// where it did, it took the same away.
+    fn fit(&self, scene: &Scene<'_>, other: &Self) -> f64 {
+        scene.covariance.map_or(0.0, |covariance| {
             covariance.product(&self.functional, &other.functional)
                 - covariance.product(&self.fitted, &other.functional)
                 - covariance.product(&self.functional, &other.fitted)
-        });
-        target + reference + fit
+        })
     }
 
     /// The covariance with a sum over the reference's pixels of `weights` around (y, x): −Σ w_r c V_r.
@@ -74,14 +108,13 @@ impl LinearSum {
     ) -> f64 {
         let (up, left) = (y as isize - self.y as isize, x as isize - self.x as isize);
         let h = weights.half_width() as isize;
-        -self.sum(&self.through, |dy, dx, py, px| {
+        let through = &self.filter.reference_weights;
+        -self.sum(through, |dy, dx, py, px| {
             let (wy, wx) = (dy - up, dx - left);
-            let inside = wy.abs() <= h && wx.abs() <= h;
-            if inside {
-                self.through.at(dy, dx) * weights.at(wy, wx) * scene.reference_variance_at(py, px)
-            } else {
-                0.0
+            if wy.abs() > h || wx.abs() > h {
+                return 0.0;
             }
+            through.at(dy, dx) * weights.at(wy, wx) * scene.reference_variance_at(py, px)
         })
     }
 
@@ -91,39 +124,15 @@ impl LinearSum {
     }
 }
 
-/// The offsets of a kernel's pixels.
-pub(crate) fn offsets(kernel: &Kernel) -> impl Iterator<Item = (isize, isize)> + use<> {
-    let h = kernel.half_width() as isize;
-    (-h..=h).flat_map(move |dy| (-h..=h).map(move |dx| (dy, dx)))
-}
-
-/// The kernel with zeros where `keep` is false.
-pub(crate) fn masked(kernel: &Kernel, keep: impl Fn(isize, isize) -> bool) -> Kernel {
-    Kernel::from_fn(
-        kernel.half_width(),
-        |dy, dx| if keep(dy, dx) { kernel.at(dy, dx) } else { 0.0 },
-    )
-}
-
-/// The sum of the products of two kernels of one size.
-pub(crate) fn dot(a: &Kernel, b: &Kernel) -> f64 {
-    a.pixels().iter().zip(b.pixels()).map(|(a, b)| a * b).sum()
-}
-
-/// Σ_u w(u) R(p + u − k) for all k of the fitted kernel.
-fn light(scene: &Scene<'_>, y: usize, x: usize, weights: &Kernel) -> Kernel {
-    Kernel::from_fn(scene.design.half_width(), |ky, kx| {
-        let at = |dy, dx| scene.reference_at(y as isize + dy - ky, x as isize + dx - kx);
-        offsets(weights).zip(weights.pixels()).map(|((dy, dx), w)| w * at(dy, dx)).sum()
-    })
-}
-
 /// a with aᵀ x = Σ_u w(u) M(p + u); the polynomials of kernel and background are those at p, which hardly vary over the weights.
-fn functional(scene: &Scene<'_>, y: usize, x: usize, weights: &Kernel, light: &Kernel) -> Vec<f64> {
+fn functional(scene: &Scene<'_>, y: usize, x: usize, weights: &Kernel) -> Vec<f64> {
     let design = scene.design;
     let mut a = vec![0.0; design.ncols()];
     let mut terms = vec![0.0; design.variation().len()];
     design.variation().evaluate(y, x, &mut terms);
+    // Σ_u w(u) R(p + u − k) for all k of the kernel.
+    let around = scene.reference_around(y, x, weights.half_width() + design.half_width());
+    let light = correlation(weights, &around, design.half_width());
     let gradients: Vec<f64> =
         terms.iter().flat_map(|t| light.pixels().iter().map(move |light| t * light)).collect();
     design.project(&gradients, &mut a);
@@ -138,64 +147,121 @@ fn functional(scene: &Scene<'_>, y: usize, x: usize, weights: &Kernel, light: &K
     a
 }
 
-/// The fit's term of the variance of Σ_u w(u) D(p + u) for weights that need no mask: see [`LinearSum::covariance`].
-pub(crate) fn fit_term(scene: &Scene<'_>, y: usize, x: usize, weights: &Kernel) -> f64 {
-    let Some(covariance) = scene.covariance else { return 0.0 };
-    let weights =
-        masked(weights, |dy, dx| scene.difference_at(y as isize + dy, x as isize + dx).is_some());
-    let a = functional(scene, y, x, &weights, &light(scene, y, x, &weights));
-    let power = |keep: &dyn Fn(isize, isize) -> bool| {
-        let kept = masked(&weights, |dy, dx| keep(y as isize + dy, x as isize + dx));
-        dot(&kept, &kept)
-    };
-    let seen = power(&|y, x| scene.is_fitted(y, x)) / power(&|_, _| true);
-    covariance.product(&a, &a) * (1.0 - 2.0 * seen)
-}
-
-/// The inverse of a small matrix by elimination with pivots; `None` if it is singular to rounding.
-pub(crate) fn inverse(matrix: &[Vec<f64>]) -> Option<Vec<Vec<f64>>> {
-    let n = matrix.len();
-    let mut rows: Vec<Vec<f64>> = matrix.to_vec();
-    for (i, row) in rows.iter_mut().enumerate() {
-        row.extend((0..n).map(|j| f64::from(u8::from(i == j))));
-    }
-    let largest = matrix.iter().flatten().fold(0.0_f64, |most, v| most.max(v.abs()));
-    for column in 0..n {
-        let pivot =
-            (column..n).max_by(|a, b| rows[*a][column].abs().total_cmp(&rows[*b][column].abs()))?;
-        rows.swap(column, pivot);
-        let value = rows[column][column];
-        if !value.is_finite() || value.abs() <= 1e-13 * largest {
-            return None;
-        }
-        rows[column].iter_mut().for_each(|v| *v /= value);
-        let pivot_row = rows[column].clone();
-        for (i, row) in rows.iter_mut().enumerate().filter(|(i, _)| *i != column) {
-            let factor = row[column];
-            debug_assert_ne!(i, column);
-            row.iter_mut().zip(&pivot_row).for_each(|(v, p)| *v -= factor * p);
-        }
-    }
-    Some(rows.into_iter().map(|row| row[n..].to_vec()).collect())
-}
-
 #[cfg(test)]
 mod tests {
-    use super::inverse;
+    use dia_core::{Design, Image, Kernel, KernelBasis, Mask, MaskPlanes};
+
+    use super::{LinearSum, functional};
+    use crate::scene::tests::{Fixture, pseudo_random};
+
+    /// A difference of unequal noise everywhere, and a kernel that is not symmetric.
+    fn fixture() -> Fixture {
+        let mut values = pseudo_random(7);
+        let design = Design::new(30, 34, KernelBasis::delta(2), Some(1)).unwrap();
+        let parameters: Vec<f64> = (0..design.ncols()).map(|_| values()).collect();
+        let mut plane = |offset: f64| Image::from_fn(30, 34, |_, _| (offset + values()) as f32);
+        Fixture {
+            difference: plane(0.0),
+            target_variance: plane(3.0),
+            reference_variance: plane(2.0),
+            reference: plane(10.0),
+            mask: Mask::good(30, 34),
+            parameters,
+            design,
+            ..Fixture::empty(30, 34)
+        }
+    }
 
     #[test]
-    fn an_inverse_undoes_its_matrix_and_a_singular_one_has_none() {
-        let matrix = vec![vec![0.0, 2.0, 1.0], vec![1.0, -1.0, 0.0], vec![3.0, 0.0, 4.0]];
-        let inverse_matrix = inverse(&matrix).unwrap();
-        let product = |i: usize, j: usize| -> f64 {
-            matrix[i].iter().zip(&inverse_matrix).map(|(a, row)| a * row[j]).sum()
+    fn variance_is_the_explicit_sum_over_all_pairs_of_pixels() {
+        let fixture = fixture();
+        let scene = fixture.scene();
+        let mut values = pseudo_random(3);
+        let weights = Kernel::from_fn(3, |_, _| values());
+        let kernel = scene.kernel_at(14.0, 15.0);
+        let sum = LinearSum::new(&scene, 14, 15, weights.clone(), &kernel);
+        // Cov(D(p), D(q)) = δ_pq V_n(p) + Σ_s K(p − s) K(q − s) V_r(s), by brute force.
+        let all: Vec<(isize, isize)> =
+            (-3..=3).flat_map(|y| (-3..=3).map(move |x| (y, x))).collect();
+        let k = |y: isize, x: isize| {
+            if y.abs() <= 2 && x.abs() <= 2 { kernel.at(y, x) } else { 0.0 }
         };
-        for i in 0..3 {
-            for j in 0..3 {
-                // Condition number below 20.
-                assert!((product(i, j) - f64::from(u8::from(i == j))).abs() < 1e-14);
+        let (mut expected, mut value) = (0.0, 0.0);
+        for (py, px) in &all {
+            value += weights.at(*py, *px) * scene.difference_at(14 + py, 15 + px).unwrap();
+            for (qy, qx) in &all {
+                let mut covariance = 0.0;
+                if (py, px) == (qy, qx) {
+                    covariance += scene.target_variance_at(14 + py, 15 + px);
+                }
+                for (sy, sx) in (-5..=5_isize).flat_map(|y| (-5..=5_isize).map(move |x| (y, x))) {
+                    covariance += k(py - sy, px - sx)
+                        * k(qy - sy, qx - sx)
+                        * scene.reference_variance_at(14 + sy, 15 + sx);
+                }
+                expected += weights.at(*py, *px) * weights.at(*qy, *qx) * covariance;
             }
         }
-        assert!(inverse(&[vec![1.0, 2.0], vec![2.0, 4.0]]).is_none());
+        let got = sum.variance(&scene, 0.0, &Kernel::zero(3));
+        // What is cut off the reference's weights is 1e-5 of their squares.
+        assert!((got / expected - 1.0).abs() < 1e-5, "{got} {expected}");
+        assert!((sum.value(&scene) - value).abs() < 1e-12);
+        // Photons of a source: Σ w² f P/gain.
+        let photons = Fixture { photon: 0.5, ..fixture.clone() };
+        let psf = Kernel::gaussian(3, 1.0);
+        let more = sum.variance(&photons.scene(), 10.0, &psf) - got;
+        let squares: f64 =
+            weights.squared().pixels().iter().zip(psf.pixels()).map(|(a, b)| a * b).sum();
+        assert!((more - 5.0 * squares).abs() < 1e-12 * got);
+    }
+
+    #[test]
+    fn the_functional_of_the_fit_is_the_weighted_model() {
+        let fixture = fixture();
+        let scene = fixture.scene();
+        let mut values = pseudo_random(5);
+        let weights = Kernel::from_fn(3, |_, _| values());
+        let a = functional(&scene, 14, 15, &weights);
+        let of_fit: f64 = a.iter().zip(&fixture.parameters).map(|(a, x)| a * x).sum();
+        let kernel = scene.kernel_at(14.0, 15.0);
+        let mut expected = 0.0;
+        for (y, x) in (-3..=3_isize).flat_map(|y| (-3..=3_isize).map(move |x| (y, x))) {
+            let mut model = scene.design.background_at(&fixture.parameters, 14, 15);
+            for (ky, kx) in (-2..=2_isize).flat_map(|y| (-2..=2_isize).map(move |x| (y, x))) {
+                model += kernel.at(ky, kx) * scene.reference_at(14 + y - ky, 15 + x - kx);
+            }
+            expected += weights.at(y, x) * model;
+        }
+        // 49 · 25 products below 11 by Fourier transforms.
+        assert!((of_fit - expected).abs() < 1e-10, "{of_fit} {expected}");
+    }
+
+    #[test]
+    fn the_fit_adds_its_error_where_it_did_not_look_and_takes_it_away_where_it_did() {
+        let mut fixture = fixture();
+        let weights = Kernel::gaussian(3, 1.2);
+        let kernel = fixture.scene().kernel_at(14.0, 15.0);
+        let flat = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| 2e-5 * a * b).sum();
+        let variance = |fixture: &Fixture, with: bool| {
+            let mut scene = fixture.scene();
+            if with {
+                scene.covariance = Some(&flat);
+            }
+            let sum = LinearSum::new(&scene, 14, 15, weights.clone(), &kernel);
+            let a = functional(&scene, 14, 15, &weights);
+            (sum.variance(&scene, 0.0, &weights), flat(&a, &a))
+        };
+        let (bare, _) = variance(&fixture, false);
+        let (seen, term) = variance(&fixture, true);
+        for y in 0..30 {
+            for x in 0..34 {
+                fixture.mask.insert(y, x, MaskPlanes::VARIABLE);
+            }
+        }
+        let (unseen, _) = variance(&fixture, true);
+        assert!(term > 1e-3 * bare && term < 0.5 * bare, "{term} {bare}");
+        // Sums of a thousand terms.
+        assert!((seen - (bare - term)).abs() < 1e-10 * bare);
+        assert!((unseen - (bare + term)).abs() < 1e-10 * bare);
     }
 }

@@ -2,9 +2,8 @@
 
 use dia_core::{Design, ImageView, Kernel, Mask, MaskPlanes};
 
-use crate::PhotometryError;
-use crate::spectrum::shifted;
-use crate::target_psf;
+use crate::place::Place;
+use crate::{PhotometryError, ReferencePsf};
 
 /// The covariance of the fitted parameters, asked for as aᵀ H⁻¹ b: a and b have one element for each column of the [`Design`].
 pub trait FitCovariance: Sync {
@@ -30,7 +29,7 @@ pub struct Scene<'a> {
     pub target_variance: ImageView<'a, f32>,
     /// V_r, the variance of the reference in its own ADU²; zero for a reference without noise.
     pub reference_variance: ImageView<'a, f32>,
-    /// R less its sky in its own ADU: what the kernel was fitted to.
+    /// R less its sky in its own ADU: what the kernel was fitted to; NaN where it is masked, which counted as zero.
     pub reference: ImageView<'a, f32>,
     /// Why D is missing; pixels that only the fit left out have the planes `VARIABLE` or `CLIPPED`.
     pub mask: &'a Mask,
@@ -38,8 +37,10 @@ pub struct Scene<'a> {
     pub design: &'a Design,
     /// Its parameters.
     pub parameters: &'a [f64],
-    /// P_r, the PSF of the reference, of unit sum and centred.
-    pub reference_psf: &'a Kernel,
+    /// P_r, the PSF of the reference.
+    pub reference_psf: &'a ReferencePsf,
+    /// The increase of V_n in ADU² per ADU of light that V_n does not know of, 1/gain: the photons of what appeared. 0 where V_n was measured on the target itself.
+    pub photon: f64,
     /// The covariance of the parameters; without it the fit's own error is taken for zero.
     pub covariance: Option<&'a dyn FitCovariance>,
 }
@@ -54,7 +55,7 @@ impl Scene<'_> {
     /// Checks that all planes share a grid.
     ///
     /// # Errors
-    /// [`PhotometryError::Shape`] names the first plane that does not fit; [`PhotometryError::Psf`] if the PSF's sum is not positive and finite.
+    /// [`PhotometryError::Shape`] names the first plane that does not fit.
     pub fn validate(&self) -> Result<(), PhotometryError> {
         let expected = self.difference.shape();
         let planes = [
@@ -69,8 +70,7 @@ impl Scene<'_> {
                 return Err(PhotometryError::Shape { plane, got, expected });
             }
         }
-        let sum = self.reference_psf.photometric_scale();
-        if sum.is_finite() && sum > 0.0 { Ok(()) } else { Err(PhotometryError::Psf { sum }) }
+        Ok(())
     }
 
     /// K at the pixel nearest to (y, x) inside the image.
@@ -79,16 +79,10 @@ impl Scene<'_> {
         self.design.kernel_at(self.parameters, y, x)
     }
 
-    /// Half-width of the target's PSF and of all weights: that of the reference's PSF and half the kernel's more, beyond which almost no light is.
-    pub fn half_width(&self) -> usize {
-        self.reference_psf.half_width() + self.design.half_width() / 2
-    }
-
-    /// The target's PSF with its centre at (dy, dx) pixels, for the kernel `kernel`.
-    pub fn psf(&self, kernel: &Kernel, dy: f64, dx: f64) -> Kernel {
-        let half_width = self.half_width();
-        let psf = target_psf(self.reference_psf, kernel, half_width);
-        if dy == 0.0 && dx == 0.0 { psf } else { shifted(&psf, dy, dx, half_width) }
+    /// The target's PSF at (y, x) as far as light reaches, its centre at (dy, dx) pixels from that of the kernel's square; of unit sum but for what the reference's
+    /// PSF has lost. `None` where no pixel near it has a difference.
+    pub fn psf_at(&self, y: f64, x: f64, (dy, dx): (f64, f64)) -> Option<Kernel> {
+        Place::at(self, y, x).map(|place| place.whole_psf(dy, dx))
     }
 
     /// D at a pixel that may lie outside the image; `None` where it is missing.
@@ -112,9 +106,21 @@ impl Scene<'_> {
         inside(self.reference, y, x).filter(|r| r.is_finite()).unwrap_or(0.0)
     }
 
-    /// Whether the fit saw the pixel.
-    pub(crate) fn is_fitted(&self, y: isize, x: isize) -> bool {
+    /// Whether R is known: neither outside nor NaN.
+    pub(crate) fn is_reference_known(&self, y: isize, x: isize) -> bool {
+        inside(self.reference, y, x).is_some_and(f64::is_finite)
+    }
+
+    /// R out to `half_width` pixels around a pixel: element u is R(p + u).
+    pub(crate) fn reference_around(&self, y: usize, x: usize, half_width: usize) -> Kernel {
+        let (y, x) = (y as isize, x as isize);
+        Kernel::from_fn(half_width, |dy, dx| self.reference_at(y + dy, x + dx))
+    }
+
+    /// Whether the fit saw the pixel at an offset (dy, dx) from (y, x).
+    pub(crate) fn is_fitted(&self, y: usize, x: usize, (dy, dx): (isize, isize)) -> bool {
         let left_out = MaskPlanes::VARIABLE | MaskPlanes::CLIPPED;
+        let (y, x) = (y as isize + dy, x as isize + dx);
         self.difference_at(y, x).is_some()
             && !self.mask.at(y as usize, x as usize).intersects(left_out)
     }
@@ -135,4 +141,95 @@ fn inside(plane: ImageView<'_, f32>, y: isize, x: isize) -> Option<f64> {
 
 fn variance_at(plane: ImageView<'_, f32>, y: isize, x: isize) -> f64 {
     inside(plane, y, x).filter(|v| v.is_finite() && *v > 0.0).unwrap_or(0.0)
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use dia_core::{Design, Image, Kernel, KernelBasis, Mask};
+
+    use super::Scene;
+    use crate::{PhotometryError, ReferencePsf};
+
+    /// The planes of a scene, to be lent.
+    #[derive(Clone)]
+    pub(crate) struct Fixture {
+        pub(crate) difference: Image<f32>,
+        pub(crate) target_variance: Image<f32>,
+        pub(crate) reference_variance: Image<f32>,
+        pub(crate) reference: Image<f32>,
+        pub(crate) mask: Mask,
+        pub(crate) design: Design,
+        pub(crate) parameters: Vec<f64>,
+        pub(crate) psf: ReferencePsf,
+        pub(crate) photon: f64,
+    }
+
+    impl Fixture {
+        /// A difference of zeros with variances of 4 and 0, an empty reference, a kernel of one pixel of 1, and a PSF of σ = 1.5 pixels.
+        pub(crate) fn empty(height: usize, width: usize) -> Self {
+            let design = Design::new(height, width, KernelBasis::delta(0), None).unwrap();
+            Self {
+                difference: Image::filled(height, width, 0.0),
+                target_variance: Image::filled(height, width, 4.0),
+                reference_variance: Image::filled(height, width, 0.0),
+                reference: Image::filled(height, width, 0.0),
+                mask: Mask::good(height, width),
+                parameters: vec![1.0],
+                design,
+                psf: ReferencePsf::constant(&Kernel::gaussian(10, 1.5)).unwrap(),
+                photon: 0.0,
+            }
+        }
+
+        pub(crate) fn scene(&self) -> Scene<'_> {
+            Scene {
+                difference: self.difference.view(),
+                target_variance: self.target_variance.view(),
+                reference_variance: self.reference_variance.view(),
+                reference: self.reference.view(),
+                mask: &self.mask,
+                design: &self.design,
+                parameters: &self.parameters,
+                reference_psf: &self.psf,
+                photon: self.photon,
+                covariance: None,
+            }
+        }
+
+        /// Adds a Gaussian star of the fixture's PSF to the difference.
+        pub(crate) fn add_star(&mut self, y: f64, x: f64, flux: f64) {
+            for (py, row) in
+                self.difference.clone().pixels().chunks(self.difference.width()).enumerate()
+            {
+                for (px, d) in row.iter().enumerate() {
+                    let r2 = (py as f64 - y).powi(2) + (px as f64 - x).powi(2);
+                    let star = flux * (-r2 / 4.5).exp() / (4.5 * std::f64::consts::PI);
+                    self.difference.row_mut(py)[px] = d + star as f32;
+                }
+            }
+        }
+    }
+
+    /// Numbers in [−1, 1], evenly distributed and reproducible.
+    pub(crate) fn pseudo_random(seed: u64) -> impl FnMut() -> f64 {
+        let mut state = seed;
+        move || {
+            // Knuth's linear congruential generator; its upper bits.
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            (state >> 11) as f64 / (1_u64 << 52) as f64 - 1.0
+        }
+    }
+
+    #[test]
+    fn a_plane_of_another_size_is_named() {
+        let mut fixture = Fixture::empty(20, 24);
+        assert_eq!(fixture.scene().validate(), Ok(()));
+        fixture.reference = Image::filled(24, 20, 0.0);
+        let error = fixture.scene().validate().unwrap_err();
+        let expected =
+            PhotometryError::Shape { plane: "reference", got: (24, 20), expected: (20, 24) };
+        assert_eq!(error, expected);
+    }
 }

@@ -16,9 +16,9 @@ pub(crate) struct Grid {
 }
 
 impl Grid {
-    /// A grid on which kernels of half-width `half_width` have as much room again to both sides.
-    pub(crate) fn around(half_width: usize) -> Self {
-        let side = (4 * half_width + 2).next_power_of_two().max(32);
+    /// The smallest grid, of a power of two, that holds a kernel of half-width `half_width`.
+    pub(crate) fn holding(half_width: usize) -> Self {
+        let side = (2 * half_width + 1).next_power_of_two().max(32);
         let mut planner = FftPlanner::new();
         Self {
             side,
@@ -33,9 +33,9 @@ impl Grid {
         assert!(kernel.side() <= n, "the kernel fits on the grid");
         let place = |d: isize| d.rem_euclid(n as isize) as usize;
         let mut grid = vec![Complex64::ZERO; n * n];
-        for dy in -h..=h {
-            for dx in -h..=h {
-                grid[place(dy) * n + place(dx)] = Complex64::new(kernel.at(dy, dx), 0.0);
+        for (dy, row) in (-h..=h).zip(kernel.pixels().chunks(kernel.side())) {
+            for (dx, value) in (-h..=h).zip(row) {
+                grid[place(dy) * n + place(dx)] = Complex64::new(*value, 0.0);
             }
         }
         self.both(&self.forward, &mut grid);
@@ -64,6 +64,9 @@ impl Grid {
 
     /// Multiplies a spectrum by that of a shift by (dy, dx) pixels.
     pub(crate) fn shift(&self, spectrum: &mut [Complex64], dy: f64, dx: f64) {
+        if dy == 0.0 && dx == 0.0 {
+            return;
+        }
         for (value, (ky, kx)) in spectrum.iter_mut().zip(self.frequencies()) {
             *value *= Complex64::from_polar(1.0, -(ky * dy + kx * dx));
         }
@@ -88,7 +91,7 @@ impl Grid {
 /// The kernel moved by (dy, dx) pixels, band-limited interpolation on a periodic grid; exact for kernels sampled at least as finely as their band
 /// (FWHM above 2 pixels).
 pub(crate) fn shifted(kernel: &Kernel, dy: f64, dx: f64, half_width: usize) -> Kernel {
-    let grid = Grid::around(kernel.half_width().max(half_width));
+    let grid = Grid::holding(2 * kernel.half_width().max(half_width));
     let mut spectrum = grid.transform(kernel);
     grid.shift(&mut spectrum, dy, dx);
     grid.kernel(spectrum, half_width)
@@ -96,7 +99,7 @@ pub(crate) fn shifted(kernel: &Kernel, dy: f64, dx: f64, half_width: usize) -> K
 
 /// (∂/∂y, ∂/∂x) of a band-limited kernel, per pixel.
 pub(crate) fn gradient(kernel: &Kernel) -> [Kernel; 2] {
-    let grid = Grid::around(kernel.half_width());
+    let grid = Grid::holding(2 * kernel.half_width());
     let spectrum = grid.transform(kernel);
     let along = |pick: fn((f64, f64)) -> f64| {
         let times_ik = |(value, k)| value * Complex64::new(0.0, pick(k));
@@ -106,27 +109,83 @@ pub(crate) fn gradient(kernel: &Kernel) -> [Kernel; 2] {
     [along(|k| k.0), along(|k| k.1)]
 }
 
+/// Σ_u a(u) b(v − u) at |v| ≤ `half_width`; values beyond the support of a kernel are zero.
+pub(crate) fn convolution(a: &Kernel, b: &Kernel, half_width: usize) -> Kernel {
+    product(a, b, half_width, |a, b| a * b)
+}
+
+/// Σ_u a(u) b(u − v) at |v| ≤ `half_width`; values beyond the support of a kernel are zero.
+pub(crate) fn correlation(a: &Kernel, b: &Kernel, half_width: usize) -> Kernel {
+    product(a, b, half_width, |a, b| a * b.conj())
+}
+
+fn product(
+    a: &Kernel,
+    b: &Kernel,
+    half_width: usize,
+    of: impl Fn(Complex64, Complex64) -> Complex64,
+) -> Kernel {
+    // An offset that is wanted must not be met by one a period away.
+    let reach = a.half_width() + b.half_width();
+    let grid = Grid::holding(reach.max((reach + half_width).div_ceil(2)).max(half_width));
+    let spectrum = grid.transform(a).into_iter().zip(grid.transform(b));
+    grid.kernel(spectrum.map(|(a, b)| of(a, b)).collect(), half_width)
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{Grid, shifted};
+    use super::{Grid, convolution, correlation, gradient, shifted};
     use dia_core::Kernel;
 
     #[test]
     fn a_transform_and_back_is_the_kernel() {
         let kernel = Kernel::from_fn(5, |dy, dx| (3 * dy + dx * dx) as f64);
-        let grid = Grid::around(5);
+        let grid = Grid::holding(5);
         let back = grid.kernel(grid.transform(&kernel), 5);
         // Values below 50, ten roundings.
         assert!(kernel.pixels().iter().zip(back.pixels()).all(|(a, b)| (a - b).abs() < 1e-12));
     }
 
     #[test]
-    fn a_gaussian_is_moved_by_parts_of_a_pixel() {
+    fn a_gaussian_is_moved_and_differentiated() {
         let gaussian = |y: f64, x: f64| (-0.5 * (y * y + x * x) / 2.25).exp();
         let kernel = Kernel::from_fn(12, |dy, dx| gaussian(dy as f64, dx as f64));
         let moved = shifted(&kernel, 0.3, -0.4, 10);
         let truth = Kernel::from_fn(10, |dy, dx| gaussian(dy as f64 - 0.3, dx as f64 + 0.4));
         // Aliases of σ = 1.5 are e^(−π²σ²/2) < 2e-5 at the Nyquist frequency.
         assert!(moved.pixels().iter().zip(truth.pixels()).all(|(a, b)| (a - b).abs() < 1e-4));
+        let [slope, _] = gradient(&kernel);
+        let truth =
+            Kernel::from_fn(12, |dy, dx| -(dy as f64) / 2.25 * gaussian(dy as f64, dx as f64));
+        // The same times k ≤ π.
+        assert!(slope.pixels().iter().zip(truth.pixels()).all(|(a, b)| (a - b).abs() < 3e-4));
+    }
+
+    #[test]
+    fn products_of_spectra_are_sums_over_offsets() {
+        let a = Kernel::from_fn(2, |dy, dx| (dy * 3 + dx) as f64);
+        let b = Kernel::from_fn(1, |dy, dx| (1 + dy - 2 * dx) as f64);
+        let at = |kernel: &Kernel, y: isize, x: isize| {
+            let h = kernel.half_width() as isize;
+            if y.abs() <= h && x.abs() <= h { kernel.at(y, x) } else { 0.0 }
+        };
+        // Cut within the support, at it, and beyond.
+        for half_width in [1, 3, 20] {
+            let (c, d) = (convolution(&a, &b, half_width), correlation(&a, &b, half_width));
+            let h = half_width as isize;
+            for (vy, vx) in (-h..=h).flat_map(|y| (-h..=h).map(move |x| (y, x))) {
+                let sum = |of: &dyn Fn(isize, isize) -> f64| -> f64 {
+                    (-2..=2)
+                        .flat_map(|y| (-2..=2).map(move |x| (y, x)))
+                        .map(|(y, x)| of(y, x))
+                        .sum()
+                };
+                let convolved = sum(&|y, x| at(&a, y, x) * at(&b, vy - y, vx - x));
+                let correlated = sum(&|y, x| at(&a, y, x) * at(&b, y - vy, x - vx));
+                // Sums below 200 and a dozen roundings.
+                assert!((c.at(vy, vx) - convolved).abs() < 1e-12);
+                assert!((d.at(vy, vx) - correlated).abs() < 1e-12);
+            }
+        }
     }
 }

@@ -2,37 +2,49 @@
 
 use dia_core::Kernel;
 
-use crate::linear::{dot, offsets};
-use crate::spectrum::{Grid, shifted};
+use crate::offsets::{dot, offsets};
+use crate::spectrum::{convolution, shifted};
 
 /// P_n = P_r ⊗ K / P, the PSF of target and difference at the place of the kernel K, of unit sum over all pixels, cut at `half_width`.
 ///
 /// The displacement by which stars move from the reference to the target is taken out, so that P_n is centred on (0, 0); see [`displacement`].
 /// Wings are those of P_r and K; a flux that lies outside of `half_width` is missing from the sum, not scaled away.
 pub fn target_psf(reference_psf: &Kernel, kernel: &Kernel, half_width: usize) -> Kernel {
-    let (dy, dx) = displacement(reference_psf, kernel);
-    let moved = convolved(reference_psf, kernel);
-    shifted(&moved, -dy, -dx, half_width)
+    let psf = convolved(reference_psf, kernel);
+    let (dy, dx) = windowed_centre(&psf);
+    shifted(&psf, -dy, -dx, half_width)
 }
 
-/// Where K puts a star of the reference that is centred on (0, 0), as (dy, dx) in pixels: the centre of P_r ⊗ K in a Gaussian window of its own width that follows it,
-/// the windowed centroid of SExtractor. The moments of K itself weight the noise of its outermost pixels most.
+/// Where K puts a star of the reference that is centred on (0, 0), as (dy, dx) in pixels: the centre of P_r ⊗ K in a Gaussian window of its own width that
+/// follows it, the windowed centroid of SExtractor. The moments of K itself weight the noise of its outermost pixels most.
 pub fn displacement(reference_psf: &Kernel, kernel: &Kernel) -> (f64, f64) {
-    let psf = convolved(reference_psf, kernel);
-    let sigma2 = 1.0 / (4.0 * std::f64::consts::PI * dot(&psf, &psf));
+    windowed_centre(&convolved(reference_psf, kernel))
+}
+
+/// The windowed centroid (dy, dx) of a PSF in pixels.
+pub(crate) fn windowed_centre(psf: &Kernel) -> (f64, f64) {
+    let sigma2 = 1.0 / (4.0 * std::f64::consts::PI * dot(psf, psf));
+    let around = (6.0 * sigma2.sqrt()).ceil();
     let (mut cy, mut cx) = (0.0, 0.0);
-    // A Gaussian in a window of its own width halves the offset, hence the factor 2, and 50 steps end below rounding.
+    // A Gaussian in a window of its own width halves the offset, hence the factor 2; other profiles need some more steps.
     for _ in 0..50 {
         let [mut sum, mut sy, mut sx] = [0.0; 3];
-        for ((dy, dx), p) in offsets(&psf).zip(psf.pixels()) {
+        for ((dy, dx), p) in offsets(psf).zip(psf.pixels()) {
             let (y, x) = (dy as f64 - cy, dx as f64 - cx);
+            if y.abs() > around || x.abs() > around {
+                continue;
+            }
             let weighted = p * (-0.5 * (y * y + x * x) / sigma2).exp();
             sum += weighted;
             sy += weighted * y;
             sx += weighted * x;
         }
-        cy += 2.0 * sy / sum;
-        cx += 2.0 * sx / sum;
+        let step = (2.0 * sy / sum, 2.0 * sx / sum);
+        cy += step.0;
+        cx += step.1;
+        if step.0.hypot(step.1) < 1e-9 {
+            break;
+        }
     }
     (cy, cx)
 }
@@ -40,13 +52,10 @@ pub fn displacement(reference_psf: &Kernel, kernel: &Kernel) -> (f64, f64) {
 /// P_r ⊗ K / P on the support of both.
 fn convolved(reference_psf: &Kernel, kernel: &Kernel) -> Kernel {
     let half_width = reference_psf.half_width() + kernel.half_width();
-    let grid = Grid::around(half_width);
+    let mut psf = convolution(reference_psf, kernel, half_width);
     let scale = kernel.photometric_scale();
-    let mut spectrum = grid.transform(reference_psf);
-    for (p, k) in spectrum.iter_mut().zip(grid.transform(kernel)) {
-        *p *= k / scale;
-    }
-    grid.kernel(spectrum, half_width)
+    psf.pixels_mut().iter_mut().for_each(|p| *p /= scale);
+    psf
 }
 
 #[cfg(test)]

@@ -49,6 +49,20 @@ impl Tile {
         sums
     }
 
+    /// Whether a property holds for all pixels of the tile and those within `half_width` of it.
+    pub(crate) fn all(self, half_width: usize, holds: impl Fn(isize, isize) -> bool) -> bool {
+        let range = |first: usize, length: usize| {
+            let (first, h) = (first as isize, half_width as isize);
+            first - h..first + length as isize + h
+        };
+        range(self.y, self.height).all(|y| range(self.x, self.width).all(|x| holds(y, x)))
+    }
+
+    /// (row, column) in the image of the tile's element `i`.
+    pub(crate) fn pixel(self, i: usize) -> (isize, isize) {
+        ((self.y + i / self.width) as isize, (self.x + i % self.width) as isize)
+    }
+
     /// The index in the image of the tile's element `i`.
     pub(crate) fn place(self, i: usize, width: usize) -> usize {
         (self.y + i / self.width) * width + self.x + i % self.width
