@@ -44,8 +44,7 @@ pub(crate) fn reach(light: &Kernel, lost: f64) -> usize {
     let mut outside = 0.0;
     for (h, ring) in rings.iter().enumerate().rev() {
         outside += ring;
-        // Also where a value is NaN.
-        if !(f64::abs(outside) <= lost * whole) {
+        if outside.is_nan() || f64::abs(outside) > lost * whole {
             return h;
         }
     }

@@ -52,7 +52,7 @@ pub fn score(scene: &Scene<'_>, options: &ScoreOptions) -> Result<Score, Photome
         std::array::from_fn(|_| Image::filled(height, width, f32::NAN));
     planes[3] = Image::filled(height, width, 0.0);
     let mut curvatures = Vec::new();
-    for (tile, result) in map(height, width, |tile| of_tile(scene, options, tile)) {
+    for (tile, result) in map(height, width, |tile| of_tile(scene, *options, tile)) {
         let Some((pixels, curvature)) = result else { continue };
         for (i, values) in pixels.iter().enumerate() {
             for (plane, value) in planes.iter_mut().zip(values) {
@@ -70,7 +70,7 @@ pub fn score(scene: &Scene<'_>, options: &ScoreOptions) -> Result<Score, Photome
 }
 
 /// Significance, flux, its error and coverage of the pixels of a tile, and √det Λ.
-fn of_tile(scene: &Scene<'_>, options: &ScoreOptions, tile: Tile) -> Option<(Vec<[f32; 4]>, f64)> {
+fn of_tile(scene: &Scene<'_>, options: ScoreOptions, tile: Tile) -> Option<(Vec<[f32; 4]>, f64)> {
     let difference = |y: isize, x: isize| scene.difference_at(y, x);
     let (cy, cx) = tile.centre();
     let place = Place::at(scene, cy, cx)?;
