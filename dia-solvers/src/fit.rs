@@ -27,7 +27,7 @@ use crate::problem::{
 };
 use crate::sample_fit::{Start, fit_sample};
 use crate::shared_noise::SharedNoise;
-use crate::uncertainty::{Uncertainty, model_variance};
+use crate::uncertainty::{Uncertainty, model_variance, sampled_covariance};
 use crate::units::scaled;
 use crate::{
     CgWorkspace, Clipping, NestedKernel, NoiseScale, NormalWorkspace, Prepared, StopReason,
@@ -119,6 +119,10 @@ pub struct FitOptions {
     pub model_variance: bool,
     /// Whether the covariance of all parameters is wanted, at the cost of two normal matrices.
     pub covariance: bool,
+    /// Whether the covariance of all parameters is wanted as the preconditioner knows it, nearly for nothing: P⁻¹ ≈ (J + Q)⁻¹, scaled so that σ of the photometric
+    /// scale is that of [`Fit::photometric_scale`]. It holds what the regularisation may have left out beside the noise. [`covariance`](Self::covariance)
+    /// goes before it.
+    pub sampled_covariance: bool,
     /// Whether this kernel, of free pixels and not regularised, is to be compared with narrower ones.
     pub nested_kernels: bool,
 }
@@ -148,6 +152,7 @@ impl FitOptions {
         reference_contains_target: None,
         model_variance: false,
         covariance: false,
+        sampled_covariance: false,
         nested_kernels: false,
     };
 
@@ -240,7 +245,7 @@ pub struct Fit<A: DesignMatrix> {
     pub photometric_scale: Estimate,
     /// The background's coefficients in ADU, in the order of [`dia_core::Polynomial2d`].
     pub background: Vec<Estimate>,
-    /// The covariance of the parameters, if it was asked for.
+    /// The covariance of the parameters, if it was asked for in either form.
     pub covariance: Option<Mat<f64>>,
     /// All half-widths up to that of the kernel, if they were to be compared.
     pub nested_kernels: Option<Vec<NestedKernel>>,
@@ -464,12 +469,15 @@ pub fn fit_uploaded<A: DesignMatrix>(
         let sigma = uncertainty.sigma_of_positive(&mut problem, &p, ("the background", &c), 0)?;
         background.push(Estimate { value: x[j], sigma });
     }
-    let covariance =
-        if options.covariance { Some(uncertainty.covariance(&problem)?) } else { None };
+    let scale_variance = photometric_scale.sigma.powi(2);
+    let covariance = if options.covariance {
+        Some(uncertainty.covariance(&problem)?)
+    } else {
+        options.sampled_covariance.then(|| sampled_covariance(&p, (&scale, scale_variance)))
+    };
     drop(uncertainty);
     let model_variance = if options.model_variance {
-        let variance = photometric_scale.sigma.powi(2);
-        Some(model_variance(&mut problem, &p, (&scale, variance), seed)?)
+        Some(model_variance(&mut problem, &p, (&scale, scale_variance), seed)?)
     } else {
         None
     };

@@ -209,6 +209,26 @@ fn covariance_and_functionals_tell_the_same() {
 }
 
 #[test]
+fn the_sampled_covariance_holds_that_of_all_rows_and_the_error_of_the_regularisation() {
+    let pair = simulate(&quiet(110, 11)).unwrap();
+    let exact = run(&pair, &FitOptions { covariance: true, ..Default::default() });
+    let sampled = run(&pair, &FitOptions { sampled_covariance: true, ..Default::default() });
+    let (exact, c) = (exact.covariance.unwrap(), sampled.covariance.as_ref().unwrap());
+    for j in 0..exact.ncols() {
+        // 40 rows per unknown know an eigenvalue to 2 √(1/40), 30 %, and a σ to half of that. (J + Q)⁻¹ ≥ (J + Q)⁻¹J(J + Q)⁻¹.
+        assert!(c[(j, j)] > 0.7 * exact[(j, j)] && c[(j, j)] < 5.0 * exact[(j, j)], "{j}");
+        assert_eq!(c[(j, 0)], c[(0, j)]);
+    }
+    // The photometric scale has the σ that is reported.
+    let of_scale = sampled.design.photometric_scale_functional();
+    let products = (0..c.ncols())
+        .flat_map(|i| (0..c.ncols()).map(move |j| (i, j)))
+        .map(|(i, j)| of_scale[i] * c[(i, j)] * of_scale[j]);
+    let sigma = products.sum::<f64>().sqrt();
+    assert!((sigma / sampled.photometric_scale.sigma - 1.0).abs() < 1e-9);
+}
+
+#[test]
 fn the_variance_of_the_model_is_taken_from_that_of_fitted_pixels() {
     let pair = simulate(&quiet(110, 12)).unwrap();
     let without = run(&pair, &FitOptions::default());
