@@ -121,19 +121,19 @@ fn without_flux(x: f64, y: f64, apertures: usize, flags: Flags) -> ForcedFlux {
     }
 }
 
-/// Flux, and where it is wanted the displacement times the flux, at a trial position.
+/// The best linear estimate at a trial position.
 struct Trial {
-    /// The pixel that the sums are around.
+    /// The pixel that the weights are around.
     pixel: (usize, usize),
     psf: Kernel,
     /// The part of the weight on pixels with a difference.
     coverage: f64,
-    /// f, f δ_y and f δ_x; `None` if the pixels that are left cannot tell them.
-    sums: Option<Vec<LinearSum>>,
+    /// Weights of f, and where it is wanted of f δ_y and f δ_x; `None` if the pixels that are left cannot tell them.
+    weights: Option<Vec<Kernel>>,
 }
 
-/// The weights at (y, x) of the best linear estimate: rows of (TᵀC⁻¹T)⁻¹TᵀC⁻¹ for the templates P and, if `moving`, −∂P/∂y and −∂P/∂x. Those that lie on missing
-/// pixels are zero, and TᵀW T is over the rest: without bias whatever is missing.
+/// The weights at (y, x): rows of (TᵀC⁻¹T)⁻¹TᵀC⁻¹ for the templates P and, if `moving`, −∂P/∂y and −∂P/∂x. Those that lie on missing
+/// pixels are zero, and TᵀC⁻¹T is over the rest: without bias whatever is missing.
 fn trial(scene: &Scene<'_>, place: &Place, (y, x): (f64, f64), moving: bool) -> Trial {
     let (py, px) = scene.nearest(y, x);
     let (dy, dx) = (y - py as f64, x - px as f64);
@@ -143,17 +143,14 @@ fn trial(scene: &Scene<'_>, place: &Place, (y, x): (f64, f64), moving: bool) -> 
     if moving {
         templates.extend(place.slopes(dy, dx));
     }
-    let weights: Vec<Kernel> = templates.iter().map(|t| masked(&t.weights, there)).collect();
+    let known: Vec<Kernel> = templates.iter().map(|t| masked(&t.weights, there)).collect();
     let Template { shape: psf, weights: all } = &templates[0];
-    let coverage = dot(&weights[0], psf) / dot(all, psf);
+    let coverage = dot(&known[0], psf) / dot(all, psf);
     let normal: Vec<Vec<f64>> =
-        weights.iter().map(|w| templates.iter().map(|t| dot(w, &t.shape)).collect()).collect();
-    let sums = inverse(&normal).map(|inverse| {
-        let of_row =
-            |row: &Vec<f64>| LinearSum::new(scene, py, px, combined(row, &weights), &place.kernel);
-        inverse.iter().map(of_row).collect()
-    });
-    Trial { pixel: (py, px), psf: psf.clone(), coverage, sums }
+        known.iter().map(|w| templates.iter().map(|t| dot(w, &t.shape)).collect()).collect();
+    let weights =
+        inverse(&normal).map(|inverse| inverse.iter().map(|row| combined(row, &known)).collect());
+    Trial { pixel: (py, px), psf: psf.clone(), coverage, weights }
 }
 
 /// The least part of the weight that has to lie on pixels with a difference.
@@ -176,14 +173,16 @@ fn measure(scene: &Scene<'_>, x: f64, y: f64, options: &ForcedOptions) -> Forced
     if options.refine {
         refine(scene, &place, &mut row);
     }
-    let Trial { pixel, psf, coverage, sums } = trial(scene, &place, (row.y, row.x), false);
+    let Trial { pixel, psf, coverage, weights } = trial(scene, &place, (row.y, row.x), false);
     row.coverage = coverage;
     row.flags |= surroundings(scene, pixel, &psf);
-    let sum = sums.and_then(|sums| sums.into_iter().next());
-    let Some(sum) = sum.filter(|_| coverage >= LEAST_COVERAGE) else {
+    let weights = weights.and_then(|weights| weights.into_iter().next());
+    let Some(weights) = weights.filter(|_| coverage >= LEAST_COVERAGE) else {
         row.flags |= Flags::NO_COVERAGE;
         return row;
     };
+    let offset = (row.y - pixel.0 as f64, row.x - pixel.1 as f64);
+    let sum = LinearSum::new(scene, pixel, weights, &place).of_point(scene, &place, offset, &psf);
     row.flags.set(Flags::PARTLY_MASKED, coverage < 0.9);
     row.flux.value = sum.value(scene);
     row.flux.sigma = sum.variance(scene, row.flux.value, &psf).sqrt();
@@ -219,24 +218,35 @@ fn refine(scene: &Scene<'_>, place: &Place, row: &mut ForcedFlux) {
     let start = (row.y, row.x);
     let (mut y, mut x) = start;
     for _ in 0..20 {
-        let Trial { coverage, sums: Some(sums), .. } = trial(scene, place, (y, x), true) else {
+        let Trial { pixel, coverage, weights: Some(weights), .. } =
+            trial(scene, place, (y, x), true)
+        else {
             break;
         };
-        let flux = sums[0].value(scene);
+        let of = |weights: &Kernel| {
+            let term = |((dy, dx), w): ((isize, isize), &f64)| {
+                let d = scene.difference_at(pixel.0 as isize + dy, pixel.1 as isize + dx);
+                w * d.unwrap_or(0.0)
+            };
+            offsets(weights).zip(weights.pixels()).map(term).sum::<f64>()
+        };
+        let flux = of(&weights[0]);
         if coverage.is_nan() || coverage < LEAST_COVERAGE || flux == 0.0 {
             break;
         }
         // A step beyond half a pixel is more than the first order knows.
-        let step = |sum: &LinearSum| (sum.value(scene) / flux).clamp(-0.5, 0.5);
-        let (dy, dx) = (step(&sums[1]), step(&sums[2]));
+        let step = |weights: &Kernel| (of(weights) / flux).clamp(-0.5, 0.5);
+        let (dy, dx) = (step(&weights[1]), step(&weights[2]));
         let moved = (y + dy - start.0).hypot(x + dx - start.1);
         if moved.is_nan() || moved > FARTHEST {
             break;
         }
         (y, x) = (y + dy, x + dx);
         if dy.hypot(dx) < 1e-3 {
-            let of = |a: usize, b: usize| sums[a].covariance(scene, &sums[b]) / (flux * flux);
-            let covariance = [of(2, 2), of(1, 1), of(1, 2)];
+            let sum = |weights: &Kernel| LinearSum::new(scene, pixel, weights.clone(), place);
+            let [up, right] = [sum(&weights[1]), sum(&weights[2])];
+            let of = |a: &LinearSum, b: &LinearSum| a.covariance(scene, b) / (flux * flux);
+            let covariance = [of(&right, &right), of(&up, &up), of(&up, &right)];
             // What the fit is said to have taken away may be too much.
             if covariance[0] > 0.0 && covariance[1] > 0.0 {
                 row.position_covariance = Some(covariance);
@@ -276,7 +286,9 @@ fn aperture(
     if part.is_nan() || part < 0.1 {
         return Measured::NONE;
     }
-    let sum = LinearSum::new(scene, py, px, combined(&[1.0 / part], &[disc]), &place.kernel);
+    let weights = combined(&[1.0 / part], &[disc]);
+    let sum =
+        LinearSum::new(scene, (py, px), weights, place).of_point(scene, place, (fy, fx), &psf);
     Measured { value: sum.value(scene), sigma: sum.variance(scene, flux, &psf).sqrt() }
 }
 

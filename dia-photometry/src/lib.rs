@@ -32,6 +32,7 @@ mod flags;
 mod forced;
 pub mod inject;
 mod linear;
+mod moffat;
 mod offsets;
 mod place;
 mod reference_flux;

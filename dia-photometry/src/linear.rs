@@ -1,11 +1,12 @@
 //! Linear sums of a difference and their exact covariances.
 
-use dia_core::Kernel;
+use dia_core::{Design, Kernel};
 
 use crate::Scene;
 use crate::filter::Filter;
-use crate::offsets::{masked, offsets};
-use crate::spectrum::correlation;
+use crate::offsets::{dot, masked, offsets};
+use crate::place::Place;
+use crate::spectrum::{correlation, shifted};
 
 /// Weights w(u) of D(p + u), zero where the difference is missing, with what they are for the reference and for the fit.
 #[derive(Clone, Debug)]
@@ -16,6 +17,8 @@ pub(crate) struct LinearSum {
     /// a = Aᵀ w over all pixels, and over those that the fit saw; empty without a covariance of the fit.
     functional: Vec<f64>,
     fitted: Vec<f64>,
+    /// b: what the sum of a point source of unit flux gains with the parameters, whose kernel is its shape.
+    of_shape: Vec<f64>,
 }
 
 /// The least variance, of that of the images' own noise: what the fit is said to have taken away may be too much.
@@ -24,12 +27,11 @@ const LEAST: f64 = 0.1;
 impl LinearSum {
     pub(crate) fn new(
         scene: &Scene<'_>,
-        y: usize,
-        x: usize,
+        (y, x): (usize, usize),
         weights: Kernel,
-        kernel: &Kernel,
+        place: &Place,
     ) -> Self {
-        let filter = Filter::new(weights, kernel);
+        let filter = Filter::new(weights, &place.kernel);
         let (functional, fitted) = if scene.covariance.is_some() {
             let seen = |dy, dx| filter.weights.at(dy, dx) == 0.0 || scene.is_fitted(y, x, (dy, dx));
             let all = functional(scene, y, x, &filter.weights);
@@ -42,7 +44,34 @@ impl LinearSum {
         } else {
             (Vec::new(), Vec::new())
         };
-        Self { y, x, filter, functional, fitted }
+        Self { y, x, filter, functional, fitted, of_shape: Vec::new() }
+    }
+
+    /// The same for a point source at an offset (dy, dx) from the pixel, with the error of the shape that it is taken to have.
+    ///
+    /// P_n = P_r ⊗ K/P: with parameters that are wrong by δx, wᵀP_n is wrong by bᵀδx, b = (wᵀ(basis ⊗ P_r) − wᵀP_n c)/P and cᵀx = P. A star is as uncertain as one of
+    /// the reference that has its flux, but for what the scale alone does.
+    pub(crate) fn of_point(
+        self,
+        scene: &Scene<'_>,
+        place: &Place,
+        (dy, dx): (f64, f64),
+        psf: &Kernel,
+    ) -> Self {
+        if scene.covariance.is_none() {
+            return self;
+        }
+        let design = scene.design;
+        let weights = &self.filter.weights;
+        let (up, right) = (dy - place.displacement.0, dx - place.displacement.1);
+        let half_width = weights.half_width() + design.half_width();
+        let star = shifted(&place.reference_psf, up, right, half_width);
+        let scale = place.kernel.photometric_scale();
+        let mut b = of_light(design, (self.y, self.x), weights, &star);
+        let sum = dot(weights, psf);
+        let c = design.photometric_scale_functional_at(self.y, self.x);
+        b.iter_mut().zip(c).for_each(|(b, c)| *b = (*b - sum * c) / scale);
+        Self { of_shape: b, ..self }
     }
 
     /// Σ_u w(u) D(p + u).
@@ -57,7 +86,17 @@ impl LinearSum {
         let own = self.images(scene, self);
         let photons = flux * scene.photon * self.squares(psf);
         // Of a star that has faded there are fewer photons than the model has, but never none.
-        (own + photons + self.fit(scene, self)).max(LEAST * own)
+        (own + photons + self.fit(scene, self) + self.shape(scene, flux)).max(LEAST * own)
+    }
+
+    /// What the error of the shape adds for a flux f: f²bᵀH⁻¹b + 2f (a − a_u)ᵀH⁻¹b.
+    fn shape(&self, scene: &Scene<'_>, flux: f64) -> f64 {
+        let Some(covariance) = scene.covariance.filter(|_| !self.of_shape.is_empty()) else {
+            return 0.0;
+        };
+        let product = |a: &[f64]| covariance.product(a, &self.of_shape);
+        let crossed = product(&self.functional) - product(&self.fitted);
+        flux * flux * product(&self.of_shape) + 2.0 * flux * crossed
     }
 
     /// Σ_u w(u)² t(u).
@@ -127,15 +166,8 @@ impl LinearSum {
 /// a with aᵀ x = Σ_u w(u) M(p + u); the polynomials of kernel and background are those at p, which hardly vary over the weights.
 fn functional(scene: &Scene<'_>, y: usize, x: usize, weights: &Kernel) -> Vec<f64> {
     let design = scene.design;
-    let mut a = vec![0.0; design.ncols()];
-    let mut terms = vec![0.0; design.variation().len()];
-    design.variation().evaluate(y, x, &mut terms);
-    // Σ_u w(u) R(p + u − k) for all k of the kernel.
     let around = scene.reference_around(y, x, weights.half_width() + design.half_width());
-    let light = correlation(weights, &around, design.half_width());
-    let gradients: Vec<f64> =
-        terms.iter().flat_map(|t| light.pixels().iter().map(move |light| t * light)).collect();
-    design.project(&gradients, &mut a);
+    let mut a = of_light(design, (y, x), weights, &around);
     if let Some(background) = design.background() {
         let of_background = design.split_mut(&mut a).1;
         background.evaluate(y, x, of_background);
@@ -147,12 +179,33 @@ fn functional(scene: &Scene<'_>, y: usize, x: usize, weights: &Kernel) -> Vec<f6
     a
 }
 
+/// The part of [`functional`] that belongs to the kernel, for given light of the reference around (y, x).
+fn of_light(
+    design: &Design,
+    (y, x): (usize, usize),
+    weights: &Kernel,
+    around: &Kernel,
+) -> Vec<f64> {
+    let mut a = vec![0.0; design.ncols()];
+    let mut terms = vec![0.0; design.variation().len()];
+    design.variation().evaluate(y, x, &mut terms);
+    // Σ_u w(u) R(p + u − k) for all k of the kernel.
+    let light = correlation(weights, around, design.half_width());
+    let gradients: Vec<f64> =
+        terms.iter().flat_map(|t| light.pixels().iter().map(move |light| t * light)).collect();
+    design.project(&gradients, &mut a);
+    a
+}
+
 #[cfg(test)]
 mod tests {
     use dia_core::{Design, Image, Kernel, KernelBasis, Mask, MaskPlanes};
 
     use super::{LinearSum, functional};
+    use crate::offsets::dot;
+    use crate::place::Place;
     use crate::scene::tests::{Fixture, pseudo_random};
+    use crate::spectrum::{convolution, shifted};
 
     /// A difference of unequal noise everywhere, and a kernel that is not symmetric.
     fn fixture() -> Fixture {
@@ -179,7 +232,8 @@ mod tests {
         let mut values = pseudo_random(3);
         let weights = Kernel::from_fn(3, |_, _| values());
         let kernel = scene.kernel_at(14.0, 15.0);
-        let sum = LinearSum::new(&scene, 14, 15, weights.clone(), &kernel);
+        let place = Place::at(&scene, 14.0, 15.0).unwrap();
+        let sum = LinearSum::new(&scene, (14, 15), weights.clone(), &place);
         // Cov(D(p), D(q)) = δ_pq V_n(p) + Σ_s K(p − s) K(q − s) V_r(s), by brute force.
         let all: Vec<(isize, isize)> =
             (-3..=3).flat_map(|y| (-3..=3).map(move |x| (y, x))).collect();
@@ -240,14 +294,14 @@ mod tests {
     fn the_fit_adds_its_error_where_it_did_not_look_and_takes_it_away_where_it_did() {
         let mut fixture = fixture();
         let weights = Kernel::gaussian(3, 1.2);
-        let kernel = fixture.scene().kernel_at(14.0, 15.0);
         let flat = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| 2e-5 * a * b).sum();
         let variance = |fixture: &Fixture, with: bool| {
             let mut scene = fixture.scene();
             if with {
                 scene.covariance = Some(&flat);
             }
-            let sum = LinearSum::new(&scene, 14, 15, weights.clone(), &kernel);
+            let place = Place::at(&scene, 14.0, 15.0).unwrap();
+            let sum = LinearSum::new(&scene, (14, 15), weights.clone(), &place);
             let a = functional(&scene, 14, 15, &weights);
             (sum.variance(&scene, 0.0, &weights), flat(&a, &a))
         };
@@ -263,5 +317,38 @@ mod tests {
         // Sums of a thousand terms.
         assert!((seen - (bare - term)).abs() < 1e-10 * bare);
         assert!((unseen - (bare + term)).abs() < 1e-10 * bare);
+    }
+    #[test]
+    fn the_error_of_the_shape_is_that_of_the_derivative() {
+        let mut fixture = Fixture::empty(40, 40);
+        // A Gaussian kernel, of which the parameters may be wrong in each pixel.
+        let kernel = Kernel::gaussian(4, 1.3);
+        fixture.design = Design::new(40, 40, KernelBasis::delta(4), None).unwrap();
+        fixture.parameters = kernel.pixels().to_vec();
+        let flat = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| 1e-6 * a * b).sum();
+        let mut scene = fixture.scene();
+        scene.covariance = Some(&flat);
+        let place = Place::at(&scene, 20.0, 20.0).unwrap();
+        let at = (0.2, -0.3);
+        let point = place.point(at.0, at.1);
+        let weights = point.weights.clone();
+        let sum = LinearSum::new(&scene, (20, 20), weights.clone(), &place);
+        let bare = sum.variance(&scene, 1000.0, &point.shape);
+        let sum = sum.of_point(&scene, &place, at, &point.shape);
+        let found = sum.variance(&scene, 1000.0, &point.shape) - bare;
+        // d(wᵀP_n)/dK(k) by a change of 1e-4 of each pixel; the place of the star is held.
+        let mut expected = 0.0;
+        for k in 0..81 {
+            let mut changed = kernel.clone();
+            changed.pixels_mut()[k] += 1e-4;
+            let of = |kernel: &Kernel| {
+                let psf = convolution(&place.reference_psf, kernel, 20);
+                let psf = shifted(&psf, at.0, at.1, weights.half_width());
+                dot(&psf, &weights) / kernel.photometric_scale()
+            };
+            expected += 1e-6 * 1e6 * ((of(&changed) - of(&kernel)) / 1e-4).powi(2);
+        }
+        // Second order of 1e-4.
+        assert!((found / expected - 1.0).abs() < 1e-3, "{found} {expected}");
     }
 }

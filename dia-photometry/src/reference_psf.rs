@@ -7,7 +7,8 @@ use dia_core::{
 use rayon::prelude::*;
 
 use crate::PhotometryError;
-use crate::offsets::{dot, masked, offsets};
+use crate::moffat::Moffat;
+use crate::offsets::{combined, dot, masked, offsets};
 use crate::small_matrix::inverse;
 use crate::spectrum::{gradient, shifted};
 use crate::star_stack::{Stamp, polynomials, scaled_to_core, stack, within};
@@ -48,7 +49,7 @@ impl Default for PsfOptions {
 pub struct ReferencePsf {
     /// `None` for a constant one.
     variation: Option<Polynomial2d>,
-    /// One for each polynomial; the first is the mean PSF, of unit sum, the others sum up to zero.
+    /// One for each polynomial; the first is the mean PSF, the others sum up to zero.
     terms: Vec<Kernel>,
     /// Stars that it is made of; 0 if it was given.
     pub stars: usize,
@@ -97,15 +98,15 @@ impl ReferencePsf {
         Self { variation, terms, stars: 0, rejected: 0, fwhm, ellipticity, residual: 0.0 }
     }
 
-    /// The PSF at row `y` and column `x`, of unit sum.
+    /// The PSF at row `y` and column `x`, of unit sum with what lies beyond its half-width.
     pub fn at(&self, y: usize, x: usize) -> Kernel {
         let Some(variation) = &self.variation else { return self.terms[0].clone() };
         let mut values = vec![0.0; self.terms.len()];
         variation.evaluate(y, x, &mut values);
-        crate::offsets::combined(&values, &self.terms)
+        combined(&values, &self.terms)
     }
 
-    /// The mean PSF, of unit sum.
+    /// The mean PSF, of unit sum with what lies beyond its half-width.
     pub fn mean(&self) -> &Kernel {
         &self.terms[0]
     }
@@ -130,8 +131,8 @@ const CORE: f64 = 1.25;
 /// Stacks the isolated, unmasked stars of an image, each moved to the middle of a pixel by band-limited interpolation and scaled to unit flux.
 ///
 /// Each pixel of the PSF is the mean of the stars' weighted with their fluxes, without those that are 4 robust σ off, or a polynomial of position. Stars
-/// whose residuals are 4 robust σ larger than the others' are left out. Centres are fitted with the gradient of the PSF in each round. The local sky, and the
-/// median of the outermost ring of a star's pixels, are taken for zero: wings beyond the half-width are lost, and fluxes are those within it.
+/// whose residuals are 4 robust σ larger than the others' are left out. Centres are fitted with the gradient of the PSF in each round. Beyond two FWHM, where
+/// the sum of the pixels would be noise, the PSF is a Moffat profile that is fitted to all of it; its sum, with what lies beyond the half-width, is one.
 ///
 /// # Errors
 /// [`PhotometryError::Stars`] if too few stars are usable.
@@ -267,7 +268,45 @@ fn stacked(
     let used = kept.len();
     let residual = robust::median(&mut kept).unwrap_or(f64::NAN);
     let (stars, rejected) = (used, stars.len() - used);
+    with_smooth_wings(&mut terms, core / CORE);
     Ok(ReferencePsf { stars, rejected, residual, ..ReferencePsf::of_terms(Some(variation), terms) })
+}
+
+/// Radii in FWHM within which the stack of the stars counts, and beyond which nothing of it does but what is in its smooth profile.
+const STACKED: (f64, f64) = (1.25, 2.25);
+
+/// That out to which the sum of the PSF is one, in FWHM.
+const TOTAL: f64 = 8.0;
+
+/// Replaces the wings by those of a fitted profile, and sets the sum of the mean PSF with all of its wings to one. Where none can be fitted, all stays.
+fn with_smooth_wings(terms: &mut [Kernel], fwhm: f64) {
+    let half_width = terms[0].half_width();
+    let corner = |dy: isize, dx: isize| !within(half_width as f64)(dy, dx);
+    let outer = offsets(&terms[0]).filter(|(dy, dx)| !within(STACKED.1 * fwhm)(*dy, *dx));
+    let outer = outer.filter(|(dy, dx)| !corner(*dy, *dx)).map(|(dy, dx)| terms[0].at(dy, dx));
+    let Some((_, noise)) = robust::median_and_scatter(outer) else { return };
+    let Some(profile) = Moffat::fitted(&terms[0], fwhm, noise) else { return };
+    let stacked = |dy: isize, dx: isize| {
+        let radius = (dy as f64).hypot(dx as f64) / fwhm;
+        ((STACKED.1 - radius) / (STACKED.1 - STACKED.0)).clamp(0.0, 1.0)
+    };
+    let psf = Kernel::from_fn(half_width, |dy, dx| {
+        let smooth = profile.at(dy, dx);
+        smooth + stacked(dy, dx) * (terms[0].at(dy, dx) - profile.sky() - smooth)
+    });
+    let farthest = ((TOTAL * fwhm).ceil() as usize).max(half_width);
+    let total = psf.photometric_scale() + profile.beyond(half_width, farthest);
+    if !(total.is_finite() && total > 0.0) {
+        return;
+    }
+    terms[0] = combined(&[1.0 / total], &[psf]);
+    // Deviations from the mean have no wings; they do not change the flux.
+    let mean = terms[0].clone();
+    for term in &mut terms[1..] {
+        let cut = Kernel::from_fn(half_width, |dy, dx| stacked(dy, dx) * term.at(dy, dx) / total);
+        let flux = cut.photometric_scale() / mean.photometric_scale();
+        *term = combined(&[1.0, -flux], &[cut, mean.clone()]);
+    }
 }
 
 /// 1 − b/a of the second moments within a radius.

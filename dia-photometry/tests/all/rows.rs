@@ -82,7 +82,8 @@ fn results_are_the_same_for_any_number_of_threads() {
     let field = Field::new(150, 140, 1.0).with_stars(&[(40.0, 44.0, 3000.0)]).with_noise(3);
     let measure = || {
         let scene = field.scene();
-        let score = dia_photometry::score(&scene, &dia_photometry::ScoreOptions::default()).unwrap();
+        let score =
+            dia_photometry::score(&scene, &dia_photometry::ScoreOptions::default()).unwrap();
         let found = dia_photometry::detect(
             &scene,
             &score,
