@@ -1,7 +1,5 @@
 //! Weights of a difference whose noise is white in the target and convolved with the kernel in the reference.
 
-use std::f64::consts::TAU;
-
 use dia_core::Kernel;
 
 use crate::offsets::{cut, reach};
@@ -65,12 +63,6 @@ pub fn whitening_kernel(kernel: &Kernel, sky: SkyVariance) -> Kernel {
 pub(crate) fn noise_power(grid: &Grid, kernel: &Kernel, sky: SkyVariance) -> Vec<f64> {
     let of_kernel = grid.transform(kernel);
     of_kernel.iter().map(|k| sky.target + sky.reference * k.norm_sqr()).collect()
-}
-
-/// Peaks above ν σ per pixel and sign in Gaussian noise: √det Λ · ν e^(−ν²/2)/(2π)^(3/2) (Kaiser 2004; DMTN-006). Λ is minus the Hessian of the noise's
-/// autocorrelation at zero lag, `curvature` √det Λ in pixels⁻².
-pub(crate) fn peak_density(curvature: f64, threshold: f64) -> f64 {
-    curvature * threshold * (-0.5 * threshold * threshold).exp() / TAU.powf(1.5)
 }
 
 #[cfg(test)]

@@ -34,6 +34,7 @@ pub mod inject;
 mod linear;
 mod moffat;
 mod offsets;
+mod peaks;
 mod place;
 mod reference_flux;
 mod reference_psf;
@@ -56,7 +57,7 @@ pub use forced::{ForcedFlux, ForcedOptions, Measured, forced};
 pub use inject::{InjectOptions, Injected};
 pub use reference_psf::{PsfOptions, ReferencePsf, reference_psf};
 pub use scene::{FitCovariance, Scene};
-pub use score::{SAMPLED_PEAKS, Score, ScoreOptions, score};
+pub use score::{Score, ScoreOptions, score};
 pub use target_psf::{displacement, target_psf};
 
 #[doc = include_str!("../README.md")]

@@ -6,6 +6,7 @@ use rustfft::num_complex::Complex64;
 use crate::Scene;
 use crate::filter::{SkyVariance, noise_power};
 use crate::offsets::{cut, dot, reach};
+use crate::peaks::Curvature;
 use crate::spectrum::Grid;
 use crate::target_psf::windowed_centre;
 
@@ -108,9 +109,8 @@ impl Place {
         }
     }
 
-    /// √det Λ in pixels⁻², Λ = Σ k kᵀ S(k) / Σ S(k) of the spectrum S = |P̂_n|²/(σ_n² + σ_r² |K̂|²) of the score: see
-    /// [`peak_density`](crate::filter::peak_density).
-    pub(crate) fn peak_curvature(&self) -> f64 {
+    /// Λ = Σ k kᵀ S(k) / Σ S(k) of the spectrum S = |P̂_n|²/(σ_n² + σ_r² |K̂|²) of the score.
+    pub(crate) fn peak_curvature(&self) -> Curvature {
         let [mut sum, mut yy, mut xx, mut yx] = [0.0; 4];
         for ((p, power), (ky, kx)) in self.psf.iter().zip(&self.power).zip(self.grid.frequencies())
         {
@@ -120,7 +120,7 @@ impl Place {
             xx += kx * kx * s;
             yx += ky * kx * s;
         }
-        (yy * xx - yx * yx).max(0.0).sqrt() / sum
+        Curvature { yy: yy / sum, xx: xx / sum, yx: yx / sum }
     }
 }
 
@@ -164,6 +164,10 @@ mod tests {
     fn peaks_of_smoothed_white_noise_are_as_wide_as_the_gaussian() {
         // White noise through a Gaussian of σ has the autocorrelation e^(−r²/4σ²): Λ = 1/(2σ²) in both directions.
         let place = Place::new(Kernel::gaussian(16, 1.8), delta(), SKY);
-        assert!((place.peak_curvature() * 2.0 * 1.8 * 1.8 - 1.0).abs() < 1e-6);
+        let curvature = place.peak_curvature();
+        for lambda in [curvature.yy, curvature.xx] {
+            assert!((lambda * 2.0 * 1.8 * 1.8 - 1.0).abs() < 1e-6);
+        }
+        assert!(curvature.yx.abs() < 1e-9);
     }
 }

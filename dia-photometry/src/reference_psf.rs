@@ -55,7 +55,7 @@ pub struct ReferencePsf {
     pub stars: usize,
     /// Stars that were left out because they did not look like the others.
     pub rejected: usize,
-    /// FWHM of the Gaussian with the effective area of the mean PSF, 1/ΣP² = 4πσ², in pixels.
+    /// FWHM of the mean PSF in pixels, the mean over rows and columns.
     pub fwhm: f64,
     /// 1 − b/a of the second moments within two FWHM.
     pub ellipticity: f64,
@@ -92,8 +92,7 @@ impl ReferencePsf {
     }
 
     fn of_terms(variation: Option<Polynomial2d>, terms: Vec<Kernel>) -> Self {
-        let sigma2 = 1.0 / (4.0 * std::f64::consts::PI * dot(&terms[0], &terms[0]));
-        let fwhm = (8.0 * std::f64::consts::LN_2 * sigma2).sqrt();
+        let fwhm = half_maximum(&terms[0]);
         let ellipticity = ellipticity(&terms[0], 2.0 * fwhm);
         Self { variation, terms, stars: 0, rejected: 0, fwhm, ellipticity, residual: 0.0 }
     }
@@ -307,6 +306,22 @@ fn with_smooth_wings(terms: &mut [Kernel], fwhm: f64) {
         let flux = cut.photometric_scale() / mean.photometric_scale();
         *term = combined(&[1.0, -flux], &[cut, mean.clone()]);
     }
+}
+
+/// Twice the mean distance along rows and columns at which a PSF has fallen to half of its middle pixel; its logarithm is taken for linear in r² between pixels, as that
+/// of a Gaussian is. NaN where it has not fallen so far.
+fn half_maximum(psf: &Kernel) -> f64 {
+    let peak = psf.centre();
+    let directions = [(0_isize, 1_isize), (0, -1), (1, 0), (-1, 0)];
+    let reached = directions.map(|(dy, dx)| {
+        let at = |r: usize| psf.at(r as isize * dy, r as isize * dx) / peak;
+        let r = (1..=psf.half_width()).find(|r| at(*r) <= 0.5)?;
+        let (inner, outer) = (at(r - 1).ln(), at(r).max(1e-12).ln());
+        let part = (inner - 0.5_f64.ln()) / (inner - outer);
+        let (inner, outer) = ((r - 1).pow(2) as f64, r.pow(2) as f64);
+        Some((inner + part * (outer - inner)).sqrt())
+    });
+    reached.iter().map(|r| r.map_or(f64::NAN, |r| 2.0 * r / 4.0)).sum()
 }
 
 /// 1 − b/a of the second moments within a radius.

@@ -2,7 +2,8 @@
 
 use dia_core::{Image, Kernel};
 
-use crate::filter::{Filter, peak_density};
+use crate::filter::Filter;
+use crate::peaks::Curvature;
 use crate::place::{Place, Template};
 use crate::tiles::{Tile, map};
 use crate::{PhotometryError, Scene};
@@ -32,8 +33,8 @@ pub struct Score {
     pub flux_error: Image<f32>,
     /// The part of the weight that lies on pixels with a difference, 0 to 1.
     pub coverage: Image<f32>,
-    /// Number of pixels with a score, and √det Λ of each tile.
-    curvatures: Vec<(usize, f64)>,
+    /// Number of pixels with a score, and Λ of each tile.
+    curvatures: Vec<(usize, Curvature)>,
 }
 
 /// Filters the difference by F̂ = P̂_n* / (σ_n² + σ_r² |K̂|²) with the kernel of each tile.
@@ -69,8 +70,12 @@ pub fn score(scene: &Scene<'_>, options: &ScoreOptions) -> Result<Score, Photome
     Ok(Score { significance, flux, flux_error, coverage, curvatures })
 }
 
-/// Significance, flux, its error and coverage of the pixels of a tile, and √det Λ.
-fn of_tile(scene: &Scene<'_>, options: ScoreOptions, tile: Tile) -> Option<(Vec<[f32; 4]>, f64)> {
+/// Significance, flux, its error and coverage of the pixels of a tile, and Λ.
+fn of_tile(
+    scene: &Scene<'_>,
+    options: ScoreOptions,
+    tile: Tile,
+) -> Option<(Vec<[f32; 4]>, Curvature)> {
     let difference = |y: isize, x: isize| scene.difference_at(y, x);
     let (cy, cx) = tile.centre();
     let place = Place::at(scene, cy, cx)?;
@@ -108,19 +113,15 @@ impl Score {
         self.flux_error.map(|sigma| threshold * sigma)
     }
 
-    /// How many detections of both signs above `threshold` Gaussian noise alone makes: √det Λ · ν e^(−ν²/2)/(2π)^(3/2) per pixel and sign (Kaiser
-    /// 2004) times [`SAMPLED_PEAKS`], from the score's own second moments.
+    /// How many detections of both signs above `threshold` Gaussian noise alone makes, by the number of its peaks (Kaiser 2004) that a grid of pixels sees: from the
+    /// score's own second moments, without any constant that was measured.
     pub fn expected_false_alarms(&self, threshold: f64) -> f64 {
-        let of_tile = |(scored, curvature): &(usize, f64)| {
-            *scored as f64 * peak_density(*curvature, threshold)
+        let of_tile = |(scored, curvature): &(usize, Curvature)| {
+            *scored as f64 * curvature.peak_density(threshold)
         };
-        2.0 * SAMPLED_PEAKS * self.curvatures.iter().map(of_tile).sum::<f64>()
+        2.0 * self.curvatures.iter().map(of_tile).sum::<f64>()
     }
 }
-
-/// Connected regions above 3.5 to 5 σ of a field that is sampled at pixels, over the asymptotic number of peaks of the continuous field. Measured on white noise
-/// smoothed with Gaussians; Kaiser's formula is some 20 % high there, as DMTN-006 found.
-pub const SAMPLED_PEAKS: f64 = 0.80;
 
 #[cfg(test)]
 mod tests {

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, ensure};
 use clap::ValueEnum;
 use dia_core::{Image, NoiseModel};
 use dia_photometry::{
-    DetectOptions, Detection, ForcedFlux, ForcedOptions, PsfOptions, ReferencePsf, Scene,
+    DetectOptions, Detection, Flags, ForcedFlux, ForcedOptions, PsfOptions, ReferencePsf, Scene,
     ScoreOptions, decorrelate, detect, forced, reference_psf, score,
 };
 use serde::Serialize;
@@ -229,9 +229,11 @@ impl Measured {
             format!("PSF of the reference from {} stars, FWHM {:.2} px", psf.stars, psf.fwhm)
         }];
         if let (Some(found), Some(threshold)) = (&self.detections, threshold) {
-            let flagged = found.iter().filter(|d| !d.source.flags.is_empty()).count();
+            // What the fit left out as variable is what is looked for.
+            let flagged = |d: &&Detection| !(d.source.flags - Flags::VARIABLE).is_empty();
+            let flagged = found.iter().filter(flagged).count();
             parts.push(format!(
-                "{} detections above {threshold} σ, {flagged} of them flagged; noise alone makes {:.2}",
+                "{} detections above {threshold} σ, {flagged} of them doubtful by their flags; noise alone makes {:.2}",
                 found.len(),
                 expected_false_alarms.unwrap_or(f64::NAN)
             ));

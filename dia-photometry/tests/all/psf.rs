@@ -33,8 +33,8 @@ fn stars_between_pixels_make_their_psf() {
         let found = psf.mean().at(dy, dx);
         assert!((found - truth).abs() < 2e-4 + 0.005 * truth, "{dy} {dx}: {found} {truth}");
     }
-    // The effective area is 4π · 1.5 · 1.8, that of a circle of σ² = 2.7; b/a is 1.5/1.8.
-    assert!((psf.fwhm - 2.3548 * 2.7_f64.sqrt()).abs() < 0.02, "{}", psf.fwhm);
+    // The mean of 1.5 and 1.8; b/a is 1.5/1.8. Two per cent of noise in a pixel move the half maximum by one.
+    assert!((psf.fwhm - 2.3548 * 1.65).abs() < 0.03, "{}", psf.fwhm);
     assert!((psf.ellipticity - (1.0 - 1.5 / 1.8)).abs() < 0.02, "{}", psf.ellipticity);
     assert_eq!((psf.stars + psf.rejected, psf.degree()), (36, 0));
     assert!(psf.residual < 0.02, "{}", psf.residual);

@@ -118,12 +118,6 @@ fn measure(options: &SimulationOptions) -> Result<Sums> {
         photon: noise.photon(1.0),
         covariance: Some(&covariance),
     };
-    {
-        let p = scene.psf_at(192.0, 192.0, (0.0, 0.0)).unwrap();
-        let w = |f: f64| { let psf = dia_core::Kernel::from_fn(60, |y, x| { let alpha2 = f*f/4.0/(2f64.powf(1.0/3.0)-1.0); (1.0 + ((y*y+x*x) as f64)/alpha2).powf(-3.0)}); let s = psf.photometric_scale(); let e: f64 = psf.pixels().iter().map(|p| p*p).sum(); (e/s/s).recip() };
-        let e = |k: &dia_core::Kernel| k.pixels().iter().map(|p| p*p).sum::<f64>().recip();
-        eprintln!("{} {} seed {} scale {:.4}±{:.4} psf_n sum {:.4} area {:.3} true {:.3}; psf_r area {:.3} true {:.3} stars {} rej {} hw {} deg {}", options.target_fwhm, options.reference_depth, options.seed, fitted.photometric_scale.value, fitted.photometric_scale.sigma, p.photometric_scale(), e(&p), w(options.target_fwhm), e(psf.mean()), w(options.reference_fwhm), psf.stars, psf.rejected, psf.half_width(), psf.degree());
-    }
     let mut sums = Sums::default();
     let scores = score(&scene, &ScoreOptions::default())?;
     let empty =
