@@ -29,6 +29,8 @@ struct Sums {
     /// S/N of a transient, and whether it was found.
     stars: Vec<(f64, bool)>,
     flux: Vec<f64>,
+    /// Those below S/N 10.
+    faint: Vec<f64>,
     without_fit: Vec<f64>,
     usual: Vec<f64>,
     position: Vec<f64>,
@@ -42,9 +44,9 @@ struct Sums {
 
 pub(crate) fn print(seeds: u64) -> Result<()> {
     println!(
-        "| seeing / px | σ_r/σ_n | S_corr off sources: mean, deviation | flux pull: mean, deviation | without the fit's error | usual error | position pull | \
+        "| seeing / px | σ_r/σ_n | S_corr off sources: mean, deviation | flux pull: mean, deviation | below S/N 10 | without the fit's error | usual error | position pull | \
          50 % complete at | found of S/N 5.5 … 6.5 | false alarms found/expected at 3.5, 4, 4.5, 5 σ | correlation to lag 5, D → decorrelated |\n\
-         |---|---|---|---|---|---|---|---|---|---|---|"
+         |---|---|---|---|---|---|---|---|---|---|---|---|"
     );
     for (reference_fwhm, target_fwhm) in SEEINGS {
         for ratio in RATIOS {
@@ -160,6 +162,9 @@ fn measure(options: &SimulationOptions) -> Result<Sums> {
         sums.stars.push((signal_to_noise, found.iter().any(|d| near(d.peak))));
         let error = rows[i].flux.value - event.flux_change;
         sums.flux.push(error / rows[i].flux.sigma);
+        if signal_to_noise < 10.0 {
+            sums.faint.push(error / rows[i].flux.sigma);
+        }
         sums.without_fit.push((bare[i].flux.value - event.flux_change) / bare[i].flux.sigma);
         // √(Σ P² V_D)/ΣP², V_D from the plane of the difference, with the photons of the source.
         let p = scene.psf_at(event.y, event.x, (0.0, 0.0)).ok_or("no PSF")?;
@@ -203,9 +208,10 @@ fn row(all: &[Sums]) -> String {
     let lags =
         [0, 1].map(|which| Sample::of(all.iter().flat_map(|s| &s.lags).map(|l| l[which])).mean);
     format!(
-        "{} | {} | {} | {} | {} | {:.2} | {:.0} % of {} | {} | {:.3} → {:.3}",
+        "{} | {} | {} | {} | {} | {} | {:.2} | {:.0} % of {} | {} | {:.3} → {:.3}",
         pulls(&|sums| &sums.blank),
         pulls(&|sums| &sums.flux),
+        pulls(&|sums| &sums.faint),
         pulls(&|sums| &sums.without_fit),
         pulls(&|sums| &sums.usual),
         pulls(&|sums| &sums.position),
