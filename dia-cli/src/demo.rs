@@ -75,6 +75,7 @@ pub(crate) fn run(args: &DemoArgs, command_line: &[String]) -> Result<()> {
         markers: &markers,
         request: &request,
         measure: &MeasureRequest::default(),
+        positions: None,
         tables: [None; 2],
         precision: Precision::F32,
         noise: &NoiseArgs::default(),

@@ -48,6 +48,7 @@ pub(crate) fn run(args: &SubtractArgs, command_line: &[String]) -> Result<ExitCo
         markers: &[],
         request: &request,
         measure: &measure,
+        positions: args.photometry.at.as_deref(),
         tables: [args.photometry.sources.as_deref(), args.photometry.photometry.as_deref()],
         precision: args.model.precision,
         noise: &args.noise,
@@ -85,6 +86,8 @@ pub(crate) struct Job<'a> {
     pub(crate) request: &'a SubtractRequest,
     /// What is measured on the difference.
     pub(crate) measure: &'a MeasureRequest,
+    /// The table of positions.
+    pub(crate) positions: Option<&'a Path>,
     /// Where detections and forced fluxes are written.
     pub(crate) tables: [Option<&'a Path>; 2],
     pub(crate) precision: Precision,
@@ -218,7 +221,8 @@ impl Job<'_> {
             &noise.target_mask,
         ];
         let inputs = [self.reference, self.target].into_iter().chain(planes.into_iter().flatten());
-        let mut taken: Vec<_> = inputs.map(|spec| output::place(&spec.path)).collect();
+        let inputs = inputs.chain(&self.measure.psf).map(|spec| spec.path.as_path());
+        let mut taken: Vec<_> = inputs.chain(self.positions).map(output::place).collect();
         for (what, path) in outputs {
             output::check_place(what, path)?;
             let place = output::place(path);
