@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use dia_solvers::{Difference, Progress};
+use dia_solvers::{Covariance, Difference, Progress};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::args::{FailOn, NoiseArgs, RunArgs, SubtractArgs};
@@ -37,7 +37,7 @@ pub(crate) fn run(args: &SubtractArgs, command_line: &[String]) -> Result<ExitCo
             "sources cannot be measured on a reference that contains the target: their noise is not independent; give a reference without it, or leave out \
              --reference-contains-target, --sources, --at and --planes"
         );
-        request.fit.sampled_covariance = true;
+        request.fit.covariance = Some(Covariance::Sampled);
     }
     let job = Job {
         reference: &args.reference,

@@ -83,6 +83,16 @@ pub enum Lambda {
     Fixed(f64),
 }
 
+/// How the covariance of all parameters is found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Covariance {
+    /// J⁻¹SJ⁻¹ of all rows, at the cost of two normal matrices.
+    AllRows,
+    /// As the preconditioner knows it, nearly for nothing: P⁻¹ ≈ (J + Q)⁻¹, scaled so that σ of the photometric scale is that of
+    /// [`Fit::photometric_scale`]. It holds what the regularisation may have left out beside the noise.
+    Sampled,
+}
+
 /// How a pair is fitted.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct FitOptions {
@@ -117,12 +127,8 @@ pub struct FitOptions {
     /// Whether the uncertainty of the model, Var (A x), is to be part of the difference's variance: added where a pixel was left out of the fit, and
     /// subtracted where the model was fitted to that very pixel.
     pub model_variance: bool,
-    /// Whether the covariance of all parameters is wanted, at the cost of two normal matrices.
-    pub covariance: bool,
-    /// Whether the covariance of all parameters is wanted as the preconditioner knows it, nearly for nothing: P⁻¹ ≈ (J + Q)⁻¹, scaled so that σ of the photometric
-    /// scale is that of [`Fit::photometric_scale`]. It holds what the regularisation may have left out beside the noise. [`covariance`](Self::covariance)
-    /// goes before it.
-    pub sampled_covariance: bool,
+    /// Whether the covariance of all parameters is wanted, and how.
+    pub covariance: Option<Covariance>,
     /// Whether this kernel, of free pixels and not regularised, is to be compared with narrower ones.
     pub nested_kernels: bool,
 }
@@ -151,8 +157,7 @@ impl FitOptions {
         seed: 0,
         reference_contains_target: None,
         model_variance: false,
-        covariance: false,
-        sampled_covariance: false,
+        covariance: None,
         nested_kernels: false,
     };
 
@@ -245,7 +250,7 @@ pub struct Fit<A: DesignMatrix> {
     pub photometric_scale: Estimate,
     /// The background's coefficients in ADU, in the order of [`dia_core::Polynomial2d`].
     pub background: Vec<Estimate>,
-    /// The covariance of the parameters, if it was asked for in either form.
+    /// The covariance of the parameters, if it was asked for.
     pub covariance: Option<Mat<f64>>,
     /// All half-widths up to that of the kernel, if they were to be compared.
     pub nested_kernels: Option<Vec<NestedKernel>>,
@@ -470,10 +475,10 @@ pub fn fit_uploaded<A: DesignMatrix>(
         background.push(Estimate { value: x[j], sigma });
     }
     let scale_variance = photometric_scale.sigma.powi(2);
-    let covariance = if options.covariance {
-        Some(uncertainty.covariance(&problem)?)
-    } else {
-        options.sampled_covariance.then(|| sampled_covariance(&p, (&scale, scale_variance)))
+    let covariance = match options.covariance {
+        Some(Covariance::AllRows) => Some(uncertainty.covariance(&problem)?),
+        Some(Covariance::Sampled) => Some(sampled_covariance(&p, (&scale, scale_variance))),
+        None => None,
     };
     drop(uncertainty);
     let model_variance = if options.model_variance {

@@ -5,8 +5,8 @@ use dia_core::simulate::{Psf, SimulatedPair, SimulationOptions, simulate};
 use dia_core::{Design, Image, KernelBasis, KernelShape, KernelSupport, Loss, MaskPlanes};
 use dia_fft::FftDesignMatrix;
 use dia_solvers::{
-    Clipping, Criterion, Difference, Exposure, FitOptions, Lambda, NoiseScale, Prepared,
-    ReferenceNoise, Solver, best_half_width, difference, fit, subtract,
+    Clipping, Covariance, Criterion, Difference, Exposure, FitOptions, Lambda, NoiseScale,
+    Prepared, ReferenceNoise, Solver, best_half_width, difference, fit, subtract,
 };
 use rand::SeedableRng;
 use rand_distr::{Distribution, StandardNormal};
@@ -187,8 +187,12 @@ fn an_unknown_gain_is_found_from_the_residuals() {
 fn covariance_and_functionals_tell_the_same() {
     let pair = simulate(&quiet(110, 11)).unwrap();
     for solver in [Solver::Pcg, Solver::Cholesky] {
-        let options =
-            FitOptions { covariance: true, model_variance: false, solver, ..Default::default() };
+        let options = FitOptions {
+            covariance: Some(Covariance::AllRows),
+            model_variance: false,
+            solver,
+            ..Default::default()
+        };
         let difference = run(&pair, &options);
         let covariance = difference.covariance.as_ref().unwrap();
         let c = difference.design.photometric_scale_functional();
@@ -211,8 +215,10 @@ fn covariance_and_functionals_tell_the_same() {
 #[test]
 fn the_sampled_covariance_holds_that_of_all_rows_and_the_error_of_the_regularisation() {
     let pair = simulate(&quiet(110, 11)).unwrap();
-    let exact = run(&pair, &FitOptions { covariance: true, ..Default::default() });
-    let sampled = run(&pair, &FitOptions { sampled_covariance: true, ..Default::default() });
+    let exact =
+        run(&pair, &FitOptions { covariance: Some(Covariance::AllRows), ..Default::default() });
+    let sampled =
+        run(&pair, &FitOptions { covariance: Some(Covariance::Sampled), ..Default::default() });
     let (exact, c) = (exact.covariance.unwrap(), sampled.covariance.as_ref().unwrap());
     for j in 0..exact.ncols() {
         // 40 rows per unknown know an eigenvalue to 2 √(1/40), 30 %, and a σ to half of that. (J + Q)⁻¹ ≥ (J + Q)⁻¹J(J + Q)⁻¹.

@@ -7,7 +7,7 @@ use dia_photometry::{
     DetectOptions, ForcedOptions, PsfOptions, Scene, ScoreOptions, decorrelate, detect, forced,
     half_complete, lag_correlation, reference_psf, score,
 };
-use dia_solvers::{Exposure, FitOptions, subtract};
+use dia_solvers::{Covariance, Exposure, FitOptions, subtract};
 use rayon::prelude::*;
 
 use crate::Result;
@@ -85,7 +85,7 @@ fn measure(options: &SimulationOptions) -> Result<Sums> {
     };
     let design = Model::default().design(options, None)?;
     let fit = FitOptions {
-        sampled_covariance: true,
+        covariance: Some(Covariance::Sampled),
         target_fwhm: Some(options.target_fwhm),
         ..Default::default()
     };
