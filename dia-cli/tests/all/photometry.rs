@@ -52,12 +52,10 @@ fn truth(folder: &Folder) -> Vec<(f64, f64, f64)> {
 fn sources_and_forced_fluxes_are_those_of_the_truth() {
     let folder = Folder::with_pair(&PAIR);
     let events = truth(&folder);
-    let positions: String = events.iter().map(|(x, y, _)| format!("{x},{y}\n")).collect();
+    let lines = events.iter().map(|(x, y, _)| format!("a,{x},{y}\n"));
     folder.write(
         "at.csv",
-        format!("name,X,Y\n{}", positions.replace('\n', "\na,").trim_end_matches("a,"))
-            .replacen("\n", "\na,", 1)
-            .as_bytes(),
+        ("name,X,Y\n".to_owned() + &lines.collect::<Vec<_>>().concat()).as_bytes(),
     );
     let ended = folder.succeed(
         &[
