@@ -145,8 +145,8 @@ pub(crate) struct ModelArgs {
     #[arg(long, value_enum, default_value_t = Basis::Mixed)]
     pub(crate) basis: Basis,
 
-    /// Degree of the polynomial by which the kernel's shape varies over the image, up to 4; `auto`: 2, or 1 or 0 on images of few pixels. What the data do not
-    /// ask for, the regularisation takes out. 0, a constant kernel, is two to three times as fast
+    /// Degree of the polynomial by which the kernel's shape varies over the image, up to 4; `auto`: 2 where a test sees that it varies, else 0; less on images of
+    /// few pixels. What the data do not ask for, the regularisation takes out
     #[arg(long, value_name = "D|auto", default_value = "auto", allow_negative_numbers = true)]
     pub(crate) kernel_degree: KernelDegree,
 

@@ -81,11 +81,12 @@ impl<T: Real> Input<T> {
     pub(crate) fn find_sharp_pixels(&mut self, role: Role, given: &Mask) -> Result<()> {
         let mut mask = self.unusable();
         let (image, noise) = (self.image.view(), self.exposure().noise);
-        let mut found = sharp_pixels(image, &mut mask, &noise, None);
+        let Some(sky) = &self.sky else { return Ok(()) };
+        let mut found = sharp_pixels(image, &mut mask, &noise, sky, None);
         // Only now, for hot pixels would be taken for the sharpest stars.
         if let Some(seeing) = seeing::measure(image, &mask) {
             let SharpPixels { bright, dark } =
-                sharp_pixels(image, &mut mask, &noise, Some(seeing.fwhm));
+                sharp_pixels(image, &mut mask, &noise, sky, Some(seeing.fwhm));
             found = SharpPixels { bright: found.bright + bright, dark: found.dark + dark };
         }
         self.say("hot-pixels", found.bright, || {
@@ -114,8 +115,8 @@ impl<T: Real> Input<T> {
     /// # Errors
     /// If a plane of variances cannot be one.
     pub(crate) fn check_noise(&mut self, role: Role) -> Result<()> {
-        let found = sky_noise(self.image.view(), &self.unusable(), &self.exposure().noise);
-        let Some(sky) = found else { return Ok(()) };
+        self.sky = sky_noise(self.image.view(), &self.unusable(), &self.exposure().noise);
+        let Some(sky) = self.sky else { return Ok(()) };
         let doubtful = is_doubtful(&sky);
         let SkyNoise { level, sigma, expected, .. } = sky;
         let ratio = sigma / expected;
@@ -146,6 +147,7 @@ impl<T: Real> Input<T> {
                 let missing = (sigma * sigma - ccd.fixed(1.0)) * ccd.gain - level;
                 if missing > 0.0 && level < SUBTRACTED * missing {
                     ccd.subtracted_sky = missing;
+                    self.sky = Some(SkyNoise { expected: ccd.variance(level, 1.0).sqrt(), ..sky });
                     let source = "estimated from the scatter of the sky".into();
                     self.taken.subtracted_sky = Some(Provenance { value: missing, source });
                     let text = format!(

@@ -1,7 +1,7 @@
 //! An image with all that belongs to it: pixels, mask, noise and saturation, from FITS files and command-line options.
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
-use dia_core::defects::sky_noise;
+use dia_core::defects::{SkyNoise, sky_noise};
 use dia_core::{CcdNoise, Image, Mask, MaskPlanes, NoiseModel, robust};
 use dia_solvers::Exposure;
 use serde::Serialize;
@@ -137,6 +137,8 @@ pub struct Input<T> {
     /// What the plane held that the noise was read from.
     pub(crate) uncertainty: Option<Uncertainty>,
     pub(crate) saturation: Option<f64>,
+    /// The noise of the sky as the pixels show it, if they do.
+    pub(crate) sky: Option<SkyNoise>,
     /// That of the primary HDU and of the image's, for the output and for keywords.
     pub(crate) header: Header,
     pub(crate) taken: Taken,
@@ -233,6 +235,7 @@ impl<T: Real> Input<T> {
             uncertainty: matches!(exposure.noise, NoiseModel::Variance(_))
                 .then_some(Uncertainty::Variance),
             saturation: exposure.saturation,
+            sky: None,
             header: Header::new(),
             taken,
             notices: Vec::new(),
@@ -444,7 +447,8 @@ impl<T: Real> Input<T> {
             InputNoise::Ccd(ccd)
         };
         let saturation = taken.saturation.as_ref().map(|saturation| saturation.value);
-        let input = Self { image, mask, noise, uncertainty, saturation, header, taken, notices };
+        let input =
+            Self { image, mask, noise, uncertainty, saturation, sky: None, header, taken, notices };
         input.checked(of)
     }
 
@@ -507,7 +511,10 @@ impl<T: Real> Input<T> {
     fn check_digits(&self, role: Role) -> Result<()> {
         /// A tenth of the noise, rounded to, adds a thousandth to it.
         const COARSE: f64 = 0.1;
-        let pixels = self.image.pixels().iter().map(|value| value.widen());
+        /// Pixels that are looked at.
+        const SAMPLE: usize = 1 << 16;
+        let step = (self.image.pixels().len() / SAMPLE) | 1;
+        let pixels = self.image.pixels().iter().step_by(step).map(|value| value.widen());
         let Some((level, scatter)) =
             robust::median_and_scatter(pixels.filter(|value| value.is_finite()))
         else {

@@ -5,6 +5,8 @@ use std::collections::HashSet;
 use anyhow::{Result, bail, ensure};
 use dia_core::{Image, Mask, MaskPlanes};
 
+use rayon::prelude::*;
+
 use crate::fits::{self, FitsFile, Hdu, Header};
 use crate::input::Real;
 use crate::quality_bits;
@@ -179,13 +181,17 @@ pub(crate) fn read_mask(
     let explained = meaning.is_some();
     let meaning = meaning.or(all).unwrap_or_default();
     let planes = |value: &i64| -> MaskPlanes {
+        // Most pixels are.
+        if *value == 0 && !inverted {
+            return MaskPlanes::empty();
+        }
         if inverted {
             return if *value == 0 { MaskPlanes::USER } else { MaskPlanes::empty() };
         }
         let set = meaning.iter().filter(|(bits, _)| *value as u64 & bits != 0);
         set.map(|(_, planes)| *planes).collect()
     };
-    let mask = Mask::from_vec(shape.0, shape.1, integers.pixels.iter().map(planes).collect())?;
+    let mask = Mask::from_vec(shape.0, shape.1, integers.pixels.par_iter().map(planes).collect())?;
     let masked = mask.count(MaskPlanes::all()) as f64 / (shape.0 * shape.1) as f64;
     ensure!(
         explained || masked <= MOST_MASKED,

@@ -4,6 +4,7 @@ use std::io::Write;
 use std::path::Path;
 
 use anyhow::Result;
+use dia_solvers::VariationTest;
 use serde::Serialize;
 
 use crate::fits;
@@ -134,6 +135,9 @@ pub(crate) struct KernelReport {
     pub(crate) inner: usize,
     pub(crate) degree: usize,
     pub(crate) scale_degree: usize,
+    /// Absent where the degree was given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) variation_test: Option<VariationTestReport>,
     /// The image that it was fitted for: `reference` or `target`.
     pub(crate) convolves: &'static str,
     /// ΣK_t for each polynomial of the variation; the first is P, or 1/P where the target is convolved.
@@ -198,6 +202,21 @@ impl Variables {
             noise_excess: found.noise_excess,
             sources: found.sources.iter().map(source).collect(),
         }
+    }
+}
+
+/// How the kernel's variation compares with noise.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(crate) struct VariationTestReport {
+    statistic: f64,
+    degrees_of_freedom: usize,
+    limit: f64,
+}
+
+impl From<VariationTest> for VariationTestReport {
+    fn from(test: VariationTest) -> Self {
+        let VariationTest { statistic, degrees_of_freedom, limit } = test;
+        Self { statistic, degrees_of_freedom, limit }
     }
 }
 

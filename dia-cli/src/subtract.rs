@@ -105,10 +105,11 @@ pub(crate) struct Done {
 impl Job<'_> {
     /// Reads, fits, subtracts and writes.
     pub(crate) fn run(&self) -> Result<Done> {
-        match self.precision {
+        // On a thread of the pool from the beginning: handing over each parallel part to it would take longer than many of them.
+        rayon::scope(|_| match self.precision {
             Precision::F32 => self.run_in::<f32>(),
             Precision::F64 => self.run_in::<f64>(),
-        }
+        })
     }
 
     fn run_in<T: Real>(&self) -> Result<Done> {

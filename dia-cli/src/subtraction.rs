@@ -5,7 +5,6 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail, ensure};
 use bytesize::ByteSize;
-use dia_core::defects::sky_noise;
 use dia_core::stars::Star;
 use dia_core::{
     Design, DesignMatrix, GaussianTerm, Image, ImageView, Kernel, KernelBasis, KernelShape,
@@ -13,7 +12,7 @@ use dia_core::{
 };
 use dia_fft::{FftDesignMatrix, Plan};
 use dia_solvers::{
-    Difference, FitOptions, KernelExtent, Lambda, Prepared, Progress, ReferenceNoise,
+    Difference, FitOptions, KernelExtent, Lambda, Prepared, Progress, ReferenceNoise, Variation,
     automatic_degree, best_half_width, difference, fit, nested_kernels,
 };
 use dia_vulkan::{ContextOptions, VulkanContext};
@@ -162,7 +161,10 @@ impl Job<'_> {
             if convolves_target { (&target, &reference) } else { (&reference, &target) };
         let fitted_fwhm = if convolves_target { measured.0 } else { measured.1 };
         let target_fwhm = fitted_fwhm.filter(|_| seeing.is_some()).map(|s| s.fwhm);
-        let options = FitOptions { target_fwhm, ..request.fit };
+        // What nobody asked for is fitted where it is seen.
+        let is_open = request.kernel_degree == KernelDegree::Auto && request.scale_degree == 0;
+        let variation = if is_open { Variation::Tested } else { Variation::AsDesigned };
+        let options = FitOptions { target_fwhm, variation, ..request.fit };
         let (reference_exposure, target_exposure) = (convolved.exposure(), fitted_to.exposure());
         let device = self.device::<T>(height, width)?;
         if let HalfWidth::Best(criterion) = request.half_width {
@@ -195,7 +197,6 @@ impl Job<'_> {
             KernelDegree::Given(kernel_degree) => designed(kernel_degree)?,
             KernelDegree::Auto => automatic_degree(designed)?,
         };
-        let kernel_degree = design.kernel_degree();
         let needs_variance = options.needs_reference_variance();
         let mut prepared =
             Prepared::new(&reference_exposure, &target_exposure, design, needs_variance)
@@ -275,11 +276,12 @@ impl Job<'_> {
             kernel: KernelReport {
                 basis: request.basis.name().into(),
                 shape: shape_name(request.kernel_shape).into(),
-                coefficients: prepared.design().kernel_ncols(),
+                coefficients: difference.design.kernel_ncols(),
                 core: (request.basis == Basis::Mixed).then_some(extent.core),
                 inner: extent.inner,
-                degree: kernel_degree,
-                scale_degree,
+                degree: difference.design.kernel_degree(),
+                scale_degree: difference.design.scale_degree(),
+                variation_test: difference.variation_test.map(Into::into),
                 scale_coefficients,
                 centroid,
                 convolves: if convolves_target { "target" } else { "reference" },
@@ -503,10 +505,7 @@ impl Clock {
 
 /// The share of the variance of R ⊗ K − I that the first has, in the sky; 0 where the noise of the sky cannot be told.
 fn convolved_noise<T: Real>(convolved: &Input<T>, fitted: &Input<T>, kernel: &Kernel) -> f64 {
-    let variance = |input: &Input<T>| {
-        let found = sky_noise(input.image.view(), &input.unusable(), &input.exposure().noise);
-        found.map(|sky| sky.sigma * sky.sigma)
-    };
+    let variance = |input: &Input<T>| input.sky.map(|sky| sky.sigma * sky.sigma);
     let Some((r, t)) = variance(convolved).zip(variance(fitted)) else { return 0.0 };
     let squares = kernel.pixels().iter().map(|k| k * k).sum::<f64>();
     r * squares / (r * squares + t)

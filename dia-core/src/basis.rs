@@ -91,6 +91,35 @@ impl Rings {
     }
 }
 
+/// Without the columns that are sums of those before them: where few pixels lie between the core and the edge, there are more nodes around than pixels.
+fn independent(columns: Vec<Vec<(usize, f64)>>) -> Vec<Vec<(usize, f64)>> {
+    /// Part of a column's square that the others leave if it is dependent but for rounding.
+    const NOTHING: f64 = 1e-6;
+    let side = columns.iter().flatten().map(|(place, _)| place + 1).max().unwrap_or(0);
+    // An orthonormal basis of what is kept (Gram & Schmidt).
+    let mut known: Vec<Vec<f64>> = Vec::new();
+    let mut is_new = |column: &Vec<(usize, f64)>| {
+        let mut rest = vec![0.0; side];
+        for (place, value) in column {
+            rest[*place] = *value;
+        }
+        let square = |v: &[f64]| v.iter().map(|v| v * v).sum::<f64>();
+        let whole = square(&rest);
+        // Twice, for rounding.
+        for known in known.iter().chain(&known) {
+            let along: f64 = known.iter().zip(&rest).map(|(k, r)| k * r).sum();
+            rest.iter_mut().zip(known).for_each(|(r, k)| *r -= along * k);
+        }
+        let left = square(&rest);
+        let new = left > NOTHING * whole;
+        if new {
+            known.push(rest.into_iter().map(|r| r / left.sqrt()).collect());
+        }
+        new
+    };
+    columns.into_iter().filter(|column| is_new(column)).collect()
+}
+
 /// One Gaussian of the basis of Alard & Lupton: its width and the degree of the polynomial that multiplies it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct GaussianTerm {
@@ -127,7 +156,8 @@ impl KernelBasis {
         conserve_flux: bool,
     ) -> Self {
         let Resolution { core, spacing, inner } = resolution;
-        let spacing = spacing.max(1) as isize;
+        // The central pixel is no ring.
+        let (spacing, inner) = (spacing.max(1) as isize, inner.max(1.0));
         let h = support.half_width() as isize;
         let place = |dy: isize, dx: isize| ((dy + h) * (2 * h + 1) + dx + h) as usize;
         let mut columns = vec![vec![(place(0, 0), 1.0)]];
@@ -155,7 +185,7 @@ impl KernelBasis {
                 }
             }
         }
-        columns.extend(nodes.into_values());
+        columns.extend(independent(nodes.into_values().collect()));
         let flux = |column: &[(usize, f64)]| column.iter().map(|(_, value)| value).sum::<f64>();
         let mut of_rings = Vec::new();
         for (radius, column) in rings.radii.into_iter().zip(rings.columns) {
@@ -269,6 +299,34 @@ impl KernelBasis {
     /// The radius in pixels of all but its wings: that of the innermost ring, or the half-width where there are none.
     pub fn inner_radius(&self) -> f64 {
         self.rings().first().map_or(self.support().half_width() as f64, |(radius, _)| *radius)
+    }
+
+    /// The same without the functions of rings, on the square that holds the others.
+    #[must_use]
+    pub fn without_rings(&self) -> Self {
+        let Self::MixedResolution { support, elements } = self else { return self.clone() };
+        let inner = KernelSupport::new(self.inner_radius() as usize, support.shape());
+        let margin = support.half_width() - inner.half_width();
+        let place = |place: usize| {
+            let (row, column) = (place / support.side(), place % support.side());
+            (row - margin) * inner.side() + column - margin
+        };
+        let others = &elements.columns[..elements.columns.len() - elements.rings.len()];
+        let moved =
+            |column: &Vec<(usize, f64)>| column.iter().map(|(p, v)| (place(*p), *v)).collect();
+        let elements =
+            SparseColumns { columns: others.iter().map(moved).collect(), rings: Vec::new() };
+        Self::MixedResolution { support: inner, elements }
+    }
+
+    /// The functions of rings as images.
+    pub fn ring_images(&self) -> Vec<Kernel> {
+        let image = |function: usize| {
+            let mut kernel = Kernel::zero(self.support().half_width());
+            self.expand_part(function, &[1.0], &mut kernel);
+            kernel
+        };
+        (self.len() - self.rings().len()..self.len()).map(image).collect()
     }
 
     /// The pixels that any kernel of this basis may use.

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use crate::{
-    Kernel, KernelBasis, KernelShape, KernelSupport, MAX_DEGREE, ModelError, Polynomial2d,
+    Kernel, KernelBasis, KernelShape, KernelSupport, MAX_DEGREE, ModelError, Pixel, Polynomial2d,
 };
 
 /// The model M(p) = Σ_t T_t(p) (R ⊗ K_t)(p) + Σ_j b_j φ_j(p) as a linear map of x = (kernel coefficients, b).
@@ -139,19 +139,32 @@ impl Design {
         &self.basis
     }
 
-    /// Rows and columns of the reference that operators take: those of the images, and the [`margin`](Self::margin) on either side.
+    /// Rows and columns of the reference that operators take: one half-width on each side of the valid pixels. That is the shape of the images and the
+    /// [`margin`](Self::margin) on either side, or less where the border is wider than the kernel.
     pub fn reference_shape(&self) -> (usize, usize) {
-        (self.height + 2 * self.margin(), self.width + 2 * self.margin())
+        let (valid, both) = (self.valid(), 2 * self.half_width());
+        (valid.height + both, valid.width + both)
     }
 
     /// Pixels by which the reference that operators take continues beyond the edges of the images; 0 but for [`with_border`](Self::with_border).
     pub fn margin(&self) -> usize {
-        self.half_width() - self.border
+        self.half_width().saturating_sub(self.border)
+    }
+
+    /// The same rows with a kernel that has no rings, see [`KernelBasis::without_rings`].
+    #[must_use]
+    pub fn without_rings(&self) -> Self {
+        Self { basis: self.basis.without_rings(), ..self.clone() }
     }
 
     /// Half-width of the kernel in pixels.
     pub fn half_width(&self) -> usize {
         self.basis.support().half_width()
+    }
+
+    /// That of the kernel without its rings.
+    pub fn inner_half_width(&self) -> usize {
+        self.basis.inner_radius() as usize
     }
 
     /// Degree of the photometric scale's polynomial.
@@ -269,6 +282,21 @@ impl Design {
         self.background.as_ref().map_or(0.0, |b| b.value(coefficients, y, x))
     }
 
+    /// Subtracts the differential background in ADU from pixels of row `y` of the image, from column `first` on.
+    pub fn subtract_background<T: Pixel>(
+        &self,
+        parameters: &[f64],
+        y: usize,
+        first: usize,
+        row: &mut [T],
+    ) {
+        let Some(background) = &self.background else { return };
+        let in_row = background.in_row(self.split(parameters).1, y);
+        for (x, value) in row.iter_mut().enumerate() {
+            *value = *value - T::narrow(background.along_row(&in_row, first + x));
+        }
+    }
+
     /// The linear functional c with c·x = P, the photometric scale; its mean over the image where it varies.
     pub fn photometric_scale_functional(&self) -> Vec<f64> {
         let mut values = vec![0.0; self.variation.len()];
@@ -294,8 +322,10 @@ impl Design {
 
     /// The design that carries the variance of the reference into the model: (K² ⊗ σ_R²)(p) is linear in the pixels of K(·; p)², a
     /// polynomial of twice the degree.
+    ///
+    /// Rings are left out: a percent of the flux that is spread over a thousand pixels adds some 10⁻⁵ of the variance.
     pub fn of_variance(&self) -> Self {
-        let support = KernelSupport::new(self.half_width(), KernelShape::Square);
+        let support = KernelSupport::new(self.inner_half_width(), KernelShape::Square);
         let degree = 2 * self.variation.degree();
         Self {
             basis: KernelBasis::Delta(support),
@@ -309,7 +339,9 @@ impl Design {
 
     /// The parameters of [`of_variance`](Self::of_variance) for the kernel of the parameters `x`: the coefficients of K(·; p)².
     pub fn variance_parameters(&self, x: &[f64]) -> Vec<f64> {
-        let kernels = self.kernels(x);
+        let inner = self.inner_half_width();
+        let kernels: Vec<Kernel> =
+            self.kernels(x).iter().map(|kernel| kernel.within(inner)).collect();
         let pixels = kernels[0].pixels().len();
         let mut squares = vec![0.0; pixels * Polynomial2d::terms(2 * self.variation.degree())];
         for (s, a) in kernels.iter().enumerate() {

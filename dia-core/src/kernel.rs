@@ -118,6 +118,16 @@ impl Kernel {
         kernel
     }
 
+    /// The pixels within a smaller `half_width`.
+    ///
+    /// # Panics
+    /// If it is larger than the kernel's.
+    #[must_use]
+    pub fn within(&self, half_width: usize) -> Self {
+        assert!(half_width <= self.half_width, "a part is not larger than the whole");
+        Self::from_fn(half_width, |dy, dx| self.at(dy, dx))
+    }
+
     /// h, in pixels.
     pub fn half_width(&self) -> usize {
         self.half_width

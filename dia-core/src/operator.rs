@@ -156,6 +156,14 @@ pub trait DesignMatrix: LinearOperator<Data: Reweight> {
     /// The layout of rows and columns.
     fn design(&self) -> &Design;
 
+    /// The same rows with a kernel that does not vary, see [`Design::constant`]; what belongs to the reference is shared.
+    ///
+    /// # Errors
+    /// If there is not enough memory.
+    fn constant(&self) -> Result<Self, OperatorError>
+    where
+        Self: Sized;
+
     /// A data vector of the given m values, in row order.
     ///
     /// # Errors

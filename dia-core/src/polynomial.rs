@@ -68,6 +68,20 @@ impl Polynomial2d {
             .sum()
     }
 
+    /// Σ_j c_ij P_j(y) for each i, with which [`along_row`](Self::along_row) takes d multiplications a pixel.
+    pub fn in_row(&self, coefficients: &[f64], y: usize) -> Vec<f64> {
+        let mut q = vec![0.0; self.degree + 1];
+        for ((i, j), c) in self.powers().zip(coefficients) {
+            q[i] += c * self.rows[j][y];
+        }
+        q
+    }
+
+    /// The value at column `x` of the row of [`in_row`](Self::in_row).
+    pub fn along_row(&self, in_row: &[f64], x: usize) -> f64 {
+        in_row.iter().zip(&self.columns).map(|(q, p)| q * p[x]).sum()
+    }
+
     /// The product of two of the terms as a sum Σ factor φ_term of those of twice the degree.
     pub fn product(&self, s: usize, t: usize) -> Vec<(usize, f64)> {
         let powers: Vec<_> = self.powers().collect();

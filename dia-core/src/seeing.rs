@@ -122,8 +122,8 @@ pub fn measure_stars<T: Pixel>(
     fewest: usize,
 ) -> Option<Seeing> {
     let near = |y: usize, x: usize| {
-        let apart = |star: &Star| (star.x - x as f64).hypot(star.y - y as f64);
-        stars.iter().any(|star| apart(star) <= NEAR_STAR)
+        let square = |star: &Star| (star.x - x as f64).powi(2) + (star.y - y as f64).powi(2);
+        stars.iter().any(|star| square(star) <= NEAR_STAR * NEAR_STAR)
     };
     measure_peaks(image, mask, near, fewest.max(1))
 }

@@ -1,14 +1,15 @@
 //! Convolution and correlation with a small kernel by the direct products, in bands of rows.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use dia_core::{Design, ImageView, Kernel};
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
-use crate::background::Moments;
 use crate::direct::Direct;
 use crate::factors::Factors;
+use crate::modulated::Moments;
 use crate::pool::Pool;
 use crate::rows::{Pixelwise, RowLoop};
 use crate::vector::{FftPixel, Lanes};
@@ -19,7 +20,7 @@ const BAND_ROWS: usize = 32;
 
 /// The products of a reference, a band of rows at a time.
 pub(crate) struct Bands<T> {
-    direct: Direct<T>,
+    direct: Arc<Direct<T>>,
     variation: Factors<T>,
 }
 
@@ -45,7 +46,13 @@ impl<T: FftPixel> Bands<T> {
     /// Copies `reference`, for the kernels of a design.
     pub(crate) fn new(reference: ImageView<'_, T>, design: &Design) -> Self {
         let variation = Factors::new(design.variation(), design.valid());
-        Self { direct: Direct::new(reference, design.half_width()), variation }
+        Self { direct: Arc::new(Direct::new(reference, design.half_width())), variation }
+    }
+
+    /// The same reference for the kernels of a design that differs in the variation alone.
+    pub(crate) fn varied_as(&self, design: &Design) -> Self {
+        let variation = Factors::new(design.variation(), design.valid());
+        Self { direct: Arc::clone(&self.direct), variation }
     }
 
     /// Number of bands.
@@ -86,7 +93,7 @@ impl<T: FftPixel> Bands<T> {
                 || self.pixels(),
                 |pixels| self.convolve_rows(range.clone(), taps, &mut pixels.term, out),
             );
-            self.run_rows(range.start, out, rows, None);
+            self.run_rows(range.start, out, rows, &mut []);
         });
     }
 
@@ -96,7 +103,7 @@ impl<T: FftPixel> Bands<T> {
         kernels: Option<&[Kernel]>,
         gradient: &mut [f64],
         workspace: &mut BandWorkspace<T>,
-        moments: &mut [Option<Moments<T>>],
+        moments: &mut [Vec<Moments<T>>],
         rows: &RowLoop<'_, T, impl Pixelwise<T>>,
     ) {
         let BandWorkspace { taps, pixels, sums } = workspace;
@@ -114,7 +121,7 @@ impl<T: FftPixel> Bands<T> {
                     if kernels.is_some() {
                         self.convolve_rows(range.clone(), taps, term, values);
                     }
-                    self.run_rows(range.start, values, rows, moments.as_mut());
+                    self.run_rows(range.start, values, rows, moments);
                     self.correlate_rows(range, values, term, sums);
                 },
             );
@@ -172,7 +179,7 @@ impl<T: FftPixel> Bands<T> {
         first: usize,
         values: &mut [T],
         rows: &RowLoop<'_, T, impl Pixelwise<T>>,
-        moments: Option<&mut Moments<T>>,
+        moments: &mut [Moments<T>],
     ) {
         let width = self.direct.shape().1;
         self.direct.arch().dispatch(BandLoop { values, width, first, rows, moments });
@@ -189,7 +196,7 @@ struct BandLoop<'a, 'r, T, P> {
     width: usize,
     first: usize,
     rows: &'a RowLoop<'r, T, P>,
-    moments: Option<&'a mut Moments<T>>,
+    moments: &'a mut [Moments<T>],
 }
 
 impl<T: FftPixel, P: Pixelwise<T>> WithSimd for BandLoop<'_, '_, T, P> {
@@ -197,9 +204,9 @@ impl<T: FftPixel, P: Pixelwise<T>> WithSimd for BandLoop<'_, '_, T, P> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Self { values, width, first, rows, mut moments } = self;
+        let Self { values, width, first, rows, moments } = self;
         for (y, row) in values.chunks_exact_mut(width).enumerate() {
-            rows.run(simd, moments.as_deref_mut(), first + y, 0..width, row);
+            rows.run(simd, moments, first + y, 0..width, row);
         }
     }
 }

@@ -4,10 +4,11 @@ use std::fmt;
 use std::sync::Arc;
 
 use dia_core::{
-    Design, DesignMatrix, Image, ImageView, LinearOperator, Loss, Noise, OperatorError,
+    Design, DesignMatrix, Image, ImageView, Kernel, KernelBasis, LinearOperator, Loss, ModelError,
+    Noise, OperatorError,
 };
 
-use crate::background::{Background, Moments};
+use crate::modulated::{Modulated, Moments};
 use crate::plan::Plan;
 use crate::products::{Products, ProductsWorkspace};
 use crate::rows::{Model, Pixelwise, RobustResiduals, RowLoop, Values, Weighted};
@@ -37,9 +38,12 @@ use crate::vector::FftPixel;
 /// ```
 pub struct FftDesignMatrix<T> {
     design: Design,
+    /// The same without the rings of the kernel's wings, which are known images times polynomials: tiles have to hold the rest of the kernel only.
+    inner: Design,
     plan: Plan,
     products: Products<T>,
-    background: Option<Background<T>>,
+    /// For each ring, R convolved with it; then the background, if there is one.
+    modulated: Vec<Modulated<T>>,
 }
 
 /// The scratch memory of a [`FftDesignMatrix`]; see [`LinearOperator::workspace`].
@@ -47,8 +51,8 @@ pub struct FftWorkspace<T> {
     /// Over the kernel pixels of each term of the variation.
     gradient: Vec<f64>,
     products: ProductsWorkspace<T>,
-    /// Per task, the moments with the background's polynomials.
-    moments: Vec<Option<Moments<T>>>,
+    /// Per task, the moments with each of the modulated images.
+    moments: Vec<Vec<Moments<T>>>,
 }
 
 impl<T: FftPixel> FftDesignMatrix<T> {
@@ -95,14 +99,74 @@ impl<T: FftPixel> FftDesignMatrix<T> {
                 i % view.width()
             )));
         }
-        let products = Products::new(view, shared, &design, plan)?;
-        let background = Background::of(&design);
-        Ok(Self { design, plan, products, background })
+        let (inner, rings) = (design.without_rings(), ring_images(view, &design)?);
+        let products = if rings.is_empty() {
+            Products::new(view, shared, &inner, plan)?
+        } else {
+            let cut = Arc::new(inner_part(view, &inner)?);
+            Products::new(cut.view(), || Arc::clone(&cut), &inner, plan)?
+        };
+        Ok(Self::of_parts(design, plan, products, rings.into_iter().map(Arc::new)))
+    }
+
+    fn of_parts(
+        design: Design,
+        plan: Plan,
+        products: Products<T>,
+        rings: impl Iterator<Item = Arc<Vec<T>>>,
+    ) -> Self {
+        let (inner, valid) = (design.without_rings(), design.valid());
+        let rings = rings.map(|image| (Some(image), design.variation()));
+        let background = design.background().map(|background| (None, background));
+        let modulated = rings.chain(background);
+        let modulated = modulated.map(|(image, by)| Modulated::new(image, by, valid)).collect();
+        Self { design, inner, plan, products, modulated }
     }
 
     /// How the products are computed.
     pub fn plan(&self) -> Plan {
         self.plan
+    }
+
+    /// The kernels without their wings, and the coefficients of each of the modulated images.
+    fn parts(&self, x: &[f64]) -> (Vec<Kernel>, Vec<Vec<f64>>) {
+        let mut inner = vec![0.0; self.inner.ncols()];
+        let mut coefficients: Vec<Vec<f64>> =
+            self.modulated.iter().map(|m| vec![0.0; m.len()]).collect();
+        let terms = self.design.kernel_terms().zip(self.inner.kernel_terms());
+        for (t, (all, part)) in terms.enumerate() {
+            let (of_part, of_rings) = x[all.columns].split_at(part.columns.len());
+            inner[part.columns].copy_from_slice(of_part);
+            of_rings.iter().zip(&mut coefficients).for_each(|(x, c)| c[t] = *x);
+        }
+        let background = self.design.split(x).1;
+        if let Some(last) = coefficients.last_mut().filter(|_| !background.is_empty()) {
+            last.copy_from_slice(background);
+        }
+        (self.inner.kernels(&inner), coefficients)
+    }
+
+    /// The adjoint of [`parts`](Self::parts), from gradients over the pixels of the kernels.
+    fn join(&self, gradient: &[f64], sums: &[Vec<f64>], g: &mut [f64]) {
+        let mut inner = vec![0.0; self.inner.ncols()];
+        self.inner.project(gradient, &mut inner);
+        let terms = self.design.kernel_terms().zip(self.inner.kernel_terms());
+        for (t, (all, part)) in terms.enumerate() {
+            let (of_part, of_rings) = g[all.columns].split_at_mut(part.columns.len());
+            of_part.copy_from_slice(&inner[part.columns]);
+            of_rings.iter_mut().zip(sums).for_each(|(g, sum)| *g = sum[t]);
+        }
+        let background = self.design.split_mut(g).1;
+        if let Some(last) = sums.last().filter(|_| !background.is_empty()) {
+            background.copy_from_slice(last);
+        }
+    }
+
+    /// The loop over rows that adds the modulated images of some coefficients.
+    fn rows<P: Pixelwise<T>>(&self, coefficients: &[Vec<f64>], pixelwise: P) -> RowLoop<'_, T, P> {
+        let added = self.modulated.iter().zip(coefficients);
+        let added = added.map(|(modulated, c)| (modulated, modulated.in_rows(c))).collect();
+        RowLoop { added, adjoint: &self.modulated, width: self.design.valid().width, pixelwise }
     }
 
     /// Aᵀ of what `pixelwise` makes of the model of `x`, or of nothing, in one pass; see [`Products::sweep`].
@@ -115,21 +179,51 @@ impl<T: FftPixel> FftDesignMatrix<T> {
     ) {
         let FftWorkspace { gradient, products, moments } = workspace;
         moments.iter_mut().flatten().for_each(Moments::clear);
-        let rows = RowLoop {
-            background: self.background.as_ref().zip(x.map(|x| self.design.split(x).1)),
-            adjoint: self.background.as_ref(),
-            width: self.design.valid().width,
-            pixelwise,
-        };
-        let kernels = x.map(|x| self.design.kernels(x));
+        let (kernels, coefficients) = x.map(|x| self.parts(x)).unzip();
+        let rows = self.rows(coefficients.as_deref().unwrap_or(&[]), pixelwise);
         self.products.sweep(kernels.as_deref(), gradient, products, moments, &rows);
-        let (kernel, sums) = self.design.split_mut(g);
-        self.design.project(gradient, kernel);
-        sums.fill(0.0);
-        if let Some(background) = &self.background {
-            moments.iter().flatten().for_each(|moments| background.finish(moments, sums));
+        let mut sums: Vec<Vec<f64>> = self.modulated.iter().map(|m| vec![0.0; m.len()]).collect();
+        for moments in moments {
+            let parts = self.modulated.iter().zip(moments).zip(&mut sums);
+            parts.for_each(|((modulated, moments), sums)| modulated.finish(moments, sums));
         }
+        self.join(gradient, &sums, g);
     }
+}
+
+/// R convolved with each of the rings of a design's kernel, at the valid pixels.
+fn ring_images<T: FftPixel>(
+    reference: ImageView<'_, T>,
+    design: &Design,
+) -> Result<Vec<Vec<T>>, OperatorError> {
+    let rings = design.basis().ring_images();
+    if rings.is_empty() {
+        return Ok(Vec::new());
+    }
+    let failed = |error: ModelError| OperatorError::new(error.to_string());
+    let (n, basis) = (rings.len(), KernelBasis::images(rings).map_err(failed)?);
+    let of_rings = Design::new(design.height(), design.width(), basis, None).map_err(failed)?;
+    let a = FftDesignMatrix::new(reference, of_rings.with_border(design.valid().y))?;
+    let mut workspace = a.workspace()?;
+    let image = |ring: usize| {
+        let (mut x, mut image) = (vec![0.0; n], a.zeros()?);
+        x[ring] = 1.0;
+        a.apply(&x, &mut image, &mut workspace)?;
+        Ok(image)
+    };
+    (0..n).map(image).collect()
+}
+
+/// The middle of a reference, as large as `design` takes it.
+fn inner_part<T: FftPixel>(
+    reference: ImageView<'_, T>,
+    design: &Design,
+) -> Result<Image<T>, OperatorError> {
+    let (height, width) = design.reference_shape();
+    let (y, x) = ((reference.height() - height) / 2, (reference.width() - width) / 2);
+    let rows = (y..y + height).flat_map(|y| &reference.row(y)[x..x + width]);
+    Image::from_vec(height, width, rows.copied().collect())
+        .map_err(|error| OperatorError::new(error.to_string()))
 }
 
 impl<T: FftPixel> LinearOperator for FftDesignMatrix<T> {
@@ -145,8 +239,8 @@ impl<T: FftPixel> LinearOperator for FftDesignMatrix<T> {
     }
 
     fn workspace(&self) -> Result<FftWorkspace<T>, OperatorError> {
-        let moments = self.background.as_ref().map(Background::moments);
-        let kernel_pixels = self.design.basis().support().side().pow(2);
+        let moments: Vec<_> = self.modulated.iter().map(Modulated::moments).collect();
+        let kernel_pixels = self.inner.basis().support().side().pow(2);
         Ok(FftWorkspace {
             gradient: vec![0.0; self.design.variation().len() * kernel_pixels],
             products: self.products.workspace(),
@@ -165,13 +259,9 @@ impl<T: FftPixel> LinearOperator for FftDesignMatrix<T> {
         workspace: &mut FftWorkspace<T>,
     ) -> Result<(), OperatorError> {
         assert_eq!((x.len(), y.len()), (self.ncols(), self.nrows()));
-        let rows = RowLoop {
-            background: self.background.as_ref().zip(Some(self.design.split(x).1)),
-            adjoint: None,
-            width: self.design.valid().width,
-            pixelwise: Model,
-        };
-        self.products.convolve(&self.design.kernels(x), y, &mut workspace.products, &rows);
+        let (kernels, coefficients) = self.parts(x);
+        let rows = self.rows(&coefficients, Model);
+        self.products.convolve(&kernels, y, &mut workspace.products, &rows);
         Ok(())
     }
 
@@ -207,6 +297,13 @@ impl<T: FftPixel> DesignMatrix for FftDesignMatrix<T> {
 
     fn design(&self) -> &Design {
         &self.design
+    }
+
+    fn constant(&self) -> Result<Self, OperatorError> {
+        let design = self.design.constant();
+        let products = self.products.varied_as(&design);
+        let rings = self.modulated.iter().filter_map(|m| m.image().cloned());
+        Ok(Self::of_parts(design, self.plan, products, rings))
     }
 
     fn upload(&self, values: Vec<T>) -> Result<Vec<T>, OperatorError> {

@@ -22,13 +22,13 @@
 //! the normal matrix of a constant kernel and uniform weights is made.
 
 mod autocorrelation;
-mod background;
 mod bands;
 mod butterfly;
 mod design_matrix;
 mod direct;
 mod factors;
 mod global;
+mod modulated;
 mod offset;
 mod overlap_save;
 mod plan;

@@ -27,8 +27,8 @@ use dia_core::{Design, Image, ImageView, Kernel, Polynomial2d, Region};
 use pulp::{Simd, WithSimd};
 use rayon::prelude::*;
 
-use crate::background::Moments;
 use crate::factors::Factors;
+use crate::modulated::Moments;
 use crate::pool::Pool;
 use crate::rows::{Pixelwise, RowLoop};
 use crate::tile::{Planes, TileFft};
@@ -42,10 +42,10 @@ pub(crate) struct OverlapSave<T> {
     /// Pairs of one band that one task works on; their spectra are summed in the precision of the pixels.
     pairs_per_task: usize,
     variation: Factors<T>,
-    fft: TileFft<T>,
+    fft: Arc<TileFft<T>>,
     /// Kernels and sums are transformed in double precision.
-    exact_fft: TileFft<f64>,
-    spectra: Spectra<T>,
+    exact_fft: Arc<TileFft<f64>>,
+    spectra: Arc<Spectra<T>>,
 }
 
 /// Where the spectra r̂ of the pairs come from.
@@ -111,9 +111,22 @@ impl<T: FftPixel> OverlapSave<T> {
             tiling,
             pairs_per_task,
             variation: Factors::new(design.variation(), design.valid()),
-            fft,
-            exact_fft: TileFft::new(side),
-            spectra,
+            fft: Arc::new(fft),
+            exact_fft: Arc::new(TileFft::new(side)),
+            spectra: Arc::new(spectra),
+        }
+    }
+
+    /// The same tiles for the kernels of a design that differs in the variation alone.
+    pub(crate) fn varied_as(&self, design: &Design) -> Self {
+        Self {
+            half_width: self.half_width,
+            tiling: self.tiling.clone(),
+            pairs_per_task: self.pairs_per_task,
+            variation: Factors::new(design.variation(), design.valid()),
+            fft: Arc::clone(&self.fft),
+            exact_fft: Arc::clone(&self.exact_fft),
+            spectra: Arc::clone(&self.spectra),
         }
     }
 
@@ -147,7 +160,7 @@ impl<T: FftPixel> OverlapSave<T> {
     }
 
     fn tiles(&self) -> Tiles<T> {
-        let reference = match &self.spectra {
+        let reference = match &*self.spectra {
             Spectra::Stored(_) => None,
             Spectra::Computed(_) => Some(self.fft.zeros()),
         };
@@ -173,7 +186,7 @@ impl<T: FftPixel> OverlapSave<T> {
                 |tiles| {
                     for pair in first..first + self.tiling.pairs_per_band {
                         self.convolve_pair(pair, transfer, tiles);
-                        self.run_rows(pair, &mut tiles.tile, rows, None);
+                        self.run_rows(pair, &mut tiles.tile, rows, &mut []);
                         self.copy_rows(pair, &tiles.tile, out);
                     }
                 },
@@ -187,7 +200,7 @@ impl<T: FftPixel> OverlapSave<T> {
         kernels: Option<&[Kernel]>,
         gradient: &mut [f64],
         workspace: &mut TileWorkspace<T>,
-        moments: &mut [Option<Moments<T>>],
+        moments: &mut [Vec<Moments<T>>],
         rows: &RowLoop<'_, T, impl Pixelwise<T>>,
     ) {
         let TileWorkspace { tiles, kernels: transfer, sums } = workspace;
@@ -209,7 +222,7 @@ impl<T: FftPixel> OverlapSave<T> {
                         } else {
                             self.read_reference(pair, tiles);
                         }
-                        self.run_rows(pair, &mut tiles.tile, rows, moments.as_mut());
+                        self.run_rows(pair, &mut tiles.tile, rows, moments);
                         self.clear_margins(pair, &mut tiles.tile);
                         self.correlate_pair(pair, tiles, sums);
                     }
@@ -249,7 +262,8 @@ impl<T: FftPixel> OverlapSave<T> {
 
     /// Makes sure that r̂ of the pair is at hand.
     fn read_reference(&self, pair: usize, tiles: &mut Tiles<T>) {
-        if let (Spectra::Computed(image), Some(reference)) = (&self.spectra, &mut tiles.reference) {
+        if let (Spectra::Computed(image), Some(reference)) = (&*self.spectra, &mut tiles.reference)
+        {
             fill_pair(image.view(), &self.fft, self.tiling.tiles(pair), reference);
             self.fft.forward(reference, 0..self.fft.side());
         }
@@ -257,7 +271,7 @@ impl<T: FftPixel> OverlapSave<T> {
 
     /// r̂ of the pair, after [`read_reference`](Self::read_reference).
     fn reference<'s>(&'s self, pair: usize, computed: Option<&'s Planes<T>>) -> &'s Planes<T> {
-        match (&self.spectra, computed) {
+        match (&*self.spectra, computed) {
             (Spectra::Stored(spectra), _) => &spectra[pair],
             (Spectra::Computed(_), Some(reference)) => reference,
             (Spectra::Computed(_), None) => unreachable!("tiles() gives it memory"),
@@ -360,7 +374,7 @@ impl<T: FftPixel> OverlapSave<T> {
         pair: usize,
         tile: &mut Planes<T>,
         rows: &RowLoop<'_, T, impl Pixelwise<T>>,
-        moments: Option<&mut Moments<T>>,
+        moments: &mut [Moments<T>],
     ) {
         self.fft.arch().dispatch(ValidRows {
             tile,
@@ -415,7 +429,7 @@ struct ValidRows<'a, 'r, T, P> {
     stride: usize,
     margin: usize,
     rows: &'a RowLoop<'r, T, P>,
-    moments: Option<&'a mut Moments<T>>,
+    moments: &'a mut [Moments<T>],
 }
 
 impl<T: FftPixel, P: Pixelwise<T>> WithSimd for ValidRows<'_, '_, T, P> {
@@ -423,18 +437,18 @@ impl<T: FftPixel, P: Pixelwise<T>> WithSimd for ValidRows<'_, '_, T, P> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let Self { tile, places, stride, margin, rows, mut moments } = self;
+        let Self { tile, places, stride, margin, rows, moments } = self;
         // Spelt out for both tiles: in a loop over the two, the vectors of a row cost AᵀWA x a tenth of its time.
         let [first, second] = places;
         let mut start = margin * stride + margin;
         for y in 0..first.height {
             let columns = first.x..first.x + first.width;
             let values = &mut tile.re[start..start + first.width];
-            rows.run(simd, moments.as_deref_mut(), first.y + y, columns, values);
+            rows.run(simd, moments, first.y + y, columns, values);
             if y < second.height {
                 let columns = second.x..second.x + second.width;
                 let values = &mut tile.im[start..start + second.width];
-                rows.run(simd, moments.as_deref_mut(), second.y + y, columns, values);
+                rows.run(simd, moments, second.y + y, columns, values);
             }
             start += stride;
         }

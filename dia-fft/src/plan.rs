@@ -42,6 +42,7 @@ impl Plan {
     /// # Errors
     /// If no tile has room for the kernel.
     pub fn fastest(design: &Design) -> Result<Self, OperatorError> {
+        let design = &design.without_rings();
         let h = design.half_width();
         let tiles = tile::costs().filter(|(side, _)| *side > 2 * h).map(|(side, cost)| {
             (Method::OverlapSave { side }, cost * Tiling::new(side, design).pairs() as f64)
@@ -59,17 +60,22 @@ impl Plan {
 
     /// Memory in bytes of what an operator with this plan keeps beside the shared image, for pixels of type `T`.
     pub fn bytes<T>(&self, design: &Design) -> usize {
-        match self.method {
-            Method::Direct => {
-                let (height, width) = design.reference_shape();
-                height * (width + 16) * size_of::<T>()
+        let rings = design.basis().rings().len() * design.nrows() * size_of::<T>();
+        let design = &design.without_rings();
+        let (height, width) = design.reference_shape();
+        let products = match self.method {
+            Method::Direct => height * (width + 16) * size_of::<T>(),
+            // The image is that of others, but for the part of it that is cut out.
+            Method::OverlapSave { .. } if !self.store_spectra && rings > 0 => {
+                height * width * size_of::<T>()
             }
             Method::OverlapSave { .. } if !self.store_spectra => 0,
             Method::OverlapSave { side } => {
                 let planes = 2 * Tiling::new(side, design).pairs();
                 planes * side * tile::stride::<T>(side) * size_of::<T>()
             }
-        }
+        };
+        rings + products
     }
 }
 

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use dia_core::{Design, Image, ImageView, Kernel, OperatorError};
 
-use crate::background::Moments;
 use crate::bands::{BandWorkspace, Bands};
+use crate::modulated::Moments;
 use crate::overlap_save::{OverlapSave, TileWorkspace};
 use crate::plan::{Method, Plan};
 use crate::rows::{Pixelwise, RowLoop};
@@ -45,6 +45,14 @@ impl<T: FftPixel> Products<T> {
         }
         let keep = (!plan.store_spectra).then(shared);
         Ok(Self::OverlapSave(OverlapSave::new(reference, design, side, keep)))
+    }
+
+    /// The same reference for the kernels of a design that differs in the variation alone.
+    pub(crate) fn varied_as(&self, design: &Design) -> Self {
+        match self {
+            Self::Direct(bands) => Self::Direct(bands.varied_as(design)),
+            Self::OverlapSave(tiles) => Self::OverlapSave(tiles.varied_as(design)),
+        }
     }
 
     /// Number of parts that a sweep is cut into; it does not depend on the number of threads.
@@ -89,7 +97,7 @@ impl<T: FftPixel> Products<T> {
         kernels: Option<&[Kernel]>,
         gradient: &mut [f64],
         workspace: &mut ProductsWorkspace<T>,
-        moments: &mut [Option<Moments<T>>],
+        moments: &mut [Vec<Moments<T>>],
         rows: &RowLoop<'_, T, impl Pixelwise<T>>,
     ) {
         match (self, workspace) {

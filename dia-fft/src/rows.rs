@@ -1,15 +1,14 @@
-//! What happens to each row of R ⊗ K while it is in cache: the background is added, the values are used, moments are taken.
+//! What happens to each row of R ⊗ K while it is in cache: background and wings are added, the values are used, moments are taken.
 //!
-//! All of it in one pass over vectors of pixels, written out for them: rows in a tile are short, and a compiler's remainder loops would take
-//! as long as the rest.
+//! All of it over vectors of pixels, written out for them: rows in a tile are short, and a compiler's remainder loops would take as long as the rest.
 
 use std::ops::Range;
 
 use dia_core::{Loss, Noise, Photon};
 use pulp::Simd;
 
-use crate::background::{Background, Moments};
-use crate::vector::Lanes;
+use crate::modulated::{InRow, Modulated, Moments};
+use crate::vector::{Lanes, vectors};
 
 /// A function of the model at single pixels.
 pub(crate) trait Pixelwise<T: Lanes>: Sync {
@@ -106,43 +105,37 @@ fn ratio<S: Simd, T: Lanes>(
 
 /// The loop over a row.
 pub(crate) struct RowLoop<'a, T, P> {
-    /// The background and its coefficients, where it is part of the model.
-    pub(crate) background: Option<(&'a Background<T>, &'a [f64])>,
-    /// The background whose moments are taken.
-    pub(crate) adjoint: Option<&'a Background<T>>,
+    /// What is added to R ⊗ K, with its polynomials in each row.
+    pub(crate) added: Vec<(&'a Modulated<T>, Vec<InRow<T>>)>,
+    /// What moments are taken of.
+    pub(crate) adjoint: &'a [Modulated<T>],
     /// Columns of the valid region.
     pub(crate) width: usize,
     pub(crate) pixelwise: P,
 }
 
 impl<T: Lanes, P: Pixelwise<T>> RowLoop<'_, T, P> {
-    /// Replaces `values`, R ⊗ K at `columns` of the valid row `y`, and adds the new ones to the moments.
+    /// Replaces `values`, R ⊗ K at `columns` of the valid row `y`, and adds the new ones to the moments, one for each of the adjoint.
     #[inline(always)]
     pub(crate) fn run<S: Simd>(
         &self,
         simd: S,
-        moments: Option<&mut Moments<T>>,
+        moments: &mut [Moments<T>],
         y: usize,
         columns: Range<usize>,
         values: &mut [T],
     ) {
-        let in_row = self.background.map(|(background, c)| (background, background.in_row(c, y)));
-        let mut adjoint = self.adjoint.zip(moments);
-        let lanes = T::lanes::<S>();
-        let (mut x, mut rest) = (columns.start, values);
-        while x < columns.end {
-            let end = (x + lanes).min(columns.end);
-            let (now, later) = rest.split_at_mut(end - x);
-            let mut v = T::load(simd, now);
-            if let Some((background, in_row)) = &in_row {
-                v = background.add(simd, in_row, x, v);
-            }
-            v = self.pixelwise.apply(simd, v, y * self.width + x..y * self.width + end);
-            T::store(simd, now, v);
-            if let Some((background, moments)) = &mut adjoint {
-                background.add_moments(simd, moments, y, (x, end), v);
-            }
-            (x, rest) = (end, later);
+        for (modulated, in_rows) in &self.added {
+            modulated.add_to(simd, &in_rows[y], y, columns.clone(), values);
+        }
+        let first = y * self.width + columns.start;
+        for (start, end) in vectors::<S, T>(values.len()) {
+            let v = T::load(simd, &values[start..end]);
+            let v = self.pixelwise.apply(simd, v, first + start..first + end);
+            T::store(simd, &mut values[start..end], v);
+        }
+        for (modulated, moments) in self.adjoint.iter().zip(moments) {
+            modulated.add_moments(simd, moments, y, columns.clone(), values);
         }
     }
 }

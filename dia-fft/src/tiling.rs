@@ -4,7 +4,8 @@ use dia_core::{Design, Region};
 
 /// Bands of pairs of tiles, from top to bottom, and the pairs of a band from left to right.
 ///
-/// The tiles of a pair are side by side, or one above the other where the kernel varies: a polynomial of x then has the same values in both.
+/// The tiles of a pair are side by side, or one above the other where the kernel may vary: a polynomial of x then has the same values in both.
+#[derive(Clone)]
 pub(crate) struct Tiling {
     /// N − 2h: valid rows and columns that a tile gives.
     pub(crate) step: usize,

@@ -66,6 +66,13 @@ pub trait Lanes: Copy + Send + Sync + 'static {
     ) -> Self::Vector<S>;
 }
 
+/// Where the vectors of a slice of some length start and end; the last one may be short.
+#[inline(always)]
+pub(crate) fn vectors<S: Simd, T: Lanes>(length: usize) -> impl Iterator<Item = (usize, usize)> {
+    let lanes = T::lanes::<S>();
+    (0..length).step_by(lanes).map(move |start| (start, (start + lanes).min(length)))
+}
+
 macro_rules! lanes {
     ($type:ty, $vector:ident, $as_simd:ident, $as_mut_simd:ident, $load:ident, $store:ident, $sum:ident, $splat:ident, $add:ident, $sub:ident, $mul:ident, $div:ident, $max:ident, $sqrt:ident,
      $mul_add:ident, $neg_mul_add:ident) => {

@@ -218,7 +218,7 @@ fn refine(scene: &Scene<'_>, place: &Place, row: &mut ForcedFlux) {
     let start = (row.y, row.x);
     let (mut y, mut x) = start;
     for _ in 0..20 {
-        let Trial { pixel, coverage, weights: Some(weights), .. } =
+        let Trial { pixel, psf, coverage, weights: Some(weights) } =
             trial(scene, place, (y, x), true)
         else {
             break;
@@ -245,7 +245,8 @@ fn refine(scene: &Scene<'_>, place: &Place, row: &mut ForcedFlux) {
         if dy.hypot(dx) < 1e-3 {
             let sum = |weights: &Kernel| LinearSum::new(scene, pixel, weights.clone(), place);
             let [up, right] = [sum(&weights[1]), sum(&weights[2])];
-            let of = |a: &LinearSum, b: &LinearSum| a.covariance(scene, b) / (flux * flux);
+            let of =
+                |a: &LinearSum, b: &LinearSum| a.covariance(scene, b, (flux, &psf)) / (flux * flux);
             let covariance = [of(&right, &right), of(&up, &up), of(&up, &right)];
             // What the fit is said to have taken away may be too much.
             if covariance[0] > 0.0 && covariance[1] > 0.0 {

@@ -84,7 +84,7 @@ impl LinearSum {
     /// The variance of the sum, for a point source of flux `flux` in ADU and shape `psf` whose own photons the target's variance does not know.
     pub(crate) fn variance(&self, scene: &Scene<'_>, flux: f64, psf: &Kernel) -> f64 {
         let own = self.images(scene, self);
-        let photons = flux * scene.photon * self.squares(psf);
+        let photons = flux * scene.photon * self.products(self, psf);
         // Of a star that has faded there are fewer photons than the model has, but never none.
         (own + photons + self.fit(scene, self) + self.shape(scene, flux)).max(LEAST * own)
     }
@@ -99,15 +99,21 @@ impl LinearSum {
         flux * flux * product(&self.of_shape) + 2.0 * flux * crossed
     }
 
-    /// Σ_u w(u)² t(u).
-    fn squares(&self, shape: &Kernel) -> f64 {
-        let weights = &self.filter.weights;
-        offsets(weights).zip(weights.pixels()).map(|((y, x), w)| w * w * shape.at(y, x)).sum()
+    /// Σ_u w_a(u) w_b(u) t(u).
+    fn products(&self, other: &Self, shape: &Kernel) -> f64 {
+        let (a, b) = (&self.filter.weights, &other.filter.weights);
+        offsets(a).map(|(y, x)| a.at(y, x) * b.at(y, x) * shape.at(y, x)).sum()
     }
 
-    /// The covariance of two sums around the same pixel.
-    pub(crate) fn covariance(&self, scene: &Scene<'_>, other: &Self) -> f64 {
-        self.images(scene, other) + self.fit(scene, other)
+    /// The covariance of two sums around the same pixel, with the photons of a point source of flux `flux` and shape `psf`.
+    pub(crate) fn covariance(
+        &self,
+        scene: &Scene<'_>,
+        other: &Self,
+        (flux, psf): (f64, &Kernel),
+    ) -> f64 {
+        let photons = flux.max(0.0) * scene.photon * self.products(other, psf);
+        self.images(scene, other) + photons + self.fit(scene, other)
     }
 
     /// Σ w_a w_b V_n + Σ c_a c_b V_r, what the noise of the images makes.

@@ -87,3 +87,29 @@ pub fn automatic_degree<E: From<ModelError>>(
     }
     designed(0)
 }
+
+#[cfg(test)]
+mod tests {
+    use dia_core::KernelShape;
+    use faer::Side;
+
+    use super::KernelExtent;
+    use crate::basis_rows::BasisRows;
+
+    #[test]
+    fn every_basis_has_full_rank() {
+        for shape in [KernelShape::Circle, KernelShape::Square] {
+            for fwhm in [2.0, 2.7, 3.6, 5.0, 6.3] {
+                let given = (1..16).map(|h| KernelExtent::of_half_width(h, Some(fwhm)));
+                for extent in given.chain([KernelExtent::of_seeing(fwhm, 300, 300)]) {
+                    let basis = extent.basis(shape, false);
+                    let squares = BasisRows::new(&basis, <[f64]>::to_vec).gram(|_| 1.0);
+                    let eigenvalues = squares.self_adjoint_eigenvalues(Side::Lower).unwrap();
+                    let (least, most) = (eigenvalues[0], eigenvalues[eigenvalues.len() - 1]);
+                    // A column of which a millionth of its square is new may be left.
+                    assert!(least > 1e-8 * most, "{extent:?}: {least:e} of {most:e}");
+                }
+            }
+        }
+    }
+}

@@ -28,6 +28,8 @@ pub(crate) struct CorrelatedNoise {
 }
 
 struct SampledPixel {
+    /// Its place among the valid ones.
+    place: usize,
     /// σ_R²(q) over the probability of q.
     variance: f64,
     /// Number of its rows.
@@ -45,6 +47,7 @@ impl CorrelatedNoise {
         let (valid, margin) = (design.valid(), design.margin());
         // Wings carry a percent of the flux: less than the sum is known to.
         let (h, side) = (design.half_width() - margin, design.basis().support().side());
+        let border = design.inner_half_width();
         let kernels = design.kernels(x);
         let mut terms = vec![0.0; kernels.len()];
         let draw = problem.sample.draw;
@@ -53,33 +56,49 @@ impl CorrelatedNoise {
         for (row, probability) in draw.rows().iter().zip(draw.probabilities()).step_by(every) {
             let (y, x) = (row / valid.width, row % valid.width);
             let before = noise.rows.len();
+            // Over its own width, K hardly varies.
+            design.variation().evaluate(valid.y + y, valid.x + x, &mut terms);
             // At q + u, by the offsets of u from (−h, −h).
             for dy in 0..=2 * h {
                 let Some(py) = (y + dy).checked_sub(h).filter(|py| *py < valid.height) else {
                     continue;
                 };
-                for dx in 0..=2 * h {
-                    let Some(px) = (x + dx).checked_sub(h).filter(|px| *px < valid.width) else {
-                        continue;
-                    };
-                    design.variation().evaluate(valid.y + py, valid.x + px, &mut terms);
-                    let place = (margin + dy) * side + margin + dx;
-                    let of_term = kernels.iter().map(|kernel| kernel.pixels()[place]);
+                let place = (margin + dy) * side + margin;
+                for dx in h.saturating_sub(x)..=(2 * h).min(valid.width - 1 + h - x) {
+                    let of_term = kernels.iter().map(|kernel| kernel.pixels()[place + dx]);
                     let k: f64 = of_term.zip(&terms).map(|(k, t)| k * t).sum();
                     if k != 0.0 {
-                        noise.rows.push(py * valid.width + px);
+                        noise.rows.push(py * valid.width + x + dx - h);
                         noise.kernel.push(k);
                     }
                 }
             }
-            let at = (margin + valid.y + y, margin + valid.x + x);
+            let at = (border + y, border + x);
             let variance = reference_variance.view().at(at.0, at.1).widen();
             noise.pixels.push(SampledPixel {
+                place: *row,
                 variance: variance * every as f64 / probability,
                 rows: noise.rows.len() - before,
             });
         }
         noise
+    }
+
+    /// The pixels q as valid pixels, and σ_R² over the probability of each.
+    pub(crate) fn pixels(&self) -> impl Iterator<Item = (usize, f64)> + '_ {
+        self.pixels.iter().map(|pixel| (pixel.place, pixel.variance))
+    }
+
+    /// c(q) of the pixels q.
+    pub(crate) fn carried<A: DesignMatrix>(
+        &self,
+        a: &A,
+        f: &A::Data,
+    ) -> Result<Vec<f64>, OperatorError> {
+        let mut values = vec![0.0; self.rows.len()];
+        a.gather(f, &self.rows, &mut values)?;
+        let mut weighted = values.iter().zip(&self.kernel).map(|(f, k)| f * k);
+        Ok(self.pixels.iter().map(|pixel| weighted.by_ref().take(pixel.rows).sum()).collect())
     }
 
     /// Σ_q σ_R²(q) c(q)² − Σ_p f(p)² (K² ⊗ σ_R²)(p), what f has beyond independent pixels; `reference` is K² ⊗ σ_R².
@@ -89,13 +108,9 @@ impl CorrelatedNoise {
         f: &A::Data,
         reference: &A::Data,
     ) -> Result<f64, OperatorError> {
-        let mut values = vec![0.0; self.rows.len()];
-        a.gather(f, &self.rows, &mut values)?;
-        let mut weighted = values.iter().zip(&self.kernel).map(|(f, k)| f * k);
-        let of_pixel = |pixel: &SampledPixel| {
-            pixel.variance * weighted.by_ref().take(pixel.rows).sum::<f64>().powi(2)
-        };
-        let correlated: f64 = self.pixels.iter().map(of_pixel).sum();
+        let carried = self.carried(a, f)?;
+        let terms = self.pixels.iter().zip(carried);
+        let correlated: f64 = terms.map(|(pixel, c)| pixel.variance * c.powi(2)).sum();
         let mut squares = a.zeros()?;
         squares.axpby(1.0, f, 0.0)?;
         squares.multiply(f)?;

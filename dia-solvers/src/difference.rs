@@ -8,7 +8,7 @@ use rayon::prelude::*;
 
 use crate::cg::dot;
 use crate::fit::{Estimate, Fit, FitOutcome};
-use crate::{Prepared, SubtractError, VariableSources};
+use crate::{Prepared, SubtractError, VariableSources, VariationTest};
 
 /// The result of a subtraction, on the target's full grid.
 #[derive(Clone, Debug)]
@@ -39,6 +39,8 @@ pub struct Difference<T = f32> {
     pub effective_unknowns: f64,
     /// The model that was fitted.
     pub design: Design,
+    /// How the kernel's variation compares with noise, if that was tested.
+    pub variation_test: Option<VariationTest>,
     /// x: the coefficients of kernel and background, in the order of the [`Design`]'s columns.
     pub parameters: Vec<f64>,
     /// The covariance of x, if it was asked for.
@@ -94,6 +96,7 @@ impl<T: Pixel> Difference<T> {
             parameters: self.parameters,
             covariance: self.covariance,
             design: self.design,
+            variation_test: self.variation_test,
             outcome: self.outcome,
             residuals: self.residuals,
         }
@@ -109,7 +112,7 @@ pub fn difference<A: DesignMatrix>(
     a: &A,
     fit: Fit<A>,
 ) -> Result<Difference<A::Pixel>, SubtractError> {
-    let design = prepared.design();
+    let design = &fit.design;
     let (height, width, valid) = (design.height(), design.width(), design.valid());
     let model_values = a.download(fit.model)?;
     let mut fixed = a.download(fit.noise.fixed)?;
@@ -188,7 +191,8 @@ pub fn difference<A: DesignMatrix>(
         noise_scale: fit.noise_scale,
         parameters: fit.parameters,
         covariance: fit.covariance,
-        design: design.clone(),
+        design: fit.design,
+        variation_test: fit.variation_test,
         outcome: fit.outcome,
         residuals,
     })

@@ -110,23 +110,20 @@ impl<T: Pixel> Exclusion<T> {
         let (model, variance) = (a.download(model)?, a.download(inverse)?);
         let variance: Vec<T> = variance.into_par_iter().map(T::recip).collect();
         let (design, valid) = (a.design(), a.design().valid());
-        let pixel = |i: usize| (valid.y + i / valid.width, valid.x + i % valid.width);
         let unit = prepared.units().target;
-        let residual: Vec<T> = model
-            .par_iter()
-            .enumerate()
-            .map(|(i, m)| {
-                let (y, x) = pixel(i);
-                T::narrow(prepared.target().at(y, x).widen() / unit) - *m
-            })
-            .collect();
+        let mut residual = model.clone();
+        residual.par_chunks_mut(valid.width).enumerate().for_each(|(y, row)| {
+            let target = &prepared.target().row(valid.y + y)[valid.x..];
+            for (value, target) in row.iter_mut().zip(target) {
+                *value = T::narrow(target.widen() / unit) - *value;
+            }
+        });
 
         if let (Some(options), Some(fwhm)) = (&self.rules.variables, self.fwhm) {
-            let stars = |(i, m): (usize, &T)| {
-                let (row, column) = pixel(i);
-                *m - T::narrow(design.background_at(x, row, column))
-            };
-            let flux: Vec<T> = model.par_iter().enumerate().map(stars).collect();
+            let mut flux = model.clone();
+            flux.par_chunks_mut(valid.width).enumerate().for_each(|(y, row)| {
+                design.subtract_background(x, valid.y + y, valid.x, row);
+            });
             let found = variable_sources(&residual, &variance, &flux, valid.width, fwhm, options);
             let masked = found.masked.iter().enumerate().filter(|(_, masked)| **masked);
             self.pixels.extend(masked.map(|(i, _)| (i, fixed[i], MaskPlanes::VARIABLE)));

@@ -11,8 +11,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use dia_core::{
-    DesignMatrix, Kernel, Loss, MaskPlanes, ModelError, Noise, OperatorError, Photon, Pixel,
-    Traffic,
+    Design, DesignMatrix, Kernel, Loss, MaskPlanes, ModelError, Noise, Photon, Pixel, Traffic,
 };
 use faer::Mat;
 
@@ -22,16 +21,15 @@ use crate::exclusion::{Exclusion, Rules};
 use crate::lambda::Search;
 use crate::nested_kernels::compare_kernels;
 use crate::penalty::{Penalty, PenaltyMaps, Strength};
-use crate::problem::{
-    Factor, Inner, LARGEST_DENSE, LsqrMemory, Preconditioning, Problem, Sample, explain,
-};
+use crate::problem::{Factor, Method, Preconditioning, Problem, Sample, explain, with_workspace};
 use crate::sample_fit::{Start, fit_sample};
 use crate::shared_noise::SharedNoise;
 use crate::uncertainty::{Uncertainty, model_variance, sampled_covariance};
 use crate::units::scaled;
+use crate::variation_test::{VariationTest, variation_test};
 use crate::{
-    CgWorkspace, Clipping, NestedKernel, NoiseScale, NormalWorkspace, Prepared, StopReason,
-    SubtractError, Uploaded, VariableSourceOptions, VariableSources,
+    Clipping, NestedKernel, NoiseScale, NormalWorkspace, Prepared, StopReason, SubtractError,
+    Uploaded, VariableSourceOptions, VariableSources,
 };
 
 /// Which linear solver computes the corrections.
@@ -131,6 +129,19 @@ pub struct FitOptions {
     pub covariance: Option<Covariance>,
     /// Whether this kernel, of free pixels and not regularised, is to be compared with narrower ones.
     pub nested_kernels: bool,
+    /// What becomes of a design whose kernel varies over the image.
+    pub variation: Variation,
+}
+
+/// Whether a kernel that may vary over the image does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Variation {
+    /// As the design says.
+    #[default]
+    AsDesigned,
+    /// As the design says where a test of the images sees that it varies, see [`VariationTest`]; where not, a constant kernel is fitted, which takes less time and is
+    /// as near to the truth. Without regularisation, as designed.
+    Tested,
 }
 
 impl Default for FitOptions {
@@ -159,6 +170,7 @@ impl FitOptions {
         model_variance: false,
         covariance: None,
         nested_kernels: false,
+        variation: Variation::AsDesigned,
     };
 
     /// The classical fit, for comparisons: no regularisation, the bias of the reference's noise not corrected, no source left out.
@@ -244,6 +256,10 @@ pub struct Estimate {
 pub struct Fit<A: DesignMatrix> {
     /// x: the kernel's coefficients in target ADU per reference ADU, then those of the background in ADU.
     pub parameters: Vec<f64>,
+    /// The model that was fitted: that of the operator, or the same with a constant kernel.
+    pub design: Design,
+    /// How the kernel's variation compares with noise, if that was tested.
+    pub variation_test: Option<VariationTest>,
     /// K.
     pub kernel: Kernel,
     /// P = ΣK.
@@ -331,12 +347,18 @@ pub fn fit_uploaded<A: DesignMatrix>(
         return Err(SubtractError::NoReferenceVariance);
     }
     let Uploaded { sample, sampled, data, fixed, photon } = uploaded;
-    let design = a.design();
-    let n = a.ncols();
+    let varying = a.design().variation().len() > 1;
+    let constant = if varying && options.variation == Variation::Tested {
+        Some((a.constant()?, reference_variance.map(A::constant).transpose()?))
+    } else {
+        None
+    };
+    let (first, first_variance) =
+        constant.as_ref().map_or((a, reference_variance), |(a, v)| (a, v.as_ref()));
+    let design = first.design();
     let weighted = options.reference_noise != ReferenceNoise::Ignore;
-    let mut variance =
-        reference_variance.map(|v| Ok::<_, OperatorError>((v, v.workspace()?))).transpose()?;
-    let mut reference = match reference_variance {
+    let mut variance = with_workspace(first_variance)?;
+    let mut reference = match first_variance {
         Some(v) if weighted => Some(v.zeros()?),
         _ => None,
     };
@@ -349,7 +371,8 @@ pub fn fit_uploaded<A: DesignMatrix>(
         };
         products += 1;
         let mut squares = vec![0.0; v.ncols()];
-        squares[..kernel.pixels().len()].copy_from_slice(kernel.squared().pixels());
+        let inner = kernel.within(design.inner_half_width()).squared();
+        squares[..inner.pixels().len()].copy_from_slice(inner.pixels());
         v.apply(&squares, reference, workspace)?;
         let mut values = vec![0.0; sample.rows().len()];
         v.gather(reference, sample.rows(), &mut values)?;
@@ -357,12 +380,8 @@ pub fn fit_uploaded<A: DesignMatrix>(
     };
     let image = prepared.reference();
     let Start { x: start, rows } = fit_sample(design, image, &sample, sampled, safe, &mut carried)?;
-    let mut x = vec![0.0; n];
-    let (kernel, background) = start.split_at(design.basis().len());
-    x[..kernel.len()].copy_from_slice(kernel);
-    x[design.kernel_ncols()..].copy_from_slice(background);
+    let mut x = of_constant_kernel(design, &start);
 
-    let varies = design.variation().len() > 1;
     let correct = options.reference_noise == ReferenceNoise::Correct && variance.is_some();
     let lambda = match options.lambda {
         Lambda::Fixed(lambda) => lambda,
@@ -372,16 +391,14 @@ pub fn fit_uploaded<A: DesignMatrix>(
     let shared = options.reference_contains_target.map(|n| prepared.units().kernel() / n);
     let fixed_weights =
         loss == Loss::Gaussian && reference.is_none() && matches!(photon, Photon::Uniform(0.0));
+    let Method { preconditioning, can_fall_back, inner } =
+        Method::new(first, solver, fixed_weights)?;
     let mut problem = Problem {
-        a,
+        a: first,
         reference: Arc::clone(prepared.shared_reference()),
         sample: Sample { draw: &sample, rows },
-        preconditioning: match solver {
-            Solver::Cholesky => Preconditioning::AllRows,
-            _ if varies => Preconditioning::Kronecker,
-            _ => Preconditioning::SampledRows,
-        },
-        can_fall_back: varies && solver != Solver::Cholesky && n <= LARGEST_DENSE,
+        preconditioning,
+        can_fall_back,
         data,
         noise: Noise { fixed, photon, reference },
         loss: safe,
@@ -390,20 +407,16 @@ pub fn fit_uploaded<A: DesignMatrix>(
         // Where the search starts, or the end of it.
         strengths: [Strength { lambda, radius: 2.0 }; 2],
         raises: if options.lambda == Lambda::Auto { MAX_RAISES } else { 0 },
-        effective_unknowns: n as f64,
+        effective_unknowns: x.len() as f64,
         shared: shared.map(|share| SharedNoise::new(design, share)),
         penalty: None,
         penalty_maps: Arc::new(PenaltyMaps::new(design.basis())),
         free: None,
         scatter: prepared.reference_scatter().powi(2),
         moved: f64::INFINITY,
-        weights: a.zeros()?,
-        memory: NormalWorkspace::new(a)?,
-        inner: match solver {
-            Solver::Pcg if fixed_weights || varies => Inner::Cg(Box::new(CgWorkspace::new(n))),
-            Solver::Lsqr => Inner::Lsqr(Box::new(LsqrMemory::new(a)?)),
-            Solver::Pcg | Solver::Cholesky => Inner::None,
-        },
+        weights: first.zeros()?,
+        memory: NormalWorkspace::new(first)?,
+        inner,
         tolerance,
         iterations: 0,
         products,
@@ -418,6 +431,20 @@ pub fn fit_uploaded<A: DesignMatrix>(
     let explained = |error| explain(error, correct);
     let mut searches = (options.lambda == Lambda::Auto).then(|| [Search::new(), Search::new()]);
     problem.settle_strengths(&mut x, searches.as_mut(), 4).map_err(explained)?;
+    let mut test = None;
+    if constant.is_some() {
+        let image = prepared.shared_reference_variance().map(AsRef::as_ref);
+        let variance = reference_variance.zip(image);
+        test = variation_test(&mut problem, a, variance, &x).map_err(explained)?;
+        if test.as_ref().is_none_or(VariationTest::varies) {
+            x = of_constant_kernel(a.design(), &x);
+            let method = Method::new(a, solver, fixed_weights)?;
+            problem = problem.with_operator(a, reference_variance, method)?;
+            problem.settle_strengths(&mut x, searches.as_mut(), 4).map_err(explained)?;
+        }
+    }
+    let (a, design) = (problem.a, problem.a.design());
+    let (n, varies) = (a.ncols(), design.variation().len() > 1);
     let mut p = problem.factor(&x).map_err(explained)?;
     let mut report = |pass: usize, optimality| observe(Progress { pass, optimality });
     let mut steps = 0;
@@ -459,8 +486,8 @@ pub fn fit_uploaded<A: DesignMatrix>(
     } else {
         None
     };
-    let reference_variance = prepared.shared_reference_variance().map(AsRef::as_ref);
-    let mut uncertainty = Uncertainty::new(&mut problem, reference_variance, &x)?;
+    let variance_image = prepared.shared_reference_variance().map(AsRef::as_ref);
+    let mut uncertainty = Uncertainty::new(&mut problem, variance_image, &x)?;
     let scale = design.photometric_scale_functional();
     let photometric_scale = Estimate {
         value: dot(&scale, &x),
@@ -514,6 +541,8 @@ pub fn fit_uploaded<A: DesignMatrix>(
         variables
     });
     Ok(Fit {
+        design: design.clone(),
+        variation_test: test,
         kernel: design.kernel(&x),
         model: weights,
         parameters: x,
@@ -542,6 +571,15 @@ pub fn fit_uploaded<A: DesignMatrix>(
         },
         noise,
     })
+}
+
+/// Parameters of a design from those of the same with a constant kernel.
+fn of_constant_kernel(design: &Design, constant: &[f64]) -> Vec<f64> {
+    let (kernel, background) = constant.split_at(design.basis().len());
+    let mut x = vec![0.0; design.ncols()];
+    x[..kernel.len()].copy_from_slice(kernel);
+    x[design.kernel_ncols()..].copy_from_slice(background);
+    x
 }
 
 impl<A: DesignMatrix> fmt::Debug for Fit<A> {

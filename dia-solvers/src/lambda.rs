@@ -37,6 +37,11 @@ impl Search {
         self.step = 1.0;
     }
 
+    /// Whether the next search is as fine as any.
+    pub(crate) fn is_fine(&self) -> bool {
+        self.step <= FINEST
+    }
+
     /// The strength of least risk near the last one, to a factor of 10^step in λ and √2 in r; the next search is finer.
     ///
     /// λ is the least for which J + Q is positive definite, if the risk grows from there. `parts` gives the two parts of Q over the kernel for a radius,

@@ -63,6 +63,7 @@ mod uncertainty;
 mod units;
 mod uploaded;
 mod variable_sources;
+mod variation_test;
 mod weighted;
 
 pub use autocorrelation_gram::autocorrelation_gram;
@@ -76,7 +77,7 @@ pub use exclusion::{Clipping, NoiseScale};
 pub use faer_bridge::{FromFaer, ToFaer};
 pub use fit::{
     Covariance, Estimate, Fit, FitOptions, FitOutcome, Lambda, Progress, ReferenceNoise, Solver,
-    fit, fit_uploaded,
+    Variation, fit, fit_uploaded,
 };
 pub use gram::GramPrecision;
 pub use lsqr::{LsqrOptions, LsqrWorkspace, lsqr};
@@ -95,6 +96,7 @@ pub use uploaded::Uploaded;
 pub use variable_sources::{
     VariableSource, VariableSourceOptions, VariableSources, variable_sources,
 };
+pub use variation_test::VariationTest;
 pub use weighted::{Weighted, WeightedWorkspace};
 
 #[doc = include_str!("../README.md")]

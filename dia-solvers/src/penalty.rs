@@ -30,7 +30,7 @@
 
 use std::sync::Arc;
 
-use dia_core::{Design, KernelBasis, KernelSupport};
+use dia_core::{Design, Kernel, KernelBasis, KernelSupport};
 use faer::Mat;
 
 use crate::augmented::PenaltyRows;
@@ -135,15 +135,16 @@ impl Penalty {
     ) -> Self {
         let Bias { moments, share, otherwise, scale } = bias;
         let pixels = design.basis().support().side().pow(2);
+        let known = (2 * design.inner_half_width() + 1).pow(2);
         let count = design.variation().len();
         let mut noise = Vec::with_capacity(count * (count + 1) / 2);
         for t in 0..count {
             for s in 0..=t {
-                let mut sum = vec![0.0; pixels];
+                let mut sum = vec![0.0; known];
                 for (term, factor) in design.variation().product(s, t) {
-                    axpy(factor, &moments[term * pixels..(term + 1) * pixels], &mut sum);
+                    axpy(factor, &moments[term * known..(term + 1) * known], &mut sum);
                 }
-                noise.push(sum);
+                noise.push(continued(design, sum));
             }
         }
         let mean = noise[0].iter().sum::<f64>() / pixels as f64;
@@ -442,6 +443,29 @@ fn inverse_columns(l: &Cholesky, n: usize) -> Vec<Vec<f64>> {
         unit
     };
     (0..n).map(column).collect()
+}
+
+/// ν over the whole square: known over that of a kernel without rings, it goes on as its mean along the edge, for far from the stars that both w and σ_R² depend on,
+/// it is one.
+fn continued(design: &Design, inner: Vec<f64>) -> Vec<f64> {
+    let (h, reach) = (design.half_width() as isize, design.inner_half_width() as isize);
+    if reach == h {
+        return inner;
+    }
+    let known =
+        |dy: isize, dx: isize| inner[((dy + reach) * (2 * reach + 1) + dx + reach) as usize];
+    let along = (-reach..=reach)
+        .map(|d| known(-reach, d) + known(reach, d) + known(d, -reach) + known(d, reach));
+    let edge = along.sum::<f64>() / (4 * (2 * reach + 1)) as f64;
+    let outside = |d: isize| d.abs() > reach;
+    Kernel::from_fn(
+        h as usize,
+        |dy, dx| {
+            if outside(dy) || outside(dx) { edge } else { known(dy, dx) }
+        },
+    )
+    .pixels()
+    .to_vec()
 }
 
 fn tapers(design: &Design, strengths: Strengths) -> [Vec<f64>; 2] {

@@ -108,13 +108,13 @@ impl<T: Pixel> PreparedReference<T> {
         let spoilt = support.half_width() - design.margin();
         let touched = mask.touched_by(&KernelSupport::new(spoilt, support.shape()));
         let value = |i: usize| reference.image.pixels()[i].widen();
-        let with_margin = |of: &(dyn Fn(usize) -> f64 + Sync)| {
+        let with_margin = |design: &Design, of: &(dyn Fn(usize) -> f64 + Sync)| {
             let good = |i: usize| if mask.planes()[i].is_empty() { of(i) } else { 0.0 };
-            with_margin(&design, good).map(Arc::new)
+            with_margin(design, good).map(Arc::new)
         };
-        let image = with_margin(&|i| (value(i) - sky) / unit)?;
+        let image = with_margin(&design, &|i| (value(i) - sky) / unit)?;
         let variance = |i: usize| pixel_variance(&reference.noise, i, value(i)) / unit / unit;
-        let variance = noise.then(|| with_margin(&variance)).transpose()?;
+        let variance = noise.then(|| with_margin(&design.of_variance(), &variance)).transpose()?;
         let scatter = level.scatter / unit;
         Ok(Self { design, image, unit, scatter, sky, variance, touched })
     }
@@ -130,7 +130,8 @@ impl<T: Pixel> PreparedReference<T> {
         &self.image
     }
 
-    /// The reference's variance in the square of the image's unit, 0 where masked and in the margin; if it is to be used.
+    /// The reference's variance in the square of the image's unit, of the [`reference_shape`](Design::reference_shape) of
+    /// [`Design::of_variance`]; 0 where masked and in the margin; if it is to be used.
     pub fn variance(&self) -> Option<&Arc<Image<T>>> {
         self.variance.as_ref()
     }
@@ -274,7 +275,8 @@ impl<'a, T: Pixel> Prepared<'a, T> {
         self.reference_sky
     }
 
-    /// The reference's variance in the square of the image's unit, 0 where masked and in the margin; if it is to be used.
+    /// The reference's variance in the square of the image's unit, of the [`reference_shape`](Design::reference_shape) of
+    /// [`Design::of_variance`]; 0 where masked and in the margin; if it is to be used.
     pub fn reference_variance(&self) -> Option<ImageView<'_, T>> {
         self.reference_variance.as_ref().map(|variance| variance.view())
     }
@@ -340,11 +342,14 @@ fn with_margin<T: Pixel>(
     value: impl Fn(usize) -> f64 + Sync,
 ) -> Result<Image<T>, ImageError> {
     let ((height, width), margin) = (design.reference_shape(), design.margin());
+    // Where the border is wider than the kernel, the image is cut.
+    let cut = design.valid().y.saturating_sub(design.half_width());
     let mut pixels = vec![T::zero(); height * width];
-    let rows = pixels.par_chunks_mut(width).skip(margin).take(design.height());
+    let rows = pixels.par_chunks_mut(width).skip(margin).take(design.height() - 2 * cut);
     rows.enumerate().for_each(|(y, row)| {
-        let row = &mut row[margin..margin + design.width()];
-        row.iter_mut().enumerate().for_each(|(x, v)| *v = T::narrow(value(y * design.width() + x)));
+        let first = (y + cut) * design.width() + cut;
+        let row = &mut row[margin..width - margin];
+        row.iter_mut().enumerate().for_each(|(x, v)| *v = T::narrow(value(first + x)));
     });
     Image::from_vec(height, width, pixels)
 }
@@ -430,10 +435,13 @@ struct Level {
     unit: f64,
 }
 
+/// Pixels of a level: whatever is off in the sky, the background takes up.
+const LEVEL_SAMPLE: usize = 1 << 17;
+
 impl Level {
     /// From the good pixels; from a regular part of them where there are very many.
     fn of<T: Pixel>(image: ImageView<'_, T>, mask: &Mask) -> Self {
-        let stride = (image.pixels().len() / 1_000_000).max(1) | 1;
+        let stride = (image.pixels().len() / LEVEL_SAMPLE).max(1) | 1;
         let good = image.pixels().iter().zip(mask.planes()).step_by(stride);
         let mut values: Vec<f64> =
             good.filter(|(_, planes)| planes.is_empty()).map(|(v, _)| v.widen()).collect();

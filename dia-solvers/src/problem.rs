@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use dia_core::{
-    DataVector, Design, DesignMatrix, Image, KernelTerm, Loss, Noise, OperatorError, PixelWeight,
-    Polynomial2d, Reweight,
+    DataVector, Design, DesignMatrix, Image, KernelTerm, LinearOperator, Loss, Noise,
+    OperatorError, PixelWeight, Polynomial2d, Reweight,
 };
 use faer::{Mat, MatRef};
 
@@ -22,7 +22,7 @@ use crate::weighted::WeightedWorkspace;
 use crate::{
     CgOptions, CgWorkspace, Cholesky, DesignRows, GramPrecision, LsqrOptions, LsqrWorkspace,
     NormalOperator, NormalWorkspace, Outcome, Preconditioner, RowSample, SampledRows, SolveError,
-    StopReason, SubtractError, SymmetricOperator, Weighted, cg, lsqr,
+    Solver, StopReason, SubtractError, SymmetricOperator, Weighted, cg, lsqr,
 };
 
 /// The objective Σ ρ(z) + ½ xᵀQ x over all pixels, and how it is solved.
@@ -39,7 +39,7 @@ pub(crate) struct Problem<'a, A: DesignMatrix> {
     pub(crate) noise: Noise<A::Data>,
     pub(crate) loss: Loss,
     /// V, which carries σ_R² into the model.
-    pub(crate) variance: Option<(&'a A, A::Workspace)>,
+    pub(crate) variance: Variance<'a, A>,
     /// The share of the bias of σ_R² that is taken out.
     pub(crate) share: f64,
     pub(crate) strengths: Strengths,
@@ -178,6 +178,66 @@ impl<A: DesignMatrix> SymmetricOperator for Penalised<'_, A> {
             penalty.add_product(1.0, x, y);
         }
         Ok(())
+    }
+}
+
+impl<'a, A: DesignMatrix> Problem<'a, A> {
+    /// The same pixels with another operator: that of a kernel that varies, after that of one that does not.
+    pub(crate) fn with_operator(
+        self,
+        a: &'a A,
+        variance: Option<&'a A>,
+        Method { preconditioning, can_fall_back, inner }: Method<A>,
+    ) -> Result<Self, OperatorError> {
+        Ok(Self {
+            a,
+            preconditioning,
+            can_fall_back,
+            inner,
+            variance: with_workspace(variance)?,
+            shared: self.shared.map(|shared| SharedNoise::new(a.design(), shared.share())),
+            effective_unknowns: a.ncols() as f64,
+            penalty: None,
+            moved: f64::INFINITY,
+            memory: NormalWorkspace::new(a)?,
+            ..self
+        })
+    }
+}
+
+/// V and its memory.
+pub(crate) type Variance<'a, A> = Option<(&'a A, <A as LinearOperator>::Workspace)>;
+
+pub(crate) fn with_workspace<A: LinearOperator>(
+    variance: Option<&A>,
+) -> Result<Variance<'_, A>, OperatorError> {
+    variance.map(|v| Ok((v, v.workspace()?))).transpose()
+}
+
+/// How the steps of a problem are solved.
+pub(crate) struct Method<A: DesignMatrix> {
+    pub(crate) preconditioning: Preconditioning,
+    pub(crate) can_fall_back: bool,
+    pub(crate) inner: Inner<A>,
+}
+
+impl<A: DesignMatrix> Method<A> {
+    /// That of a solver; weights that do not change are worth more accuracy.
+    pub(crate) fn new(a: &A, solver: Solver, fixed_weights: bool) -> Result<Self, OperatorError> {
+        let (n, varies) = (a.ncols(), a.design().variation().len() > 1);
+        Ok(Self {
+            preconditioning: match solver {
+                Solver::Cholesky => Preconditioning::AllRows,
+                _ if varies => Preconditioning::Kronecker,
+                _ => Preconditioning::SampledRows,
+            },
+            can_fall_back: varies && solver != Solver::Cholesky && n <= LARGEST_DENSE,
+            inner: match solver {
+                Solver::Pcg if fixed_weights || varies => Inner::Cg(Box::new(CgWorkspace::new(n))),
+                Solver::Lsqr => Inner::Lsqr(Box::new(LsqrMemory::new(a)?)),
+                Solver::Pcg | Solver::Cholesky => Inner::None,
+            },
+        })
     }
 }
 
@@ -365,19 +425,22 @@ impl<A: DesignMatrix> Problem<'_, A> {
                 Some(bias) => penalised(&signal, bias),
                 None => signal,
             };
+            let majorant = majorant(&for_step, relative(PixelWeight::Curvature), bias.as_ref());
             let score = relative(PixelWeight::Score) / relative(PixelWeight::Curvature);
             let mut score = &curvature * faer::Scale(score);
             // What is known of the wings before counts as data.
             for matrix in [&mut for_step, &mut curvature, &mut score] {
                 penalty.add_wings_to(1.0, matrix);
             }
-            Ok(((for_step, bias), Information { curvature, score: Cholesky::new(&score)? }))
+            let for_step = ForStep { h: for_step, bias, majorant };
+            Ok((for_step, Information { curvature, score: Cholesky::new(&score)? }))
         });
         let (for_steps, information): (Vec<_>, Vec<_>) =
             information.collect::<Result<Vec<_>, SolveError>>()?.into_iter().unzip();
         let factors = information.iter().map(|i| Cholesky::new(&i.curvature));
         let factors = factors.collect::<Result<Vec<_>, _>>()?;
         let mut searches = searches;
+        let near = 0.1 * (self.effective_unknowns.min(x.len() as f64)).sqrt();
         let (mut g, mut step) = (vec![0.0; x.len()], vec![0.0; x.len()]);
         for _ in 0..steps {
             self.gradient_without_penalty(x, &mut g)?;
@@ -393,7 +456,7 @@ impl<A: DesignMatrix> Problem<'_, A> {
             }
             let (mean, deviations) = minima.split_at(1);
             // By an estimate of the signal that is half of it, steps would grow; by a bound, they are rather too short.
-            let (for_step, bias) = &for_steps[0];
+            let ForStep { h: for_step, bias, .. } = &for_steps[0];
             axpy(1.0, &product(for_step, &rows[0]), &mut right);
             if let Some(bias) = bias {
                 axpy(1.0, &product(bias, &rows[0][..bias.ncols()]), &mut right[..bias.ncols()]);
@@ -420,9 +483,16 @@ impl<A: DesignMatrix> Problem<'_, A> {
             }
             penalty.add_wings(1.0, x, &mut g);
             penalty.add_product(-1.0, x, &mut g);
-            factor_of(design, &c, &h, self.loss, Some(&penalty))?.solve(&g, &mut step);
-            self.moved += dot(&g, &step).max(0.0).sqrt();
+            let p = for_steps.iter().zip(penalty.matrices());
+            let p: Vec<Mat<f64>> = p.map(|(step, q)| penalised(&step.majorant, &q)).collect();
+            factor_of_terms(design, &c, &p)?.solve(&g, &mut step);
+            let distance = dot(&g, &step).max(0.0).sqrt();
+            self.moved += distance;
             axpy(1.0, &step, x);
+            let fine = |s: &&mut [Search; 2]| s[..information.len()].iter().all(Search::is_fine);
+            if distance < near && searches.as_ref().is_none_or(fine) {
+                break;
+            }
         }
         self.effective_unknowns = effective_unknowns(design, &information, &penalty)?;
         self.penalty = Some(penalty);
@@ -570,15 +640,30 @@ fn factor_of(
     let Some(penalty) = penalty else {
         return factor_of_terms(design, c, &h.iter().map(|h| h.h.clone()).collect::<Vec<_>>());
     };
-    // What these weights make of the noise's bias is more than what is taken out, which belongs to ψ′.
-    let more = loss.mean_weight(PixelWeight::Robust) / loss.mean_weight(PixelWeight::Curvature);
+    let curvature =
+        loss.mean_weight(PixelWeight::Curvature) / loss.mean_weight(PixelWeight::Robust);
     let p = h.iter().zip(penalty.matrices()).enumerate().map(|(row, (h, q))| {
-        let Some(bias) = penalty.bias(row) else { return Ok(penalised(&h.h, &q)) };
-        let all = bias * faer::Scale(more);
-        let [signal] = h.signal(Some(&all), [Eigenvalue::UpperBound])?;
-        Ok(penalised(&penalised(&signal, &all), &q))
+        let bias = penalty.bias(row);
+        let [signal] = h.scaled(curvature).signal(bias.as_ref(), [Eigenvalue::UpperBound])?;
+        Ok(penalised(&majorant(&signal, curvature, bias.as_ref()), &q))
     });
     factor_of_terms(design, c, &p.collect::<Result<Vec<_>, SolveError>>()?)
+}
+
+/// What a step of a robust fit divides by, from the signal in the Hessian of the mean curvature ψ′ = `curvature` of the weights ψ(z)/z: that of the weights themselves, and with it
+/// what they make of the noise's bias, which is more than what is taken out.
+fn majorant(signal: &Mat<f64>, curvature: f64, bias: Option<&Mat<f64>>) -> Mat<f64> {
+    let scaled = |matrix: &Mat<f64>| matrix * faer::Scale(curvature.recip());
+    let h = scaled(signal);
+    bias.map_or_else(|| h.clone(), |bias| penalised(&h, &scaled(bias)))
+}
+
+/// What a step towards the minimum takes of the sample, for the mean kernel or for a deviation.
+struct ForStep {
+    /// The upper bound of the signal's part of the Hessian, and what is known of the wings.
+    h: Mat<f64>,
+    bias: Option<Mat<f64>>,
+    majorant: Mat<f64>,
 }
 
 fn factor_of_terms(design: &Design, c: &Cholesky, p: &[Mat<f64>]) -> Result<Factor, SubtractError> {

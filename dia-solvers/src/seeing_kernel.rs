@@ -36,6 +36,9 @@ const STARTS: [f64; 3] = [0.5, 1.2, 2.4];
 /// Most steps of one fit.
 const STEPS: usize = 12;
 
+/// Steps below this, in pixels and pixels², change nothing: of a star of FWHM 3 px, 10⁻³ px is 2·10⁻⁷ of its energy.
+const PRECISION: f64 = 1e-3;
+
 /// Points of the integrals over frequency. By the trapezoidal rule, what lies at twice as many pixels is folded back.
 const FREQUENCIES: usize = 128;
 
@@ -83,6 +86,19 @@ impl Gaussian {
         ]
     }
 
+    /// Of unit sum; its derivatives by centre and moments as [`templates`](Self::templates) has them; and that by the mixed moment yx.
+    pub(crate) fn changes(self, half_width: usize) -> Vec<Vec<f64>> {
+        let [y, x] = [0, 1].map(|i| profiles(half_width, self.centre[i], self.moments[i]));
+        let mixed = y[1].iter().flat_map(|y| x[1].iter().map(move |x| y * x)).collect();
+        self.templates(half_width).into_iter().chain([mixed]).collect()
+    }
+
+    /// The largest difference of a centre or a moment.
+    fn distance(self, other: Self) -> f64 {
+        let of = |a: [f64; 2], b: [f64; 2]| (a[0] - b[0]).abs().max((a[1] - b[1]).abs());
+        of(self.centre, other.centre).max(of(self.moments, other.moments))
+    }
+
     /// Moved by a step of Gauss & Newton, as far as it can be trusted; centre and widths stay within half of the radius of a kernel.
     fn moved(self, step: [f64; 4], radius: f64) -> Self {
         let reach = 0.5 * radius.max(1.0);
@@ -106,49 +122,84 @@ pub(crate) struct Quadratic<'a> {
     pub(crate) b: &'a [f64],
 }
 
-impl Quadratic<'_> {
-    /// The coefficients of `columns` over the kernel, and of every background column, that minimise it; and the minimum. `None` where it has none.
-    fn minimum(&self, columns: &[&[f64]]) -> Option<(Vec<f64>, f64)> {
-        let (basis, x) = self.solve_within(columns, self.b)?;
-        let least =
-            -0.5 * basis.iter().zip(&x).map(|(column, x)| x * dot(column, self.b)).sum::<f64>();
+/// A quadratic form within the space of some columns over the kernel and of every background column, these in units of their size.
+struct Within<'a> {
+    columns: &'a [Vec<f64>],
+    /// The first column of the background.
+    kernel: usize,
+    /// (xᵀ H x)^½ of each.
+    sizes: Vec<f64>,
+    /// H over them.
+    h: Mat<f64>,
+}
+
+impl<'a> Within<'a> {
+    /// `None` if one of the columns has no size.
+    fn new(h: &Mat<f64>, columns: &'a [Vec<f64>]) -> Option<Self> {
+        let (n, kernel, k) = (h.ncols(), columns[0].len(), columns.len());
+        let products: Vec<Vec<f64>> = columns.iter().map(|x| product(h, x)).collect();
+        let element = |i: usize, j: usize| match (i < k, j < k) {
+            (true, true) => dot(&columns[i], &products[j][..kernel]),
+            (true, false) => products[i][kernel + j - k],
+            (false, true) => products[j][kernel + i - k],
+            (false, false) => h[(kernel + i - k, kernel + j - k)],
+        };
+        let all = k + n - kernel;
+        let sizes: Vec<f64> = (0..all).map(|i| element(i, i).sqrt()).collect();
+        // Not positive, or NaN.
+        if !sizes.iter().all(|size| *size > 0.0) {
+            return None;
+        }
+        let h = Mat::from_fn(all, all, |i, j| element(i, j) / (sizes[i] * sizes[j]));
+        Some(Self { columns, kernel, sizes, h })
+    }
+
+    /// The coefficients of the first `count` of the columns and of the background that minimise ½ xᵀ H x − bᵀ x, and the minimum. `None` where there is none.
+    fn minimum(&self, count: usize, b: &[f64]) -> Option<(Vec<f64>, f64)> {
+        let k = self.columns.len();
+        let used: Vec<usize> = (0..count).chain(k..self.sizes.len()).collect();
+        let h = Mat::from_fn(used.len(), used.len(), |i, j| self.h[(used[i], used[j])]);
+        let right = |i: usize| {
+            if i < k { dot(&self.columns[i], &b[..self.kernel]) } else { b[self.kernel + i - k] }
+        };
+        let right: Vec<f64> = used.iter().map(|i| right(*i) / self.sizes[*i]).collect();
+        let mut x = right.clone();
+        Cholesky::new(&h).ok()?.solve_in_place(&mut x);
+        let least = -0.5 * dot(&x, &right);
+        x.iter_mut().zip(&used).for_each(|(x, i)| *x /= self.sizes[*i]);
         Some((x, least))
     }
 
-    /// H⁻¹ c within the space of `columns` over the kernel and every background column.
-    fn within(&self, columns: &[&[f64]], c: &[f64]) -> Option<Vec<f64>> {
-        let (basis, coefficients) = self.solve_within(columns, c)?;
-        let mut x = vec![0.0; c.len()];
-        for (column, a) in basis.iter().zip(coefficients) {
-            axpy(a, column, &mut x);
+    /// H⁻¹ b within the space of the first `count` columns and the background.
+    fn solution(&self, count: usize, b: &[f64]) -> Option<Vec<f64>> {
+        let (coefficients, _) = self.minimum(count, b)?;
+        let mut x = vec![0.0; b.len()];
+        for (column, a) in self.columns.iter().zip(&coefficients[..count]) {
+            axpy(*a, column, &mut x[..self.kernel]);
         }
+        x[self.kernel..].copy_from_slice(&coefficients[count..]);
         Some(x)
     }
+}
 
-    /// The basis of that space, and the coefficients of H⁻¹ c.
-    fn solve_within(&self, columns: &[&[f64]], c: &[f64]) -> Option<(Vec<Vec<f64>>, Vec<f64>)> {
-        let (n, kernel) = (self.h.ncols(), columns[0].len());
-        let mut basis: Vec<Vec<f64>> = columns
-            .iter()
-            .map(|column| {
-                column.iter().copied().chain(std::iter::repeat_n(0.0, n - kernel)).collect()
-            })
-            .collect();
-        basis.extend((kernel..n).map(|j| (0..n).map(|i| f64::from(u8::from(i == j))).collect()));
-        let products: Vec<Vec<f64>> = basis.iter().map(|x| product(self.h, x)).collect();
-        // Columns of one size: their units differ.
-        let sizes: Vec<f64> = basis.iter().zip(&products).map(|(x, h)| dot(x, h)).collect();
-        if sizes.iter().any(|size| *size <= 0.0) {
-            return None;
-        }
-        let small = Mat::from_fn(basis.len(), basis.len(), |i, j| {
-            dot(&basis[i], &products[j]) / (sizes[i] * sizes[j]).sqrt()
-        });
-        let mut x: Vec<f64> =
-            basis.iter().zip(&sizes).map(|(x, size)| dot(x, c) / size.sqrt()).collect();
-        Cholesky::new(&small).ok()?.solve_in_place(&mut x);
-        x.iter_mut().zip(&sizes).for_each(|(x, size)| *x /= size.sqrt());
-        Some((basis, x))
+/// The kernel of a basis that is nearest to an image of the size of its support.
+pub(crate) struct NearestKernel<'a> {
+    basis: &'a KernelBasis,
+    /// The factor of EᵀE.
+    shapes: Cholesky,
+}
+
+impl<'a> NearestKernel<'a> {
+    /// `pixels` are the functions of `basis` pixel by pixel.
+    pub(crate) fn new(basis: &'a KernelBasis, pixels: &BasisRows) -> Result<Self, SolveError> {
+        Ok(Self { basis, shapes: Cholesky::new(&pixels.gram(|_| 1.0))? })
+    }
+
+    pub(crate) fn coefficients(&self, image: &[f64]) -> Vec<f64> {
+        let mut x = vec![0.0; self.basis.len()];
+        self.basis.project(image, &mut x);
+        self.shapes.solve_in_place(&mut x);
+        x
     }
 }
 
@@ -162,14 +213,9 @@ pub(crate) fn seeing_kernel(
     last: Option<&FreeKernel>,
 ) -> Result<FreeKernel, SolveError> {
     let half_width = basis.support().half_width();
-    let shapes = Cholesky::new(&pixels.gram(|_| 1.0))?;
-    let coefficients = |image: &Vec<f64>| {
-        let mut x = vec![0.0; basis.len()];
-        basis.project(image, &mut x);
-        shapes.solve_in_place(&mut x);
-        x
-    };
-    let columns = |gaussian: Gaussian| gaussian.templates(half_width).map(|t| coefficients(&t));
+    let nearest = NearestKernel::new(basis, pixels)?;
+    let coefficients = |image: &Vec<f64>| nearest.coefficients(image);
+    let columns = |gaussian: Gaussian| gaussian.templates(half_width).each_ref().map(coefficients);
     let mut best: Option<(Gaussian, f64)> = None;
     let starts = STARTS.map(Gaussian::round);
     let known = last.map(|last| [last.gaussian, starts[1]]);
@@ -177,19 +223,18 @@ pub(crate) fn seeing_kernel(
         let mut gaussian = *start;
         for _ in 0..STEPS {
             let templates = columns(gaussian);
-            let Some((_, value)) = form.minimum(&[&templates[0]]) else { break };
+            let Some(within) = Within::new(form.h, &templates) else { break };
+            let Some((_, value)) = within.minimum(1, form.b) else { break };
             if best.is_none_or(|(_, least)| value < least) {
                 best = Some((gaussian, value));
             }
-            let Some((x, _)) = form.minimum(&templates.each_ref().map(Vec::as_slice)) else {
-                break;
-            };
+            let Some((x, _)) = within.minimum(templates.len(), form.b) else { break };
             if x[0] <= 0.0 {
                 break;
             }
             let step = std::array::from_fn(|i| x[1 + i] / x[0]);
             let next = gaussian.moved(step, basis.inner_radius());
-            if next == gaussian {
+            if next.distance(gaussian) < PRECISION {
                 break;
             }
             gaussian = next;
@@ -199,8 +244,10 @@ pub(crate) fn seeing_kernel(
     let templates = columns(gaussian);
     let mut scale = vec![0.0; form.b.len()];
     basis.project(&vec![1.0; basis.support().side().pow(2)], &mut scale[..basis.len()]);
-    let free = templates.each_ref().map(Vec::as_slice);
-    let direction = form.within(&free, &scale).or_else(|| form.within(&free[..1], &scale));
+    let within = Within::new(form.h, &templates);
+    let solution = |count: usize| within.as_ref().and_then(|within| within.solution(count, &scale));
+    let direction = solution(templates.len())
+        .or_else(|| Within::new(form.h, &templates[..1])?.solution(1, &scale));
     let [coefficients, ..] = templates;
     let mut kernel = Kernel::zero(half_width);
     basis.expand(&coefficients, &mut kernel);

@@ -15,6 +15,11 @@ pub(crate) struct SharedNoise {
 }
 
 impl SharedNoise {
+    /// What it was made with.
+    pub(crate) fn share(&self) -> f64 {
+        self.share
+    }
+
     pub(crate) fn new(design: &Design, share: f64) -> Self {
         Self { share, bias: vec![0.0; design.ncols()] }
     }

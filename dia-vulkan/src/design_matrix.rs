@@ -48,7 +48,7 @@ pub struct VulkanDesignMatrix {
     design: Design,
     bands: Bands,
     /// R of each band, with 2h rows more than its data.
-    reference: Vec<DeviceBuffer>,
+    reference: Arc<Vec<DeviceBuffer>>,
     /// P_i(x) at the valid columns, P_j(y) at the valid rows.
     factors: DeviceBuffer,
     /// Lines of the first.
@@ -104,7 +104,6 @@ impl VulkanDesignMatrix {
             )));
         }
         let bands = Bands::new(&design, context.room())?;
-        let (valid, side) = (design.valid(), design.basis().support().side() as u32);
         let halo = 2 * design.half_width();
         let bands_of_reference = bands.rows().zip(bands.places()).map(|(rows, place)| {
             let pixels = &reference.pixels()[rows.start * width..(rows.end + halo) * width];
@@ -112,8 +111,18 @@ impl VulkanDesignMatrix {
             context.upload(pixels, &buffer)?;
             Ok(buffer)
         });
-        let bands_of_reference = bands_of_reference.collect::<Result<_, OperatorError>>()?;
+        let reference = Arc::new(bands_of_reference.collect::<Result<_, OperatorError>>()?);
+        Self::of_parts(context, reference, bands, design)
+    }
 
+    /// With the reference on the device.
+    fn of_parts(
+        context: &Arc<VulkanContext>,
+        reference: Arc<Vec<DeviceBuffer>>,
+        bands: Bands,
+        design: Design,
+    ) -> Result<Self, OperatorError> {
+        let (valid, side) = (design.valid(), design.basis().support().side() as u32);
         // The polynomial of the higher degree has the factors of both.
         let variation = design.variation();
         let polynomial = design.background().filter(|b| b.degree() > variation.degree());
@@ -135,7 +144,7 @@ impl VulkanDesignMatrix {
             reduce: context.pipeline(&REDUCE, &[])?,
             gather: context.pipeline(&GATHER, &[])?,
             context: Arc::clone(context),
-            reference: bands_of_reference,
+            reference,
             bands,
             design,
             factors,
@@ -210,7 +219,7 @@ impl VulkanDesignMatrix {
         commands.copy(&parameters_in.floats, 0, &parameters.floats, 0, self.sums());
         let side = self.design.basis().support().side();
         let background = self.design.background().map_or(u32::MAX, |b| b.degree() as u32);
-        for ((rows, reference), y) in self.bands.rows().zip(&self.reference).zip(&y.bands) {
+        for ((rows, reference), y) in self.bands.rows().zip(&*self.reference).zip(&y.bands) {
             let words = [
                 self.bands.width as u32,
                 rows.len() as u32,
@@ -242,7 +251,7 @@ impl VulkanDesignMatrix {
         let terms = self.design.variation().len() as u32;
         let side = self.design.basis().support().side() as u32;
         let mut first = 0;
-        let bands = self.bands.rows().zip(&self.reference).zip(&y.bands).zip(self.groups());
+        let bands = self.bands.rows().zip(&*self.reference).zip(&y.bands).zip(self.groups());
         for (((rows, reference), y), groups) in bands {
             let (start, height) = (rows.start as u32, self.bands.height as u32);
             let (rows, lines) = (rows.len() as u32, self.lines as u32);
@@ -373,6 +382,11 @@ impl DesignMatrix for VulkanDesignMatrix {
 
     fn design(&self) -> &Design {
         &self.design
+    }
+
+    fn constant(&self) -> Result<Self, OperatorError> {
+        let (reference, bands) = (Arc::clone(&self.reference), self.bands.clone());
+        Self::of_parts(&self.context, reference, bands, self.design.constant())
     }
 
     fn upload(&self, values: Vec<f32>) -> Result<DeviceVector, OperatorError> {

@@ -2,6 +2,7 @@
 
 use dia_core::{Kernel, Mask, Pixel, robust};
 use dia_solvers::Difference;
+use rayon::prelude::*;
 
 use super::Evidence;
 use crate::notice::{Level, Notice};
@@ -12,6 +13,9 @@ const SCATTER_FAIL: f64 = 2.0;
 
 /// Correlation of neighbouring residuals beyond that of the reference's noise. Bilinear interpolation by a third of a pixel leaves 0.4.
 const CORRELATION: f64 = 0.15;
+
+/// Pixels that the correlation is taken of, in whole rows.
+const CORRELATED: usize = 1 << 18;
 
 /// Side of the blocks whose medians are looked at, in pixels; wider than stars.
 const BLOCK: usize = 16;
@@ -71,7 +75,8 @@ fn correlation<T: Pixel>(evidence: &Evidence<'_, T>) -> Option<Notice> {
     };
     // Means of z² and of the products along rows and columns.
     let (mut squares, mut products) = ([0.0, 0.0], [[0.0, 0.0]; 2]);
-    for y in 0..height - 1 {
+    let step = (height * width / CORRELATED) | 1;
+    for y in (0..height - 1).step_by(step) {
         for x in 0..width - 1 {
             let Some(here) = z(y, x) else { continue };
             squares = [squares[0] + here * here, squares[1] + 1.0];
@@ -132,19 +137,16 @@ fn sky<T: Pixel>(evidence: &Evidence<'_, T>) -> Option<Notice> {
 fn block_medians<T: Pixel>(of: &Difference<T>) -> Vec<f64> {
     let Difference { difference, variance, mask, .. } = of;
     let z = |(y, x)| difference.view().at(y, x).widen() / variance.view().at(y, x).widen().sqrt();
-    let mut medians = Vec::new();
-    for y in (0..mask.height()).step_by(BLOCK) {
-        for x in (0..mask.width()).step_by(BLOCK) {
-            let rows = y..(y + BLOCK).min(mask.height());
-            let places = rows.flat_map(|y| (x..(x + BLOCK).min(mask.width())).map(move |x| (y, x)));
-            let mut block: Vec<f64> =
-                places.filter(|(y, x)| mask.at(*y, *x).is_empty()).map(z).collect();
-            if 2 * block.len() >= BLOCK * BLOCK {
-                medians.extend(robust::median(&mut block));
-            }
-        }
-    }
-    medians
+    let of_block = |y: usize, x: usize| {
+        let rows = y..(y + BLOCK).min(mask.height());
+        let places = rows.flat_map(|y| (x..(x + BLOCK).min(mask.width())).map(move |x| (y, x)));
+        let mut block: Vec<f64> =
+            places.filter(|(y, x)| mask.at(*y, *x).is_empty()).map(z).collect();
+        if 2 * block.len() < BLOCK * BLOCK { None } else { robust::median(&mut block) }
+    };
+    let rows = (0..mask.height().div_ceil(BLOCK)).into_par_iter();
+    let columns = || (0..mask.width()).step_by(BLOCK);
+    rows.flat_map_iter(|row| columns().filter_map(move |x| of_block(row * BLOCK, x))).collect()
 }
 
 /// Correlation of noise that K was applied to at a distance of one column, and of one row.

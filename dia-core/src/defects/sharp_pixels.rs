@@ -5,7 +5,7 @@ use std::f64::consts::LN_2;
 use rayon::prelude::*;
 
 use super::blocks::{Blocks, SIDE};
-use super::sky_noise::sky_noise;
+use super::sky_noise::SkyNoise;
 use crate::{ImageView, Mask, MaskPlanes, NoiseModel, Pixel};
 
 /// The narrowest star has this part of the measured width: widths are measured to 8 % and vary over the field.
@@ -40,13 +40,14 @@ pub struct SharpPixels {
 
 /// Finds pixels that are sharper than the point-spread function allows, and marks them as `COSMIC_RAY`; and those far darker than the sky, as `BAD`.
 ///
-/// `fwhm` is the width of the stars in pixels, `None` if it is not known; `noise` the noise of the image, which is widened where the sky shows more. A pixel v is compared with the mean m of
+/// `fwhm` is the width of the stars in pixels, `None` if it is not known; `noise` the noise of the image, which is widened where `sky`, as
+/// [`sky_noise()`](super::sky_noise()) measures it, shows more. A pixel v is compared with the mean m of
 /// its two neighbours in each of four directions. A Gaussian star of three quarters of that width has a centre of at most q(m − b) above the background b, wherever it lies
 /// on the pixels. Beyond b + q(m − b) by six σ in one of the directions, v is no star's. Only the lowest sky around counts as background: within nebulae and
 /// galaxies less is found, and nothing wrong.
 ///
 /// ```
-/// use dia_core::defects::{SharpPixels, sharp_pixels};
+/// use dia_core::defects::{SharpPixels, sharp_pixels, sky_noise};
 /// use dia_core::{CcdNoise, Image, Mask, NoiseModel};
 ///
 /// // A star of σ = 1.5 px, and one hot pixel.
@@ -57,7 +58,8 @@ pub struct SharpPixels {
 /// });
 /// let noise = NoiseModel::Ccd(CcdNoise { gain: 1.5, read_noise: 5.0, subtracted_sky: 0.0 }, None);
 /// let mut mask = Mask::good(64, 64);
-/// let found = sharp_pixels(image.view(), &mut mask, &noise, Some(3.5));
+/// let sky = sky_noise(image.view(), &mask, &noise).unwrap();
+/// let found = sharp_pixels(image.view(), &mut mask, &noise, &sky, Some(3.5));
 /// assert_eq!(found, SharpPixels { bright: 1, dark: 0 });
 /// assert!(!mask.at(50, 20).is_empty());
 /// ```
@@ -68,10 +70,10 @@ pub fn sharp_pixels<T: Pixel>(
     image: ImageView<'_, T>,
     mask: &mut Mask,
     noise: &NoiseModel<'_, T>,
+    sky: &SkyNoise,
     fwhm: Option<f64>,
 ) -> SharpPixels {
     assert_eq!(image.shape(), (mask.height(), mask.width()), "image and mask share a grid");
-    let Some(sky) = sky_noise(image, mask, noise) else { return SharpPixels::default() };
     let widened = (sky.sigma / sky.expected).max(1.0).powi(2);
     let blocks = Blocks::new(image, mask, LOW);
     let finder = Finder {

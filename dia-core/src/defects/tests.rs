@@ -309,7 +309,8 @@ fn no_pixel_of_a_star_is_sharp() {
                 // A width that is measured too large is the dangerous one.
                 for width in [None, Some(1.1 * fwhm)] {
                     let (mut mask, noise) = (mask.clone(), NoiseModel::Ccd(ccd, None));
-                    let found = sharp_pixels(image.view(), &mut mask, &noise, width);
+                    let sky = sky_noise(image.view(), &mask, &noise).unwrap();
+                    let found = sharp_pixels(image.view(), &mut mask, &noise, &sky, width);
                     let name = format!("{psf:?} {fwhm} {density} {saturation:?} {width:?}");
                     assert_eq!(found, SharpPixels::default(), "{name}");
                 }
@@ -341,13 +342,14 @@ fn hot_pixels_and_dead_ones_are_found() {
             });
             let mut mask = good(&image);
             let noise = NoiseModel::Ccd(ccd, None);
-            let first = sharp_pixels(image.view(), &mut mask, &noise, None);
+            let sky = sky_noise(image.view(), &mask, &noise).unwrap();
+            let first = sharp_pixels(image.view(), &mut mask, &noise, &sky, None);
             let seeing = seeing::measure(image.view(), &mask).unwrap();
             // They leave fewer stars alone, whose mean width has an error of a few per cent.
             let clean = seeing::measure(pair.target.view(), &good(&pair.target)).unwrap();
             let change = seeing.fwhm / clean.fwhm - 1.0;
             assert!(change.abs() < 0.05, "{fwhm} {density}: {seeing:?} {clean:?} {first:?}");
-            sharp_pixels(image.view(), &mut mask, &noise, Some(seeing.fwhm));
+            sharp_pixels(image.view(), &mut mask, &noise, &sky, Some(seeing.fwhm));
             let missed = (0..84_000).filter(|i| is_hot(*i) && mask.planes()[*i].is_empty()).count();
             let wrong = (0..84_000)
                 .filter(|i| !is_hot(*i) && !is_dead(*i) && !mask.planes()[*i].is_empty())

@@ -38,7 +38,8 @@ pub fn match_offset(first: &[Star], second: &[Star], shape: (usize, usize)) -> O
     let mut votes: Vec<(f64, f64)> =
         a.iter().flat_map(|s| b.iter().map(move |t| (t.x - s.x, t.y - s.y))).collect();
     votes.sort_by(|p, q| p.0.total_cmp(&q.0));
-    let near = |p: (f64, f64), q: (f64, f64)| (p.0 - q.0).hypot(p.1 - q.1) <= NEAR[0];
+    let square = |p: (f64, f64), q: (f64, f64)| (p.0 - q.0).powi(2) + (p.1 - q.1).powi(2);
+    let near = |p: (f64, f64), q: (f64, f64)| square(p, q) <= NEAR[0] * NEAR[0];
     let count = |i: usize| {
         let vote = votes[i];
         let from = votes.partition_point(|other| other.0 < vote.0 - NEAR[0]);
@@ -47,7 +48,7 @@ pub fn match_offset(first: &[Star], second: &[Star], shape: (usize, usize)) -> O
     };
     let mut ranked: Vec<(usize, (f64, f64))> =
         (0..votes.len()).into_par_iter().map(|i| (count(i), votes[i])).collect();
-    let size = |vote: (f64, f64)| vote.0.hypot(vote.1);
+    let size = |vote: (f64, f64)| square(vote, (0.0, 0.0));
     ranked.sort_by(|p, q| (Reverse(p.0).cmp(&Reverse(q.0))).then(size(p.1).total_cmp(&size(q.1))));
     let mut tried: Vec<(f64, f64)> = Vec::new();
     for (_, vote) in ranked {
@@ -110,18 +111,35 @@ pub(super) fn pairs_under(
     radius: f64,
 ) -> Vec<(usize, usize)> {
     let places: Vec<(f64, f64)> = first.iter().map(place).collect();
-    let distance = |i: usize, j: usize| {
-        let (x, y) = places[i];
-        (second[j].x - x).hypot(second[j].y - y)
+    let others: Vec<(f64, f64)> = second.iter().map(|star| (star.x, star.y)).collect();
+    let (forth, back) = (Nearest::new(&others), Nearest::new(&places));
+    let pair = |i: usize| {
+        let j = forth.within(places[i], radius)?;
+        (back.within(others[j], radius) == Some(i)).then_some((i, j))
     };
-    let nearest =
-        |i: usize| (0..second.len()).min_by(|j, k| distance(i, *j).total_cmp(&distance(i, *k)));
-    let back =
-        |j: usize| (0..first.len()).min_by(|i, k| distance(*i, j).total_cmp(&distance(*k, j)));
-    (0..first.len())
-        .filter_map(|i| Some((i, nearest(i)?)))
-        .filter(|(i, j)| distance(*i, *j) <= radius && back(*j) == Some(*i))
-        .collect()
+    (0..first.len()).filter_map(pair).collect()
+}
+
+/// Places in the order of their x, among which a nearest one is looked for.
+struct Nearest {
+    sorted: Vec<(f64, f64, usize)>,
+}
+
+impl Nearest {
+    fn new(places: &[(f64, f64)]) -> Self {
+        let mut sorted: Vec<_> = places.iter().enumerate().map(|(i, p)| (p.0, p.1, i)).collect();
+        sorted.sort_by(|a, b| a.0.total_cmp(&b.0));
+        Self { sorted }
+    }
+
+    /// The index of the nearest place within `radius` of (x, y); of equally near ones, the first.
+    fn within(&self, (x, y): (f64, f64), radius: f64) -> Option<usize> {
+        let from = self.sorted.partition_point(|place| place.0 < x - radius);
+        let close = self.sorted[from..].iter().take_while(|place| place.0 <= x + radius);
+        let squares = close.map(|place| ((place.0 - x).powi(2) + (place.1 - y).powi(2), place.2));
+        let near = squares.filter(|(square, _)| *square <= radius * radius);
+        near.min_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1))).map(|(_, i)| i)
+    }
 }
 
 /// log₁₀ of the probability of `count` or more where `expected` are expected (Poisson), from above.

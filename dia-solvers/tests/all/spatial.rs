@@ -9,7 +9,7 @@ use dia_core::{
 use dia_fft::FftDesignMatrix;
 use dia_solvers::{
     Difference, Exposure, FitOptions, Lambda, Preconditioning, Prepared, ReferenceNoise, Solver,
-    fit, subtract,
+    Variation, fit, subtract,
 };
 
 const SOLVERS: [Solver; 3] = [Solver::Pcg, Solver::Lsqr, Solver::Cholesky];
@@ -214,5 +214,33 @@ fn the_bits_do_not_depend_on_the_number_of_threads() {
         };
         let one = on(1);
         assert!(one == on(2) && one == on(3), "{solver:?}");
+    }
+}
+
+#[test]
+fn a_kernel_is_fitted_as_varying_where_it_varies() {
+    // Of a reference as deep as the target the noise leaves more in the score than that of the target.
+    for (gradient, reference_depth) in [(0.0, 20.0), (0.0, 1.0), (0.04, 20.0), (0.04, 1.0)] {
+        let mut varying = 0;
+        for seed in 0..4 {
+            let pair = simulate(&SimulationOptions {
+                height: 240,
+                width: 240,
+                seed,
+                reference_depth,
+                psf_gradient_x: gradient,
+                ..Default::default()
+            })
+            .unwrap();
+            let options = FitOptions { variation: Variation::Tested, ..Default::default() };
+            let found = subtracted(&pair, design(240, 10, (0, 2)), &options);
+            let test = found.variation_test.unwrap();
+            assert_eq!(test.varies(), found.design.kernel_degree() == 2, "{test:?}");
+            assert_eq!(found.parameters.len(), found.design.ncols());
+            varying += usize::from(test.varies());
+        }
+        // By chance one of a hundred fields seems to vary: two of four once in two thousand.
+        let right = if gradient > 0.0 { varying == 4 } else { varying < 2 };
+        assert!(right, "{gradient} {reference_depth}: {varying} of 4");
     }
 }

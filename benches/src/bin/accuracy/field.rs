@@ -7,7 +7,7 @@ use dia_core::{
 use dia_fft::FftDesignMatrix;
 use dia_solvers::{
     Criterion, Difference, Exposure, FitOptions, KernelExtent, Preconditioning, SubtractError,
-    best_half_width, nested_kernels, subtract,
+    Variation, best_half_width, nested_kernels, subtract,
 };
 
 use crate::Result;
@@ -49,7 +49,8 @@ pub(crate) struct Model {
 impl Default for Model {
     /// That of `dia subtract`.
     fn default() -> Self {
-        Self { kernel_degree: 2, background_degree: 2, ..Self::CONSTANT }
+        let options = FitOptions { variation: Variation::Tested, ..FitOptions::DEFAULT };
+        Self { kernel_degree: 2, background_degree: 2, options, ..Self::CONSTANT }
     }
 }
 

@@ -22,7 +22,7 @@ pub(crate) fn print(seeds: u64) -> Result<()> {
         "| field | seeing / px | profile | depth | kernel | P − P_true / % | scatter / % | mean σ_P / % | mean pull | its deviation | within 1.96 σ / % | failed |\n\
          |---|---|---|---|---|---|---|---|---|---|---|---|"
     );
-    let models = [("constant", Model::CONSTANT), ("degree 2", Model::default())];
+    let models = [("constant", Model::CONSTANT), ("default", Model::default())];
     let psfs = [("Gaussian", Psf::Gaussian), ("Moffat", Psf::Moffat { beta: 3.0 })];
     for (name, side, density) in FIELDS {
         for (reference_fwhm, target_fwhm) in SEEINGS {
