@@ -87,7 +87,7 @@ fn measure(options: &SimulationOptions) -> Result<Sums> {
     let fit = FitOptions {
         covariance: Some(Covariance::Sampled),
         target_fwhm: Some(options.target_fwhm),
-        ..Default::default()
+        ..Model::default().options
     };
     let fitted = subtract(
         &exposed(&reference, &pair.reference_mask, options.reference_noise()),
