@@ -19,7 +19,7 @@ use crate::notice::Level;
 use crate::output::{self, Described};
 use crate::photometry::{self, MeasureRequest, Measured};
 use crate::report::{Report, write_json};
-use crate::request::SubtractRequest;
+use crate::request::{Convolve, SubtractRequest};
 use crate::subtraction::{Event, Subtraction, subtract};
 use crate::table::Format;
 use crate::terminal::{say, with_sigma};
@@ -36,6 +36,10 @@ pub(crate) fn run(args: &SubtractArgs, command_line: &[String]) -> Result<ExitCo
             request.fit.reference_contains_target.is_none(),
             "sources cannot be measured on a reference that contains the target: their noise is not independent; give a reference without it, or leave out \
              --reference-contains-target, --sources, --at and --planes"
+        );
+        ensure!(
+            request.convolve != Convolve::Target,
+            "sources are measured where the reference is convolved; give --convolve reference, or leave out --sources, --at and --planes"
         );
         request.fit.covariance = Some(Covariance::Sampled);
     }
