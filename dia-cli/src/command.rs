@@ -10,6 +10,12 @@ const WITH_VALUE: &[&str] = &[
     "--max-memory",
     "--max-device-memory",
     "--fail-on",
+    // Tables beside the file of the difference.
+    "--sources",
+    "--threshold",
+    "--at",
+    "--photometry",
+    "--apertures",
 ];
 
 /// Those without a value.

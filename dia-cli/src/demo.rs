@@ -10,6 +10,7 @@ use crate::backend::Precision;
 use crate::figure::{Colour, Marker};
 use crate::fits::FitsSpec;
 use crate::matched_filter::{PointSpread, Source, detect, measure};
+use crate::photometry::MeasureRequest;
 use crate::request::SubtractRequest;
 use crate::simulate::{Files, options, write};
 use crate::subtract::{Done, Job, set_threads};
@@ -73,6 +74,9 @@ pub(crate) fn run(args: &DemoArgs, command_line: &[String]) -> Result<()> {
         figure: Some(&figure),
         markers: &markers,
         request: &request,
+        measure: &MeasureRequest::default(),
+        positions: None,
+        tables: [None; 2],
         precision: Precision::F32,
         noise: &NoiseArgs::default(),
         run: &args.run,

@@ -1,4 +1,4 @@
-//! The FITS file of a difference: DIFFERENCE, VARIANCE, MASK, MODEL, KERNEL and LEFT_OUT.
+//! The FITS file of a difference: DIFFERENCE, VARIANCE, MASK, MODEL, KERNEL and LEFT_OUT, and what else is asked for.
 
 use std::path::{Path, PathBuf};
 
@@ -8,6 +8,7 @@ use dia_solvers::Difference;
 
 use crate::fits::{self, HduData, HduOut, Header, Value};
 use crate::input::{Provenance, Real};
+use crate::photometry::ExtraPlane;
 use crate::report::Report;
 use crate::world_coordinates;
 
@@ -16,6 +17,8 @@ pub(crate) struct Described<'a, T> {
     pub(crate) difference: &'a Difference<T>,
     pub(crate) target_header: &'a Header,
     pub(crate) report: &'a Report,
+    /// Planes after those that every difference has.
+    pub(crate) planes: &'a [ExtraPlane],
     /// The command, for HISTORY.
     pub(crate) history: String,
 }
@@ -92,6 +95,16 @@ pub(crate) fn write<T: Real>(path: &Path, described: &Described<'_, T>) -> Resul
         "reference convolved, plus background"
     };
     model.set("BUNIT", unit, model_is);
+    let extra_header = |extra: &ExtraPlane| {
+        let mut header = wcs.clone();
+        match extra.power {
+            0 => header.set("BUNIT", "", extra.meaning),
+            1 => header.set("BUNIT", unit, extra.meaning),
+            _ => header.set("BUNIT", squared(unit), extra.meaning),
+        }
+        header
+    };
+    let extra_headers: Vec<Header> = described.planes.iter().map(extra_header).collect();
     let (mut mask, mut left_out) = (wcs.clone(), wcs);
     name_planes(&mut mask, MaskPlanes::all().difference(LEFT_OUT));
     name_planes(&mut left_out, LEFT_OUT);
@@ -112,6 +125,9 @@ pub(crate) fn write<T: Real>(path: &Path, described: &Described<'_, T>) -> Resul
         hdus.push(HduOut { name, header, image });
     }
     hdus.push(plane(&left_out, "LEFT_OUT", HduData::I16(&left_out_bits)));
+    for (extra, header) in described.planes.iter().zip(&extra_headers) {
+        hdus.push(plane(header, extra.name, HduData::F32(extra.image.pixels())));
+    }
     fits::write(path, &hdus)?;
     Ok(())
 }

@@ -10,6 +10,7 @@ use serde::Serialize;
 use crate::fits;
 use crate::input::Taken;
 use crate::notice::{Level, Notice, Verdict};
+use crate::photometry::PhotometryReport;
 
 /// Version of the report's schema: raised when a field changes its meaning or goes away. dia-cli/README.md describes the fields.
 pub(crate) const SCHEMA: u32 = 1;
@@ -44,6 +45,9 @@ pub struct Report {
     pub(crate) variables: Option<Variables>,
     pub(crate) solver: SolverReport,
     pub(crate) residuals: Residuals,
+    /// What was measured; left out where nothing was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) photometry: Option<PhotometryReport>,
     pub(crate) pixels: Pixels,
     pub(crate) timings_s: Timings,
     /// `cpu`, or `vulkan` and the name of the device.
@@ -277,8 +281,16 @@ pub(crate) struct Timings {
     pub(crate) prepare: f64,
     pub(crate) fit: f64,
     pub(crate) apply: f64,
+    /// Left out where nothing was measured.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub(crate) photometry: f64,
     pub(crate) write: f64,
     pub(crate) total: f64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde wants it so")]
+fn is_zero(seconds: &f64) -> bool {
+    *seconds == 0.0
 }
 
 /// Writes `document` as JSON, whole or not at all.

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use dia_solvers::{Difference, Progress};
+use dia_solvers::{Covariance, Difference, Progress};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::args::{FailOn, NoiseArgs, RunArgs, SubtractArgs};
@@ -17,9 +17,11 @@ use crate::fits::FitsSpec;
 use crate::input::{Input, Real, Role, shown};
 use crate::notice::Level;
 use crate::output::{self, Described};
+use crate::photometry::{self, MeasureRequest, Measured};
 use crate::report::{Report, write_json};
-use crate::request::SubtractRequest;
+use crate::request::{Convolve, SubtractRequest};
 use crate::subtraction::{Event, Subtraction, subtract};
+use crate::table::Format;
 use crate::terminal::{say, with_sigma};
 
 /// Exit code of a result that was written and whose verdict says not to use it.
@@ -27,6 +29,20 @@ const NOT_TO_BE_USED: u8 = 3;
 
 /// Runs the command.
 pub(crate) fn run(args: &SubtractArgs, command_line: &[String]) -> Result<ExitCode> {
+    let measure = args.photometry.request()?;
+    let mut request = args.model.request(&args.run);
+    if !measure.is_empty() {
+        ensure!(
+            request.fit.reference_contains_target.is_none(),
+            "sources cannot be measured on a reference that contains the target: their noise is not independent; give a reference without it, or leave out \
+             --reference-contains-target, --sources, --at and --planes"
+        );
+        ensure!(
+            request.convolve != Convolve::Target,
+            "sources are measured where the reference is convolved; give --convolve reference, or leave out --sources, --at and --planes"
+        );
+        request.fit.covariance = Some(Covariance::Sampled);
+    }
     let job = Job {
         reference: &args.reference,
         target: &args.target,
@@ -34,7 +50,10 @@ pub(crate) fn run(args: &SubtractArgs, command_line: &[String]) -> Result<ExitCo
         report: args.report.as_deref(),
         figure: args.figure.as_deref(),
         markers: &[],
-        request: &args.model.request(&args.run),
+        request: &request,
+        measure: &measure,
+        positions: args.photometry.at.as_deref(),
+        tables: [args.photometry.sources.as_deref(), args.photometry.photometry.as_deref()],
         precision: args.model.precision,
         noise: &args.noise,
         run: &args.run,
@@ -69,6 +88,12 @@ pub(crate) struct Job<'a> {
     /// What to mark in the figure.
     pub(crate) markers: &'a [Marker],
     pub(crate) request: &'a SubtractRequest,
+    /// What is measured on the difference.
+    pub(crate) measure: &'a MeasureRequest,
+    /// The table of positions.
+    pub(crate) positions: Option<&'a Path>,
+    /// Where detections and forced fluxes are written.
+    pub(crate) tables: [Option<&'a Path>; 2],
     pub(crate) precision: Precision,
     pub(crate) noise: &'a NoiseArgs,
     pub(crate) run: &'a RunArgs,
@@ -109,6 +134,18 @@ impl Job<'_> {
         let mut progress = FitProgress::new(self.run);
         let mut subtraction =
             subtract(reference, target, self.request, &mut |event| progress.tell(event))?;
+        let measuring = Instant::now();
+        let measured = if self.measure.is_empty() {
+            None
+        } else {
+            let mut measured = self.measure.measure(&subtraction)?;
+            let [sources, photometry] = self.tables.map(|path| path.map(Path::to_owned));
+            measured.report.sources_file = sources;
+            measured.report.photometry_file = photometry;
+            subtraction.report.photometry = Some(measured.report.clone());
+            subtraction.report.timings_s.photometry = measuring.elapsed().as_secs_f64();
+            Some(measured)
+        };
         let writing = Instant::now();
         let report = &mut subtraction.report;
         report.command = self.command_line.join(" ");
@@ -120,9 +157,13 @@ impl Job<'_> {
                 difference: &subtraction.difference,
                 target_header: &subtraction.target.header,
                 report: &subtraction.report,
+                planes: measured.as_ref().map_or(&[], |measured| &measured.planes),
                 history: command::reproducible(self.command_line),
             },
         )?;
+        if let Some(measured) = &measured {
+            self.write_tables(measured, &subtraction.report)?;
+        }
         let Subtraction { difference, mut report, reference, target } = subtraction;
         report.timings_s.write = writing.elapsed().as_secs_f64();
         report.timings_s.total = start.elapsed().as_secs_f64();
@@ -141,14 +182,37 @@ impl Job<'_> {
                 eprintln!("{kind}: {}", notice.text);
             }
             say(summary(&done.report))?;
+            if let Some(measured) = measured {
+                say(measured.summary())?;
+            }
         }
         Ok(done)
     }
 
+    fn write_tables(&self, measured: &Measured, report: &Report) -> Result<()> {
+        let [sources, photometry] = self.tables;
+        if let (Some(path), Some(found)) = (sources, &measured.detections) {
+            photometry::detections(found, report).write(path)?;
+        }
+        if let (Some(path), Some(rows)) = (photometry, &measured.fluxes) {
+            photometry::fluxes(rows, &self.measure.apertures, report).write(path)?;
+        }
+        Ok(())
+    }
+
     /// Finds before the fit what would keep its results from being written.
     fn check_outputs(&self) -> Result<()> {
-        let outputs =
-            [("difference", Some(self.output)), ("report", self.report), ("figure", self.figure)];
+        let [sources, photometry] = self.tables;
+        for path in self.tables.into_iter().flatten() {
+            let _ = Format::of(path)?;
+        }
+        let outputs = [
+            ("difference", Some(self.output)),
+            ("report", self.report),
+            ("figure", self.figure),
+            ("table of sources", sources),
+            ("table of fluxes", photometry),
+        ];
         let outputs = outputs.iter().filter_map(|(what, path)| Some((*what, (*path)?)));
         let noise = self.noise;
         let planes = [
@@ -162,7 +226,8 @@ impl Job<'_> {
             &noise.target_mask,
         ];
         let inputs = [self.reference, self.target].into_iter().chain(planes.into_iter().flatten());
-        let mut taken: Vec<_> = inputs.map(|spec| output::place(&spec.path)).collect();
+        let inputs = inputs.chain(&self.measure.psf).map(|spec| spec.path.as_path());
+        let mut taken: Vec<_> = inputs.chain(self.positions).map(output::place).collect();
         for (what, path) in outputs {
             output::check_place(what, path)?;
             let place = output::place(path);

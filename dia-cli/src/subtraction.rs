@@ -313,6 +313,7 @@ impl Job<'_> {
                 chi2_dof: difference.residuals.chi2_dof,
                 outliers: difference.residuals.outliers,
             },
+            photometry: None,
             pixels: Pixels {
                 used: difference.residuals.used,
                 masked: height * width - difference.residuals.used,

@@ -24,7 +24,7 @@ use crate::penalty::{Penalty, PenaltyMaps, Strength};
 use crate::problem::{Factor, Method, Preconditioning, Problem, Sample, explain, with_workspace};
 use crate::sample_fit::{Start, fit_sample};
 use crate::shared_noise::SharedNoise;
-use crate::uncertainty::{Uncertainty, model_variance};
+use crate::uncertainty::{Uncertainty, model_variance, sampled_covariance};
 use crate::units::scaled;
 use crate::variation_test::{VariationTest, variation_test};
 use crate::{
@@ -81,6 +81,16 @@ pub enum Lambda {
     Fixed(f64),
 }
 
+/// How the covariance of all parameters is found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Covariance {
+    /// J⁻¹SJ⁻¹ of all rows, at the cost of two normal matrices.
+    AllRows,
+    /// As the preconditioner knows it, nearly for nothing: P⁻¹ ≈ (J + Q)⁻¹, scaled so that σ of the photometric scale is that of
+    /// [`Fit::photometric_scale`]. It holds what the regularisation may have left out beside the noise.
+    Sampled,
+}
+
 /// How a pair is fitted.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct FitOptions {
@@ -115,8 +125,8 @@ pub struct FitOptions {
     /// Whether the uncertainty of the model, Var (A x), is to be part of the difference's variance: added where a pixel was left out of the fit, and
     /// subtracted where the model was fitted to that very pixel.
     pub model_variance: bool,
-    /// Whether the covariance of all parameters is wanted, at the cost of two normal matrices.
-    pub covariance: bool,
+    /// Whether the covariance of all parameters is wanted, and how.
+    pub covariance: Option<Covariance>,
     /// Whether this kernel, of free pixels and not regularised, is to be compared with narrower ones.
     pub nested_kernels: bool,
     /// What becomes of a design whose kernel varies over the image.
@@ -158,7 +168,7 @@ impl FitOptions {
         seed: 0,
         reference_contains_target: None,
         model_variance: false,
-        covariance: false,
+        covariance: None,
         nested_kernels: false,
         variation: Variation::AsDesigned,
     };
@@ -491,12 +501,15 @@ pub fn fit_uploaded<A: DesignMatrix>(
         let sigma = uncertainty.sigma_of_positive(&mut problem, &p, ("the background", &c), 0)?;
         background.push(Estimate { value: x[j], sigma });
     }
-    let covariance =
-        if options.covariance { Some(uncertainty.covariance(&problem)?) } else { None };
+    let scale_variance = photometric_scale.sigma.powi(2);
+    let covariance = match options.covariance {
+        Some(Covariance::AllRows) => Some(uncertainty.covariance(&problem)?),
+        Some(Covariance::Sampled) => Some(sampled_covariance(&p, (&scale, scale_variance))),
+        None => None,
+    };
     drop(uncertainty);
     let model_variance = if options.model_variance {
-        let variance = photometric_scale.sigma.powi(2);
-        Some(model_variance(&mut problem, &p, (&scale, variance), seed)?)
+        Some(model_variance(&mut problem, &p, (&scale, scale_variance), seed)?)
     } else {
         None
     };

@@ -76,8 +76,8 @@ pub use error::{SolveError, SubtractError};
 pub use exclusion::{Clipping, NoiseScale};
 pub use faer_bridge::{FromFaer, ToFaer};
 pub use fit::{
-    Estimate, Fit, FitOptions, FitOutcome, Lambda, Progress, ReferenceNoise, Solver, Variation,
-    fit, fit_uploaded,
+    Covariance, Estimate, Fit, FitOptions, FitOutcome, Lambda, Progress, ReferenceNoise, Solver,
+    Variation, fit, fit_uploaded,
 };
 pub use gram::GramPrecision;
 pub use lsqr::{LsqrOptions, LsqrWorkspace, lsqr};

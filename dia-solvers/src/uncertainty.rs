@@ -201,6 +201,26 @@ const ACCURACY: f64 = 0.1;
 /// Random kernels and backgrounds of the covariance P⁻¹ whose models' mean square is Var (A x): good to √(2/64) = 18 % of itself.
 const DRAWS: usize = 64;
 
+/// s P⁻¹ of all parameters; `calibration` is a linear functional and its variance, which give s.
+pub(crate) fn sampled_covariance(p: &Factor, (c, variance): (&[f64], f64)) -> Mat<f64> {
+    let n = c.len();
+    let mut y = vec![0.0; n];
+    p.solve(c, &mut y);
+    let s = variance / dot(c, &y);
+    let mut inverse = Mat::zeros(n, n);
+    let mut unit = vec![0.0; n];
+    for j in 0..n {
+        unit[j] = s;
+        p.solve(&unit, &mut y);
+        unit[j] = 0.0;
+        for (i, y) in y.iter().enumerate() {
+            inverse[(i, j)] = *y;
+        }
+    }
+    // Both triangles alike.
+    Mat::from_fn(n, n, |i, j| 0.5 * (inverse[(i, j)] + inverse[(j, i)]))
+}
+
 /// Var (A x) of every pixel in ADU², for parameters of the covariance s P⁻¹; `calibration` is a linear functional and its variance, which give s.
 pub(crate) fn model_variance<A: DesignMatrix>(
     problem: &mut Problem<'_, A>,

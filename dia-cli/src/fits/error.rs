@@ -28,6 +28,14 @@ pub enum FitsError {
         /// The input file.
         path: PathBuf,
     },
+    /// A table was wanted.
+    #[error("{} has no binary table; it has {available}", path.display())]
+    NoTable {
+        /// The input file.
+        path: PathBuf,
+        /// Its HDUs.
+        available: String,
+    },
     /// The file does not begin as a FITS file does.
     #[error("{} is not a FITS file: it begins with \"{start}\", not with \"SIMPLE  =\"; give a plain or gzipped FITS file", path.display())]
     NotFits {

@@ -17,6 +17,7 @@ mod read;
 mod spec;
 mod standard;
 mod stream;
+mod table;
 #[cfg(test)]
 mod tests;
 mod value;
@@ -30,4 +31,4 @@ pub use read::{FitsFile, Hdu, HduKind};
 pub use spec::{FitsSpec, HduSelector};
 pub use standard::{damaged, mended};
 pub use value::Value;
-pub use write::{HduData, HduOut, write};
+pub use write::{Field, HduData, HduOut, write};

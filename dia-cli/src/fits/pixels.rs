@@ -315,7 +315,7 @@ impl FitsFile {
     }
 
     /// The bytes of the data of an HDU, all of them.
-    fn data(&self, hdu: &Hdu) -> Result<Cow<'_, [u8]>, FitsError> {
+    pub(super) fn data(&self, hdu: &Hdu) -> Result<Cow<'_, [u8]>, FitsError> {
         let (start, length) = (hdu.data_offset as usize, hdu.data_length as usize);
         let mut file = match &self.source {
             Source::Memory(bytes) => return Ok(Cow::Borrowed(&bytes[start..start + length])),

@@ -27,6 +27,21 @@ pub enum HduData<'a> {
     I16(&'a [i16]),
     /// BITPIX = 32.
     I32(&'a [i32]),
+    /// A binary table: `height` rows of `width` bytes, big-endian, and what is in them. Not in the primary HDU.
+    Rows(&'a [u8], &'a [Field]),
+}
+
+/// A column of a binary table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Field {
+    /// TTYPE.
+    pub name: String,
+    /// TFORM: `D`, `K`, `L`, `12A` and so on.
+    pub form: String,
+    /// TUNIT; empty for none.
+    pub unit: String,
+    /// The comment of TTYPE.
+    pub description: String,
 }
 
 /// One HDU to write.
@@ -41,7 +56,7 @@ pub struct HduOut<'a> {
     pub image: Option<(usize, usize, HduData<'a>)>,
 }
 
-/// Writes a FITS file, the first of `hdus` as the primary HDU and the others as IMAGE extensions.
+/// Writes a FITS file, the first of `hdus` as the primary HDU and the others as IMAGE or BINTABLE extensions.
 ///
 /// The file is written under another name in the same folder, synced, and renamed: at `path` there is the old file or
 /// the whole new one. What exists and is no regular file (a device, a pipe) is written to directly. A name that ends with .gz makes a
@@ -78,6 +93,7 @@ fn write_all(out: impl Write, hdus: &[HduOut<'_>]) -> io::Result<()> {
                 HduData::F64(pixels) => write_pixels(&mut out, expected, pixels, f64::to_be_bytes),
                 HduData::I16(pixels) => write_pixels(&mut out, expected, pixels, i16::to_be_bytes),
                 HduData::I32(pixels) => write_pixels(&mut out, expected, pixels, i32::to_be_bytes),
+                HduData::Rows(bytes, _) => write_pixels(&mut out, expected, bytes, |byte| [byte]),
             }?;
         }
     }
@@ -91,8 +107,15 @@ fn write_header(
     hdu: &HduOut<'_>,
 ) -> io::Result<()> {
     let mut header = Header::new();
+    let fields = match hdu.image {
+        Some((_, _, HduData::Rows(_, fields))) => Some(fields),
+        _ => None,
+    };
     if index == 0 {
+        assert!(fields.is_none(), "a table is an extension");
         header.set("SIMPLE", true, "conforms to the FITS standard");
+    } else if fields.is_some() {
+        header.set("XTENSION", "BINTABLE", "binary table");
     } else {
         header.set("XTENSION", "IMAGE", "image extension");
     }
@@ -101,19 +124,34 @@ fn write_header(
         Some((_, _, HduData::F64(_))) => -64,
         Some((_, _, HduData::I16(_))) => 16,
         Some((_, _, HduData::I32(_))) => 32,
-        None => 8,
+        Some((_, _, HduData::Rows(..))) | None => 8,
     };
     header.set("BITPIX", bitpix, "bits per pixel, negative for floats");
     header.set("NAXIS", if hdu.image.is_some() { 2 } else { 0 }, "number of axes");
     if let Some((height, width, _)) = hdu.image {
-        header.set("NAXIS1", width as i64, "width in pixels");
-        header.set("NAXIS2", height as i64, "height in pixels");
+        let [of_width, of_height] = if fields.is_some() {
+            ["bytes in a row", "number of rows"]
+        } else {
+            ["width in pixels", "height in pixels"]
+        };
+        header.set("NAXIS1", width as i64, of_width);
+        header.set("NAXIS2", height as i64, of_height);
     }
     if index > 0 {
         header.set("PCOUNT", 0, "no parameters");
         header.set("GCOUNT", 1, "one group");
     } else if hdus > 1 {
         header.set("EXTEND", true, "extensions follow");
+    }
+    if let Some(fields) = fields {
+        header.set("TFIELDS", fields.len() as i64, "number of columns");
+        for (i, field) in (1..).zip(fields) {
+            header.set(&format!("TTYPE{i}"), field.name.as_str(), &field.description);
+            header.set(&format!("TFORM{i}"), field.form.as_str(), "");
+            if !field.unit.is_empty() {
+                header.set(&format!("TUNIT{i}"), field.unit.as_str(), "");
+            }
+        }
     }
     if !hdu.name.is_empty() {
         header.set("EXTNAME", hdu.name, "name of this HDU");

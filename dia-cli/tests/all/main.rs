@@ -11,6 +11,7 @@ mod direction;
 mod fits_astropy;
 mod golden;
 mod library;
+mod photometry;
 mod real_images;
 mod subtract;
 mod vulkan;

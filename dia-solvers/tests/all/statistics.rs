@@ -5,8 +5,8 @@ use dia_core::simulate::{Psf, SimulatedPair, SimulationOptions, simulate};
 use dia_core::{Design, Image, KernelBasis, KernelShape, KernelSupport, Loss, MaskPlanes};
 use dia_fft::FftDesignMatrix;
 use dia_solvers::{
-    Clipping, Criterion, Difference, Exposure, FitOptions, Lambda, NoiseScale, Prepared,
-    ReferenceNoise, Solver, best_half_width, difference, fit, subtract,
+    Clipping, Covariance, Criterion, Difference, Exposure, FitOptions, Lambda, NoiseScale,
+    Prepared, ReferenceNoise, Solver, best_half_width, difference, fit, subtract,
 };
 use rand::SeedableRng;
 use rand_distr::{Distribution, StandardNormal};
@@ -187,8 +187,12 @@ fn an_unknown_gain_is_found_from_the_residuals() {
 fn covariance_and_functionals_tell_the_same() {
     let pair = simulate(&quiet(110, 11)).unwrap();
     for solver in [Solver::Pcg, Solver::Cholesky] {
-        let options =
-            FitOptions { covariance: true, model_variance: false, solver, ..Default::default() };
+        let options = FitOptions {
+            covariance: Some(Covariance::AllRows),
+            model_variance: false,
+            solver,
+            ..Default::default()
+        };
         let difference = run(&pair, &options);
         let covariance = difference.covariance.as_ref().unwrap();
         let c = difference.design.photometric_scale_functional();
@@ -206,6 +210,28 @@ fn covariance_and_functionals_tell_the_same() {
         let of_matrix = covariance[(n - 2, n - 2)].sqrt();
         assert!((of_matrix / background - 1.0).abs() < 0.03, "{of_matrix} {background}");
     }
+}
+
+#[test]
+fn the_sampled_covariance_holds_that_of_all_rows_and_the_error_of_the_regularisation() {
+    let pair = simulate(&quiet(110, 11)).unwrap();
+    let exact =
+        run(&pair, &FitOptions { covariance: Some(Covariance::AllRows), ..Default::default() });
+    let sampled =
+        run(&pair, &FitOptions { covariance: Some(Covariance::Sampled), ..Default::default() });
+    let (exact, c) = (exact.covariance.unwrap(), sampled.covariance.as_ref().unwrap());
+    for j in 0..exact.ncols() {
+        // 40 rows per unknown know an eigenvalue to 2 √(1/40), 30 %, and a σ to half of that. (J + Q)⁻¹ ≥ (J + Q)⁻¹J(J + Q)⁻¹.
+        assert!(c[(j, j)] > 0.7 * exact[(j, j)] && c[(j, j)] < 5.0 * exact[(j, j)], "{j}");
+        assert_eq!(c[(j, 0)], c[(0, j)]);
+    }
+    // The photometric scale has the σ that is reported.
+    let of_scale = sampled.design.photometric_scale_functional();
+    let products = (0..c.ncols())
+        .flat_map(|i| (0..c.ncols()).map(move |j| (i, j)))
+        .map(|(i, j)| of_scale[i] * c[(i, j)] * of_scale[j]);
+    let sigma = products.sum::<f64>().sqrt();
+    assert!((sigma / sampled.photometric_scale.sigma - 1.0).abs() < 1e-9);
 }
 
 #[test]

@@ -39,7 +39,7 @@ fn solvers_losses_and_degrees_agree_with_the_cpu() {
     let solvers = [Solver::Pcg, Solver::Lsqr, Solver::Cholesky];
     let cases = solvers.into_iter().flat_map(|solver| losses.map(|loss| (solver, loss)));
     for ((solver, loss), degree) in cases.flat_map(|case| [0, 1, 2].map(|degree| (case, degree))) {
-        let options = FitOptions { solver, loss, covariance: false, ..FitOptions::default() };
+        let options = FitOptions { solver, loss, ..FitOptions::default() };
         let ours = subtracted(&pair, degree, &options, |image, design| {
             VulkanDesignMatrix::new(&context, image, design)
         });

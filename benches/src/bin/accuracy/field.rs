@@ -205,7 +205,7 @@ impl Field {
     }
 }
 
-fn exposure<'a>(
+pub(crate) fn exposure<'a>(
     image: &'a Image<f32>,
     mask: &'a Mask,
     noise: CcdNoise,

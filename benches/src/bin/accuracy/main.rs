@@ -1,9 +1,11 @@
-//! The tables of ACCURACY.md on simulated fields: `cargo run --release -p dia-benches --bin accuracy -- models|bias|coverage|scale|spatial [SEEDS]`.
+//! The tables of ACCURACY.md on simulated fields: `cargo run --release -p dia-benches --bin accuracy -- models|bias|coverage|scale|spatial|photometry|alarms [SEEDS]`.
 
+mod alarms;
 mod bias;
 mod coverage;
 mod field;
 mod models;
+mod photometry;
 mod scale;
 mod spatial;
 mod statistics;
@@ -22,6 +24,8 @@ fn main() -> Result<()> {
         "coverage" => coverage::print(seeds.unwrap_or(500)),
         "scale" => scale::print(seeds.unwrap_or(100)),
         "spatial" => spatial::print(seeds.unwrap_or(1)),
-        _ => Err("give the name of a table: models, bias, coverage, scale or spatial".into()),
+        "photometry" => photometry::print(seeds.unwrap_or(20)),
+        "alarms" => alarms::print(seeds.unwrap_or(20)),
+        _ => Err("give the name of a table: models, bias, coverage, scale, spatial, photometry or alarms".into()),
     }
 }

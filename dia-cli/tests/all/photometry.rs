@@ -1,0 +1,183 @@
+//! `dia subtract` with tables of what changed: against the truth of a simulated pair, and with what users get wrong.
+
+use std::collections::BTreeMap;
+
+use crate::dia::{Folder, write_plane};
+use dia_cli::fits::{FitsFile, HduData};
+use serde_json::Value;
+
+const PAIR: [&str; 11] = [
+    "--size",
+    "256",
+    "--seed",
+    "5",
+    "--density",
+    "12",
+    "--transients",
+    "5",
+    "--variables=0",
+    "--cosmic-rays=0",
+    "--bad-columns=0",
+];
+
+const BASE: [&str; 5] = ["subtract", "reference.fits", "target.fits", "-o", "out.fits"];
+
+/// A table of comma-separated values: its rows, by the names of the columns.
+fn rows(folder: &Folder, name: &str) -> Vec<BTreeMap<String, String>> {
+    let text = String::from_utf8(folder.bytes(name)).unwrap();
+    let mut lines = text.lines().filter(|line| !line.starts_with('#'));
+    let names: Vec<&str> = lines.next().unwrap().split(',').collect();
+    let row = |line: &str| {
+        let fields = line.split(',').map(str::to_owned);
+        names.iter().map(|name| (*name).to_owned()).zip(fields).collect()
+    };
+    lines.map(row).collect()
+}
+
+fn number(row: &BTreeMap<String, String>, name: &str) -> f64 {
+    row[name].parse().unwrap_or(f64::NAN)
+}
+
+/// (x, y, flux) of the transients.
+fn truth(folder: &Folder) -> Vec<(f64, f64, f64)> {
+    let truth: Value = serde_json::from_slice(&folder.bytes("truth.json")).unwrap();
+    let of = |event: &Value| {
+        let number = |name: &str| event[name].as_f64().unwrap();
+        (number("x"), number("y"), number("flux_change"))
+    };
+    truth["events"].as_array().unwrap().iter().map(of).collect()
+}
+
+#[test]
+fn sources_and_forced_fluxes_are_those_of_the_truth() {
+    let folder = Folder::with_pair(&PAIR);
+    let events = truth(&folder);
+    let lines = events.iter().map(|(x, y, _)| format!("a,{x},{y}\n"));
+    folder.write(
+        "at.csv",
+        ("name,X,Y\n".to_owned() + &lines.collect::<Vec<_>>().concat()).as_bytes(),
+    );
+    let ended = folder.succeed(
+        &[
+            &BASE[..],
+            &[
+                "--sources",
+                "s.ecsv",
+                "--at",
+                "at.csv",
+                "--photometry",
+                "f.csv",
+                "--apertures",
+                "4",
+                "--report",
+                "r.json",
+            ],
+        ]
+        .concat(),
+    );
+    assert!(ended.stdout.contains("detections above 5 σ"), "{}", ended.stdout);
+    let (found, forced) = (rows(&folder, "s.ecsv"), rows(&folder, "f.csv"));
+    assert_eq!(forced.len(), events.len());
+    for ((x, y, flux), row) in events.iter().zip(&forced) {
+        // Five of them at S/N 8 … 40: beyond four σ once in 3000 pairs of tests.
+        let pull = (number(row, "psfFlux") - flux) / number(row, "psfFluxErr");
+        assert!(pull.abs() < 4.0, "{pull}");
+        assert_eq!((number(row, "x"), number(row, "y")), (*x, *y));
+        assert!((number(row, "apFlux") - flux).abs() < 4.0 * number(row, "apFluxErr"));
+        assert!((number(row, "scale") - 0.8).abs() < 5.0 * number(row, "scaleErr") + 0.01);
+        let near = |row: &&BTreeMap<String, String>| {
+            (number(row, "x") - x).hypot(number(row, "y") - y) < 1.0
+        };
+        let detection = found.iter().find(near).expect("a transient of S/N 8 and more is found");
+        let pull = (number(detection, "x") - x) / number(detection, "xErr");
+        assert!(pull.abs() < 4.0, "{pull}");
+        assert_eq!(detection["isNegative"], "False");
+    }
+    let strengths: Vec<f64> = found.iter().map(|row| number(row, "snr").abs()).collect();
+    assert!(strengths.is_sorted_by(|a, b| a >= b));
+    let report: Value = serde_json::from_slice(&folder.bytes("r.json")).unwrap();
+    assert_eq!(report["photometry"]["detections"], found.len());
+    assert_eq!(report["photometry"]["positions"], events.len());
+    assert!(report["photometry"]["psf"]["stars"].as_u64() > Some(4));
+
+    // The difference is the same, bit for bit, as without the tables, whose report says nothing of them.
+    let with = folder.bytes("out.fits");
+    let _ = folder.succeed(&[&BASE[..], &["--report", "r.json"]].concat());
+    assert!(folder.bytes("out.fits") == with);
+    let report: Value = serde_json::from_slice(&folder.bytes("r.json")).unwrap();
+    assert!(report.get("photometry").is_none() && report["timings_s"].get("photometry").is_none());
+}
+
+#[test]
+fn planes_are_added_where_they_are_asked_for() {
+    let folder = Folder::with_pair(&PAIR);
+    let _ = folder
+        .succeed(&[&BASE[..], &["--planes", "decorrelated,score,flux-error,flux,score"]].concat());
+    let file = FitsFile::open(&folder.path("out.fits")).unwrap();
+    let names: Vec<String> = file.hdus().iter().filter_map(dia_cli::fits::Hdu::name).collect();
+    let last = names.iter().position(|name| name == "LEFT_OUT").unwrap() + 1;
+    assert_eq!(names[last..], ["SCORE", "FLUX", "FLUXERR", "DECORR", "DECORRVAR"]);
+    let plane = |name: &str| {
+        let index = file.hdus().iter().position(|hdu| hdu.name().as_deref() == Some(name));
+        file.read_image::<f64>(index.unwrap()).unwrap().pixels
+    };
+    let (score, flux, sigma) = (plane("SCORE"), plane("FLUX"), plane("FLUXERR"));
+    let known = (0..score.len()).filter(|i| score[*i].is_finite());
+    // Rounded to f32 each.
+    assert!(
+        known
+            .clone()
+            .all(|i| (score[i] - flux[i] / sigma[i]).abs() < 1e-5 * (1.0 + score[i].abs()))
+    );
+    let mut sorted: Vec<f64> = known.map(|i| score[i]).collect();
+    sorted.sort_by(f64::total_cmp);
+    // Between the quartiles are 1.349 σ of noise; sources are few. Some thousand independent values know it to 3 %.
+    let width = (sorted[3 * sorted.len() / 4] - sorted[sorted.len() / 4]) / 1.349;
+    assert!((width - 1.0).abs() < 0.1, "{width}");
+}
+
+#[test]
+fn what_cannot_be_measured_is_said_before_anything_is_written() {
+    let folder = Folder::with_pair(&PAIR);
+    folder.write("sky.csv", b"ra,dec\n1,2\n");
+    folder.write("bad.csv", b"x,y\n1,2\n3,here\n");
+    folder.write("good.csv", b"x,y\n1,2\n");
+    write_plane(&folder, "even.fits", (4, 6), HduData::F32(&[1.0; 24]));
+    write_plane(&folder, "dark.fits", (5, 5), HduData::F32(&[0.0; 25]));
+    let before = folder.contents();
+    let refused = |options: &[&str], code: i32, words: &[&str]| {
+        let ended = folder.dia(&[&BASE, options].concat());
+        assert_eq!(ended.code, Some(code), "{options:?}\n{}", ended.stderr);
+        for word in words {
+            assert!(ended.stderr.contains(word), "{word:?} is missing: {}", ended.stderr);
+        }
+        assert!(folder.contents() == before, "{options:?}");
+    };
+    refused(&["--at", "good.csv"], 2, &["--photometry"]);
+    refused(&["--photometry", "f.csv"], 2, &["--at"]);
+    refused(&["--sources", "s.csv", "--threshold", "-3"], 2, &["--threshold"]);
+    refused(&["--planes", "everything"], 2, &["score", "decorrelated"]);
+    let at = |file: &'static str| ["--at", file, "--photometry", "f.csv"];
+    refused(&at("sky.csv"), 1, &["sky.csv", "ra, dec", "x and y"]);
+    refused(&at("bad.csv"), 1, &["bad.csv", "y in row 2", "\"here\""]);
+    refused(&at("none.csv"), 1, &["none.csv"]);
+    refused(&at("target.fits"), 1, &["target.fits", "no binary table"]);
+    refused(&["--sources", "s.txt"], 1, &["s.txt", ".ecsv, .csv, .fits"]);
+    refused(&["--sources", "out.fits"], 1, &["out.fits", "another file of this command"]);
+    refused(
+        &["--at", "good.csv", "--photometry", "good.csv"],
+        1,
+        &["good.csv", "another file of this command"],
+    );
+    let sources = ["--sources", "s.csv"];
+    let with = |options: &[&'static str]| [&sources, options].concat();
+    refused(&with(&["--reference-psf", "even.fits"]), 1, &["even.fits", "odd sides"]);
+    refused(&with(&["--reference-psf", "dark.fits"]), 1, &["dark.fits", "sums up to 0"]);
+    refused(&with(&["--convolve", "target"]), 1, &["--convolve reference"]);
+    refused(&with(&["--reference-contains-target", "4"]), 1, &["--reference-contains-target"]);
+    refused(
+        &["--at", "good.csv", "--photometry", "f.csv", "--apertures", "1,2,3,4,5,6"],
+        1,
+        &["5 at most"],
+    );
+}

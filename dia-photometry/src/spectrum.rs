@@ -1,0 +1,200 @@
+//! Discrete Fourier transforms of small kernels, which filters are designed with; no image is ever transformed.
+
+use std::cell::RefCell;
+use std::f64::consts::TAU;
+use std::sync::Arc;
+
+use dia_core::Kernel;
+use rustfft::num_complex::Complex64;
+use rustfft::{Fft, FftPlanner};
+
+/// A periodic grid of N × N pixels with offset (0, 0) at its first element. Transforms are unnormalised forwards, over N² backwards.
+#[derive(Clone)]
+pub(crate) struct Grid {
+    side: usize,
+    forward: Arc<dyn Fft<f64>>,
+    inverse: Arc<dyn Fft<f64>>,
+}
+
+impl Grid {
+    /// The smallest grid, of a power of two, that holds a kernel of half-width `half_width`.
+    pub(crate) fn holding(half_width: usize) -> Self {
+        thread_local! {
+            /// Plans are made once per thread and size.
+            static PLANNER: RefCell<FftPlanner<f64>> = RefCell::new(FftPlanner::new());
+        }
+        let side = (2 * half_width + 1).next_power_of_two().max(32);
+        PLANNER.with_borrow_mut(|planner| Self {
+            side,
+            forward: planner.plan_fft_forward(side),
+            inverse: planner.plan_fft_inverse(side),
+        })
+    }
+
+    /// The spectrum of a kernel, element (i, j) at the frequencies of [`frequencies`](Self::frequencies).
+    pub(crate) fn transform(&self, kernel: &Kernel) -> Vec<Complex64> {
+        let (n, h) = (self.side, kernel.half_width() as isize);
+        assert!(kernel.side() <= n, "the kernel fits on the grid");
+        let place = |d: isize| d.rem_euclid(n as isize) as usize;
+        let mut grid = vec![Complex64::ZERO; n * n];
+        for (dy, row) in (-h..=h).zip(kernel.pixels().chunks(kernel.side())) {
+            for (dx, value) in (-h..=h).zip(row) {
+                grid[place(dy) * n + place(dx)] = Complex64::new(*value, 0.0);
+            }
+        }
+        self.both(&self.forward, &mut grid);
+        grid
+    }
+
+    /// The kernel of a spectrum, cut at `half_width`.
+    pub(crate) fn kernel(&self, mut spectrum: Vec<Complex64>, half_width: usize) -> Kernel {
+        let n = self.side;
+        assert!(2 * half_width < n, "the kernel fits on the grid");
+        self.both(&self.inverse, &mut spectrum);
+        let place = |d: isize| d.rem_euclid(n as isize) as usize;
+        let norm = 1.0 / (n * n) as f64;
+        Kernel::from_fn(half_width, |dy, dx| spectrum[place(dy) * n + place(dx)].re * norm)
+    }
+
+    /// (k_y, k_x) in radians per pixel for each element; 0 in place of the Nyquist frequency, whose derivative and shift are not real.
+    pub(crate) fn frequencies(&self) -> impl Iterator<Item = (f64, f64)> + use<> {
+        let n = self.side;
+        (0..n * n).map(move |i| (frequency(n, i / n), frequency(n, i % n)))
+    }
+
+    /// Multiplies a spectrum by that of a shift by (dy, dx) pixels.
+    pub(crate) fn shift(&self, spectrum: &mut [Complex64], dy: f64, dx: f64) {
+        if dy == 0.0 && dx == 0.0 {
+            return;
+        }
+        let n = self.side;
+        let phase = |d: f64| move |i: usize| Complex64::from_polar(1.0, -frequency(n, i) * d);
+        let columns: Vec<Complex64> = (0..n).map(phase(dx)).collect();
+        for (row, phase) in spectrum.chunks_mut(n).zip((0..n).map(phase(dy))) {
+            row.iter_mut().zip(&columns).for_each(|(value, column)| *value *= phase * column);
+        }
+    }
+
+    fn both(&self, fft: &Arc<dyn Fft<f64>>, grid: &mut [Complex64]) {
+        fft.process(grid);
+        self.transpose(grid);
+        fft.process(grid);
+        self.transpose(grid);
+    }
+
+    fn transpose(&self, grid: &mut [Complex64]) {
+        for y in 0..self.side {
+            for x in 0..y {
+                grid.swap(y * self.side + x, x * self.side + y);
+            }
+        }
+    }
+}
+
+/// The frequency of element `i` of `n` in radians per pixel; 0 in place of the Nyquist frequency.
+fn frequency(n: usize, i: usize) -> f64 {
+    let signed = if i > n / 2 { i as f64 - n as f64 } else { i as f64 };
+    if i == n / 2 { 0.0 } else { TAU * signed / n as f64 }
+}
+
+/// The kernel moved by (dy, dx) pixels, band-limited interpolation on a periodic grid; exact for kernels sampled at least as finely as their band
+/// (FWHM above 2 pixels).
+pub(crate) fn shifted(kernel: &Kernel, dy: f64, dx: f64, half_width: usize) -> Kernel {
+    let grid = Grid::holding(2 * kernel.half_width().max(half_width));
+    let mut spectrum = grid.transform(kernel);
+    grid.shift(&mut spectrum, dy, dx);
+    grid.kernel(spectrum, half_width)
+}
+
+/// (∂/∂y, ∂/∂x) of a band-limited kernel, per pixel.
+pub(crate) fn gradient(kernel: &Kernel) -> [Kernel; 2] {
+    let grid = Grid::holding(2 * kernel.half_width());
+    let spectrum = grid.transform(kernel);
+    let along = |pick: fn((f64, f64)) -> f64| {
+        let times_ik = |(value, k)| value * Complex64::new(0.0, pick(k));
+        let derivative = spectrum.iter().copied().zip(grid.frequencies()).map(times_ik).collect();
+        grid.kernel(derivative, kernel.half_width())
+    };
+    [along(|k| k.0), along(|k| k.1)]
+}
+
+/// Σ_u a(u) b(v − u) at |v| ≤ `half_width`; values beyond the support of a kernel are zero.
+pub(crate) fn convolution(a: &Kernel, b: &Kernel, half_width: usize) -> Kernel {
+    product(a, b, half_width, |a, b| a * b)
+}
+
+/// Σ_u a(u) b(u − v) at |v| ≤ `half_width`; values beyond the support of a kernel are zero.
+pub(crate) fn correlation(a: &Kernel, b: &Kernel, half_width: usize) -> Kernel {
+    product(a, b, half_width, |a, b| a * b.conj())
+}
+
+fn product(
+    a: &Kernel,
+    b: &Kernel,
+    half_width: usize,
+    of: impl Fn(Complex64, Complex64) -> Complex64,
+) -> Kernel {
+    // An offset that is wanted must not be met by one a period away.
+    let reach = a.half_width() + b.half_width();
+    let grid = Grid::holding(reach.max((reach + half_width).div_ceil(2)).max(half_width));
+    let spectrum = grid.transform(a).into_iter().zip(grid.transform(b));
+    grid.kernel(spectrum.map(|(a, b)| of(a, b)).collect(), half_width)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Grid, convolution, correlation, gradient, shifted};
+    use dia_core::Kernel;
+
+    #[test]
+    fn a_transform_and_back_is_the_kernel() {
+        let kernel = Kernel::from_fn(5, |dy, dx| (3 * dy + dx * dx) as f64);
+        let grid = Grid::holding(5);
+        let back = grid.kernel(grid.transform(&kernel), 5);
+        // Values below 50, ten roundings.
+        assert!(kernel.pixels().iter().zip(back.pixels()).all(|(a, b)| (a - b).abs() < 1e-12));
+    }
+
+    #[test]
+    fn a_gaussian_is_moved_and_differentiated() {
+        let gaussian = |y: f64, x: f64| (-0.5 * (y * y + x * x) / 2.25).exp();
+        let kernel = Kernel::from_fn(12, |dy, dx| gaussian(dy as f64, dx as f64));
+        let moved = shifted(&kernel, 0.3, -0.4, 10);
+        let truth = Kernel::from_fn(10, |dy, dx| gaussian(dy as f64 - 0.3, dx as f64 + 0.4));
+        // Aliases of σ = 1.5 are e^(−π²σ²/2) < 2e-5 at the Nyquist frequency.
+        assert!(moved.pixels().iter().zip(truth.pixels()).all(|(a, b)| (a - b).abs() < 1e-4));
+        let [slope, _] = gradient(&kernel);
+        let truth =
+            Kernel::from_fn(12, |dy, dx| -(dy as f64) / 2.25 * gaussian(dy as f64, dx as f64));
+        // The same times k ≤ π.
+        assert!(slope.pixels().iter().zip(truth.pixels()).all(|(a, b)| (a - b).abs() < 3e-4));
+    }
+
+    #[test]
+    fn products_of_spectra_are_sums_over_offsets() {
+        let a = Kernel::from_fn(2, |dy, dx| (dy * 3 + dx) as f64);
+        let b = Kernel::from_fn(1, |dy, dx| (1 + dy - 2 * dx) as f64);
+        let at = |kernel: &Kernel, y: isize, x: isize| {
+            let h = kernel.half_width() as isize;
+            if y.abs() <= h && x.abs() <= h { kernel.at(y, x) } else { 0.0 }
+        };
+        // Cut within the support, at it, and beyond.
+        for half_width in [1, 3, 20] {
+            let (c, d) = (convolution(&a, &b, half_width), correlation(&a, &b, half_width));
+            let h = half_width as isize;
+            for (vy, vx) in (-h..=h).flat_map(|y| (-h..=h).map(move |x| (y, x))) {
+                let sum = |of: &dyn Fn(isize, isize) -> f64| -> f64 {
+                    (-2..=2)
+                        .flat_map(|y| (-2..=2).map(move |x| (y, x)))
+                        .map(|(y, x)| of(y, x))
+                        .sum()
+                };
+                let convolved = sum(&|y, x| at(&a, y, x) * at(&b, vy - y, vx - x));
+                let correlated = sum(&|y, x| at(&a, y, x) * at(&b, y - vy, x - vx));
+                // Sums below 200 and a dozen roundings.
+                assert!((c.at(vy, vx) - convolved).abs() < 1e-12);
+                assert!((d.at(vy, vx) - correlated).abs() < 1e-12);
+            }
+        }
+    }
+}
