@@ -125,6 +125,10 @@ impl<T: Lanes, P: Pixelwise<T>> RowLoop<'_, T, P> {
         columns: Range<usize>,
         values: &mut [T],
     ) {
+        // The second tile of a pair may lie beyond the image.
+        if values.is_empty() {
+            return;
+        }
         for (modulated, in_rows) in &self.added {
             modulated.add_to(simd, &in_rows[y], y, columns.clone(), values);
         }

@@ -13,6 +13,10 @@ const VECTORS: usize = 12;
 /// The reference and its variance.
 const IMAGES: usize = 2;
 
+/// Rows that every band is planned to have beyond those of its data, and columns likewise, unless the kernel takes more: so that the operator of the reference and that of its variance, whose
+/// kernel has no wings, have the same bands.
+const HALO: usize = 90;
+
 /// What there is room for, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Room {
@@ -33,10 +37,10 @@ pub(crate) struct Bands {
 }
 
 impl Bands {
-    /// Bands of a design: the reference's buffers have 2h rows more than those of the data.
+    /// Bands of a design: the reference's buffers have up to [`HALO`] rows more than those of the data, or 2h if that is more.
     pub(crate) fn new(design: &Design, room: Room) -> Result<Self, OperatorError> {
-        let (valid, halo) = (design.valid(), 2 * design.half_width());
-        let line = (design.reference_shape().1 * size_of::<f32>()) as u64;
+        let (valid, halo) = (design.valid(), HALO.max(2 * design.half_width()));
+        let line = ((valid.width + halo) * size_of::<f32>()) as u64;
         let lines = |bytes: u64| usize::try_from(bytes / line).unwrap_or(usize::MAX);
         let most = lines(room.buffer).saturating_sub(halo);
         if most == 0 {
@@ -105,8 +109,11 @@ impl Bands {
 mod tests {
     use dia_core::{Design, KernelBasis};
 
-    use super::{Bands, IMAGES, Room, VECTORS};
+    use super::{Bands, HALO, IMAGES, Room, VECTORS};
     use crate::buffer::Place;
+
+    /// Of 34 valid columns and the halo, in bytes.
+    const LINE: u64 = 4 * (34 + 90);
 
     fn design() -> Design {
         Design::new(50, 40, KernelBasis::delta(3), None).unwrap()
@@ -114,28 +121,28 @@ mod tests {
 
     #[test]
     fn bands_hold_every_row_once_and_fit() {
-        for lines in [7_u64, 8, 20, 50, 1000] {
-            let room = Room { buffer: lines * 160, device: 1 << 20, host: 0 };
+        for lines in [91_u64, 92, 104, 134, 1000] {
+            let room = Room { buffer: lines * LINE, device: 1 << 23, host: 0 };
             let bands = Bands::new(&design(), room).unwrap();
             let mut next = 0;
             for rows in bands.rows() {
                 assert_eq!(rows.start, next);
-                assert!((rows.len() + 6) as u64 <= lines);
+                assert!((rows.len() + HALO) as u64 <= lines);
                 next = rows.end;
             }
             assert_eq!((next, bands.rows_on_device()), (44, 44));
         }
-        let room = Room { buffer: 6 * 160, device: 1 << 20, host: 0 };
+        let room = Room { buffer: 90 * LINE, device: 1 << 20, host: 0 };
         let error = Bands::new(&design(), room).unwrap_err().to_string();
-        assert!(error.contains("1120 bytes"), "{error}");
+        assert!(error.contains("45136 bytes"), "{error}");
     }
 
     #[test]
     fn rows_that_the_device_has_no_room_for_lie_on_the_host() {
-        // Ten rows in one band, with its halo of six.
-        let ten = 160 * (IMAGES * 16 + VECTORS * 10) as u64;
+        // Ten rows in one band, with its halo.
+        let ten = LINE * (IMAGES * (10 + HALO) + VECTORS * 10) as u64;
         for (device, on_device) in [(ten, 10), (ten - 1, 9), (0, 0)] {
-            let room = Room { buffer: 30 * 160, device, host: 1 << 20 };
+            let room = Room { buffer: 120 * LINE, device, host: 1 << 20 };
             let bands = Bands::new(&design(), room).unwrap();
             assert_eq!(bands.rows_on_device(), on_device);
             let rows: Vec<usize> = bands.rows().flatten().collect();
@@ -143,7 +150,7 @@ mod tests {
             let mut places = bands.places().skip_while(|place| *place == Place::Device);
             assert!(places.all(|place| place == Place::Host));
         }
-        let room = Room { buffer: 30 * 160, device: ten, host: 1000 };
+        let room = Room { buffer: 120 * LINE, device: ten, host: 1000 };
         let error = Bands::new(&design(), room).unwrap_err().to_string();
         assert!(error.contains("50 × 40") && error.contains("MiB"), "{error}");
     }

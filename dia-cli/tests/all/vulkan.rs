@@ -75,6 +75,6 @@ fn what_a_device_cannot_do_is_an_error() {
     refused(&["--precision", "f64"], "single precision");
     refused(&["--max-memory", "100kB"], "more than the limit of 97.7 KiB");
     // Images and masks fit, and the rows that the device may not take do not.
-    let options = ["--max-memory", "1MB", "--max-device-memory", "100kB"];
+    let options = ["--max-memory", "3MB", "--max-device-memory", "100kB"];
     refused(&options, "a fit of 150 × 150 pixels needs about");
 }

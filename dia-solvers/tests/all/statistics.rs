@@ -222,7 +222,10 @@ fn the_sampled_covariance_holds_that_of_all_rows_and_the_error_of_the_regularisa
     let (exact, c) = (exact.covariance.unwrap(), sampled.covariance.as_ref().unwrap());
     for j in 0..exact.ncols() {
         // 40 rows per unknown know an eigenvalue to 2 √(1/40), 30 %, and a σ to half of that. (J + Q)⁻¹ ≥ (J + Q)⁻¹J(J + Q)⁻¹.
-        assert!(c[(j, j)] > 0.7 * exact[(j, j)] && c[(j, j)] < 5.0 * exact[(j, j)], "{j}");
+        // Nothing regularises the background.
+        let free = j >= sampled.design.kernel_ncols();
+        let ratio = c[(j, j)] / exact[(j, j)];
+        assert!(ratio > 0.7 && !(free && ratio > 1.3), "{j}: {ratio}");
         assert_eq!(c[(j, 0)], c[(0, j)]);
     }
     // The photometric scale has the σ that is reported.
