@@ -58,10 +58,13 @@ pub fn sentinels<T: Pixel>(image: ImageView<'_, T>, mask: &mut Mask) -> Vec<Sent
     let Distribution { median, scatter, coarseness, ref spikes, .. } = distribution;
     let low = median - LOW * scatter;
     let distance = |value: f64| (value - median).abs();
-    let far = sorted_values(image, mask, |value| distance(value) > ABSURD * scatter);
-    let edge = if far.is_empty() { f64::INFINITY } else { edge(image, mask, &far, distance) };
+    let is_far = |value: f64| distance(value) > ABSURD * scatter;
+    let mut outlying = sorted_values(image, mask, |value| value < low || is_far(value));
+    let far: Vec<f64> = outlying.iter().copied().filter(|v| is_far(*v)).map(distance).collect();
+    let edge = edge(image, mask, far, distance);
     let absurd = |value: f64| distance(value) > edge;
-    let outlying = runs(&sorted_values(image, mask, |value| value < low || absurd(value)));
+    outlying.retain(|value| *value < low || absurd(*value));
+    let outlying = runs(&outlying);
     let repeated = |i: usize| {
         let count = outlying[i].count;
         count >= REPEATED && count >= PROMINENT * neighbours(&outlying, i, LOW * scatter)
@@ -90,14 +93,16 @@ pub fn sentinels<T: Pixel>(image: ImageView<'_, T>, mask: &mut Mask) -> Vec<Sent
     found
 }
 
-/// How far from the median measurements reach: beyond the first wide gap after the values that are not `far`, nothing is one.
+/// How far from the median measurements reach, where some values are `far` from it: beyond the first wide gap after the others, nothing is one.
 fn edge<T: Pixel>(
     image: ImageView<'_, T>,
     mask: &Mask,
-    far: &[f64],
-    distance: impl Fn(f64) -> f64 + Sync,
+    mut far: Vec<f64>,
+    distance: impl Fn(f64) -> f64,
 ) -> f64 {
-    let mut far: Vec<f64> = far.iter().map(|value| distance(*value)).collect();
+    if far.is_empty() {
+        return f64::INFINITY;
+    }
     far.sort_unstable_by(f64::total_cmp);
     let near = image.pixels().iter().zip(mask.planes());
     let near = near.filter(|(value, planes)| value.is_finite() && planes.is_empty());
