@@ -3,26 +3,22 @@
 use std::sync::Arc;
 
 use dia_core::{
-    DataVector, Design, DesignMatrix, Image, KernelTerm, LinearOperator, Loss, Noise,
-    OperatorError, PixelWeight, Polynomial2d, Reweight,
+    DataVector, DesignMatrix, Image, LinearOperator, Loss, Noise, OperatorError, PixelWeight,
+    Reweight,
 };
-use faer::{Mat, MatRef};
 
 use crate::augmented::{Augmented, PenaltyRows, WithRows};
 use crate::cg::{axpy, dot};
 use crate::descent::RobustProblem;
-use crate::kronecker::Kronecker;
-use crate::lambda::{Information, Search, penalised, product};
-use crate::penalty::{Bias, FreeKernel, Penalty, PenaltyMaps, Strengths, mean_taper};
+use crate::penalty::{Bias, FreeKernel, Penalty, PenaltyMaps, Strengths};
+use crate::sample::{Factor, Sample};
 use crate::sampled_gram::of_least_precision;
-use crate::seeing_kernel::{Quadratic, seeing_kernel};
 use crate::shared_noise::SharedNoise;
-use crate::shrinkage::{Eigenvalue, SampledHessian};
 use crate::weighted::WeightedWorkspace;
 use crate::{
     CgOptions, CgWorkspace, Cholesky, DesignRows, GramPrecision, LsqrOptions, LsqrWorkspace,
-    NormalOperator, NormalWorkspace, Outcome, Preconditioner, RowSample, SampledRows, SolveError,
-    Solver, StopReason, SubtractError, SymmetricOperator, Weighted, cg, lsqr,
+    NormalOperator, NormalWorkspace, Outcome, Preconditioner, SolveError, Solver, StopReason,
+    SubtractError, SymmetricOperator, Weighted, cg, lsqr,
 };
 
 /// The objective Σ ρ(z) + ½ xᵀQ x over all pixels, and how it is solved.
@@ -69,12 +65,6 @@ pub(crate) struct Problem<'a, A: DesignMatrix> {
     pub(crate) products: usize,
 }
 
-/// Sampled rows of the design with a constant kernel.
-pub(crate) struct Sample<'a, T> {
-    pub(crate) draw: &'a RowSample,
-    pub(crate) rows: SampledRows<T>,
-}
-
 /// What solves for a step, where that is not the preconditioner alone.
 pub(crate) enum Inner<A: DesignMatrix> {
     None,
@@ -115,37 +105,6 @@ impl Preconditioning {
             Self::AllRows => "all_rows",
             Self::SampledRows => "sampled_rows",
             Self::Kronecker => "kronecker",
-        }
-    }
-}
-
-/// P, one of two kinds.
-pub(crate) enum Factor {
-    /// Of a constant kernel.
-    Dense(Cholesky),
-    /// Of one that varies.
-    Kronecker(Box<Kronecker>),
-}
-
-impl Preconditioner for Factor {
-    fn dim(&self) -> usize {
-        match self {
-            Self::Dense(p) => p.dim(),
-            Self::Kronecker(p) => p.dim(),
-        }
-    }
-
-    fn solve_lower(&self, x: &mut [f64]) {
-        match self {
-            Self::Dense(p) => p.solve_lower(x),
-            Self::Kronecker(p) => p.solve_lower(x),
-        }
-    }
-
-    fn solve_upper(&self, x: &mut [f64]) {
-        match self {
-            Self::Dense(p) => p.solve_upper(x),
-            Self::Kronecker(p) => p.solve_upper(x),
         }
     }
 }
@@ -396,110 +355,11 @@ impl<A: DesignMatrix> Problem<'_, A> {
         Ok(true)
     }
 
-    /// Steps towards the minimum, each with the seeing's kernel and the strengths of least risk, if `searches` are given, for what is known there.
-    ///
-    /// With J and C of the sample, X and the gradient G without Q as matrices of terms × functions, and C = L_C L_Cᵀ, the minimum for the mean kernel
-    /// and for the deviations from it are the rows of L_Cᵀ X + L_C⁻¹ G J⁻¹. A step leads from the sample's minimum, or that before pixels were left
-    /// out, to where they are known well enough for λ.
-    pub(crate) fn settle_strengths(
+    pub(crate) fn gradient_without_penalty(
         &mut self,
-        x: &mut [f64],
-        searches: Option<&mut [Search; 2]>,
-        steps: usize,
+        x: &[f64],
+        g: &mut [f64],
     ) -> Result<(), SubtractError> {
-        self.renew(x)?;
-        let Some(mut penalty) = self.penalty.take() else { return Ok(()) };
-        self.reweight(x, PixelWeight::Robust)?;
-        let weights = self.gather(self.sample.draw.rows())?;
-        let design = self.a.design();
-        let c = penalty.terms().clone();
-        let h = self.sample.hessians(design, &weights, &c);
-        let relative =
-            |kind| self.loss.mean_weight(kind) / self.loss.mean_weight(PixelWeight::Robust);
-        let information = h.iter().enumerate().map(|(row, h)| {
-            let h = h.scaled(relative(PixelWeight::Curvature));
-            let bias = penalty.bias(row);
-            let kinds = [Eigenvalue::Estimate, Eigenvalue::UpperBound];
-            let [signal, mut for_step] = h.signal(bias.as_ref(), kinds)?;
-            let mut curvature = match &bias {
-                Some(bias) => penalised(&signal, bias),
-                None => signal,
-            };
-            let majorant = majorant(&for_step, relative(PixelWeight::Curvature), bias.as_ref());
-            let score = relative(PixelWeight::Score) / relative(PixelWeight::Curvature);
-            let mut score = &curvature * faer::Scale(score);
-            // What is known of the wings before counts as data.
-            for matrix in [&mut for_step, &mut curvature, &mut score] {
-                penalty.add_wings_to(1.0, matrix);
-            }
-            let for_step = ForStep { h: for_step, bias, majorant };
-            Ok((for_step, Information { curvature, score: Cholesky::new(&score)? }))
-        });
-        let (for_steps, information): (Vec<_>, Vec<_>) =
-            information.collect::<Result<Vec<_>, SolveError>>()?.into_iter().unzip();
-        let factors = information.iter().map(|i| Cholesky::new(&i.curvature));
-        let factors = factors.collect::<Result<Vec<_>, _>>()?;
-        let mut searches = searches;
-        let near = 0.1 * (self.effective_unknowns.min(x.len() as f64)).sqrt();
-        let (mut g, mut step) = (vec![0.0; x.len()], vec![0.0; x.len()]);
-        for _ in 0..steps {
-            self.gradient_without_penalty(x, &mut g)?;
-            penalty.add_wings(-1.0, x, &mut g);
-            let mut minima = rows_of_terms(design, &g);
-            solve_rows(c.factor(), &mut minima);
-            let mut right = minima[0].clone();
-            let mut rows = rows_of_terms(design, x);
-            mix_rows(c.factor(), &mut rows);
-            for (r, (minimum, row)) in minima.iter_mut().zip(&rows).enumerate() {
-                factors[r.min(1)].solve_in_place(minimum);
-                axpy(1.0, row, minimum);
-            }
-            let (mean, deviations) = minima.split_at(1);
-            // By an estimate of the signal that is half of it, steps would grow; by a bound, they are rather too short.
-            let ForStep { h: for_step, bias, .. } = &for_steps[0];
-            axpy(1.0, &product(for_step, &rows[0]), &mut right);
-            if let Some(bias) = bias {
-                axpy(1.0, &product(bias, &rows[0][..bias.ncols()]), &mut right[..bias.ncols()]);
-            }
-            let form = Quadratic { h: for_step, b: &right };
-            let free = {
-                let last = self.free.as_deref();
-                seeing_kernel(design.basis(), self.penalty_maps.kernel(), &form, last)?
-            };
-            let free = self.free.insert(Arc::new(free));
-            penalty = penalty.with_free(Some(Arc::clone(free)));
-            if let Some(searches) = &mut searches {
-                for (i, (information, minima)) in
-                    information.iter().zip([mean, deviations]).enumerate()
-                {
-                    self.strengths[i] = searches[i].least_risk(
-                        information,
-                        |radius| penalty.parts(i, radius),
-                        |radius| mean_taper(design.basis(), radius),
-                        minima,
-                    )?;
-                }
-                penalty.set_strengths(self.strengths);
-            }
-            penalty.add_wings(1.0, x, &mut g);
-            penalty.add_product(-1.0, x, &mut g);
-            let p = for_steps.iter().zip(penalty.matrices());
-            let p: Vec<Mat<f64>> = p.map(|(step, q)| penalised(&step.majorant, &q)).collect();
-            factor_of_terms(design, &c, &p)?.solve(&g, &mut step);
-            let distance = dot(&g, &step).max(0.0).sqrt();
-            self.moved += distance;
-            axpy(1.0, &step, x);
-            let fine = |s: &&mut [Search; 2]| s[..information.len()].iter().all(Search::is_fine);
-            if distance < near && searches.as_ref().is_none_or(fine) {
-                break;
-            }
-        }
-        self.effective_unknowns = effective_unknowns(design, &information, &penalty)?;
-        self.penalty = Some(penalty);
-        Ok(())
-    }
-
-    fn gradient_without_penalty(&mut self, x: &[f64], g: &mut [f64]) -> Result<(), SubtractError> {
         self.weighted_residuals(x, g)?;
         if let Some(shared) = &self.shared {
             axpy(-1.0, shared.bias(), g);
@@ -510,215 +370,27 @@ impl<A: DesignMatrix> Problem<'_, A> {
     /// g ← Aᵀ W(x) (I − A x).
     fn weighted_residuals(&mut self, x: &[f64], g: &mut [f64]) -> Result<(), SubtractError> {
         self.products += 2;
-        let Self { a, data, noise, loss, weights, memory, inner, .. } = self;
+        let Self { a, data, noise, loss, memory, inner, .. } = self;
         if matches!(inner, Inner::None) {
             return Ok(a.robust_gradient(x, data, noise, *loss, g, &mut memory.operator)?);
         }
-        // Inner solvers need weights, and LSQR the residuals.
+        // Inner solvers need weights.
+        self.weigh_residuals(x)?;
+        Ok(self.a.apply_adjoint(&self.memory.data, g, &mut self.memory.operator)?)
+    }
+
+    /// Leaves W(x) in `weights` and W(x) (I − A x) in the memory's data vector.
+    pub(crate) fn weigh_residuals(&mut self, x: &[f64]) -> Result<(), OperatorError> {
+        let Self { a, data, noise, loss, weights, memory, inner, .. } = self;
         a.apply(x, weights, &mut memory.operator)?;
         memory.data.axpby(1.0, data, 0.0)?;
         memory.data.axpby(-1.0, weights, 1.0)?;
         data.reweight(noise, *loss, PixelWeight::Robust, weights)?;
+        // LSQR needs the residuals themselves.
         if let Inner::Lsqr(lsqr) = inner {
             lsqr.whitened.data.axpby(1.0, &memory.data, 0.0)?;
         }
-        memory.data.multiply(weights)?;
-        Ok(a.apply_adjoint(&memory.data, g, &mut memory.operator)?)
-    }
-}
-
-impl<T: dia_core::Pixel> Sample<'_, T> {
-    /// H of the sample with both triangles, weights in ADU⁻².
-    pub(crate) fn gram(&self, weights: &[f64], precision: GramPrecision) -> Mat<f64> {
-        let mut h = self.draw.gram(&self.rows, weights, precision);
-        for j in 0..h.ncols() {
-            for i in 0..j {
-                h[(i, j)] = h[(j, i)];
-            }
-        }
-        h
-    }
-
-    /// The factor of P = H + Q.
-    pub(crate) fn factor(
-        &self,
-        design: &Design,
-        weights: &[f64],
-        loss: Loss,
-        penalty: Option<&Penalty>,
-    ) -> Result<Factor, SubtractError> {
-        let c = match penalty {
-            Some(penalty) => penalty.terms().clone(),
-            None => self.moments(design)?,
-        };
-        factor_of(design, &c, &self.hessians(design, weights, &c), loss, penalty)
-    }
-
-    /// H over the columns of one term; for a kernel that varies H₀ and H₁, see [`Kronecker`].
-    fn hessians(&self, design: &Design, weights: &[f64], c: &Cholesky) -> Vec<SampledHessian> {
-        let terms = design.variation().len();
-        let hessian = |weights: &[f64]| SampledHessian {
-            h: of_one_term(design, &self.gram(weights, GramPrecision::Double)),
-            ratio: design.basis().len() as f64 / self.draw.effective_rows(weights),
-        };
-        let mut hessians = vec![hessian(weights)];
-        if terms > 1 {
-            let (l, valid) = (c.leading(terms), design.valid());
-            let mut values = vec![0.0; terms];
-            let rows = self.draw.rows().iter().zip(weights);
-            let of_deviations = rows.map(|(row, weight)| {
-                let (y, x) = (row / valid.width, row % valid.width);
-                design.variation().evaluate(valid.y + y, valid.x + x, &mut values);
-                l.solve_lower(&mut values);
-                weight * dot(&values[1..], &values[1..]) / (terms - 1) as f64
-            });
-            hessians.push(hessian(&of_deviations.collect::<Vec<f64>>()));
-        }
-        hessians
-    }
-
-    /// The factor of C, the mean of T_s T_t over the sample, for all polynomials that occur.
-    ///
-    /// The draw makes it half the mean over the stars' energy and half that over the pixels: so it tells nearly how much a row says about the kernel, but
-    /// no part of the image has no share.
-    fn moments(&self, design: &Design) -> Result<Cholesky, SolveError> {
-        let degree = match design.variation().degree() {
-            0 => 0,
-            degree => degree.max(design.background().map_or(0, Polynomial2d::degree)),
-        };
-        let polynomial = Polynomial2d::new(degree, design.height(), design.width());
-        let (valid, rows) = (design.valid(), self.draw.rows());
-        let mut values = vec![0.0; polynomial.len()];
-        let mut c = Mat::<f64>::zeros(values.len(), values.len());
-        for row in rows {
-            let (y, x) = (row / valid.width, row % valid.width);
-            polynomial.evaluate(valid.y + y, valid.x + x, &mut values);
-            for (j, b) in values.iter().enumerate() {
-                for (i, a) in values.iter().enumerate() {
-                    c[(i, j)] += a * b / rows.len() as f64;
-                }
-            }
-        }
-        Cholesky::new(&c)
-    }
-}
-
-/// The part of a matrix that belongs to one term: the functions of the basis and the constant background, if there is one; of a kernel that does not
-/// vary, all.
-fn of_one_term(design: &Design, h: &Mat<f64>) -> Mat<f64> {
-    let n = columns_of_one_term(design);
-    h.submatrix(0, 0, n, n).to_owned()
-}
-
-fn columns_of_one_term(design: &Design) -> usize {
-    let background = design.background().map_or(0, Polynomial2d::len);
-    let constant = design.variation().len() == 1;
-    design.basis().len() + if constant { background } else { background.min(1) }
-}
-
-/// x as rows, one for each term of the kernel's variation, over the functions of the basis and its part of the background; zero where there is
-/// no such column.
-fn rows_of_terms(design: &Design, x: &[f64]) -> Vec<Vec<f64>> {
-    let (n, background) = (design.basis().len(), design.split(x).1);
-    let row = |(t, term): (usize, KernelTerm)| {
-        let mut row = vec![0.0; columns_of_one_term(design)];
-        row[term.functions].copy_from_slice(&x[term.columns]);
-        row[n..].iter_mut().zip(background.iter().skip(t)).for_each(|(row, b)| *row = *b);
-        row
-    };
-    design.kernel_terms().enumerate().map(row).collect()
-}
-
-/// The factor of P = H + Q from C and H of the sample with the weights ψ(z)/(zσ²) of a loss.
-fn factor_of(
-    design: &Design,
-    c: &Cholesky,
-    h: &[SampledHessian],
-    loss: Loss,
-    penalty: Option<&Penalty>,
-) -> Result<Factor, SubtractError> {
-    let Some(penalty) = penalty else {
-        return factor_of_terms(design, c, &h.iter().map(|h| h.h.clone()).collect::<Vec<_>>());
-    };
-    let curvature =
-        loss.mean_weight(PixelWeight::Curvature) / loss.mean_weight(PixelWeight::Robust);
-    let p = h.iter().zip(penalty.matrices()).enumerate().map(|(row, (h, q))| {
-        let bias = penalty.bias(row);
-        let [signal] = h.scaled(curvature).signal(bias.as_ref(), [Eigenvalue::UpperBound])?;
-        Ok(penalised(&majorant(&signal, curvature, bias.as_ref()), &q))
-    });
-    factor_of_terms(design, c, &p.collect::<Result<Vec<_>, SolveError>>()?)
-}
-
-/// What a step of a robust fit divides by, from the signal in the Hessian of the mean curvature ψ′ = `curvature` of the weights ψ(z)/z: that of the weights themselves, and with it
-/// what they make of the noise's bias, which is more than what is taken out.
-fn majorant(signal: &Mat<f64>, curvature: f64, bias: Option<&Mat<f64>>) -> Mat<f64> {
-    let scaled = |matrix: &Mat<f64>| matrix * faer::Scale(curvature.recip());
-    let h = scaled(signal);
-    bias.map_or_else(|| h.clone(), |bias| penalised(&h, &scaled(bias)))
-}
-
-/// What a step towards the minimum takes of the sample, for the mean kernel or for a deviation.
-struct ForStep {
-    /// The upper bound of the signal's part of the Hessian, and what is known of the wings.
-    h: Mat<f64>,
-    bias: Option<Mat<f64>>,
-    majorant: Mat<f64>,
-}
-
-fn factor_of_terms(design: &Design, c: &Cholesky, p: &[Mat<f64>]) -> Result<Factor, SubtractError> {
-    Ok(match p {
-        [mean, deviations] => {
-            Factor::Kronecker(Box::new(Kronecker::new(design, c, [mean, deviations])?))
-        }
-        _ => Factor::Dense(Cholesky::new(&p[0])?),
-    })
-}
-
-/// tr (J + Q)⁻¹J of the mean kernel and of all deviations, each with its part of the background.
-fn effective_unknowns(
-    design: &Design,
-    information: &[Information],
-    penalty: &Penalty,
-) -> Result<f64, SolveError> {
-    let (terms, background) =
-        (design.variation().len(), design.background().map_or(0, Polynomial2d::len));
-    let mut sum = 0.0;
-    for (row, (Information { curvature, .. }, q)) in
-        information.iter().zip(penalty.matrices()).enumerate()
-    {
-        let mut all = penalised(curvature, &q);
-        // They are in both.
-        penalty.add_wings_to(-1.0, &mut all);
-        let factor = Cholesky::new(&all)?;
-        let trace = factor.whitened(&Cholesky::new(curvature)?).squared_norm_l2()
-            - penalty.trace_of_wings(&factor);
-        sum += trace * if row == 0 { 1.0 } else { (terms - 1) as f64 };
-    }
-    // Each deviation was given a coefficient of the background, whether there are as many or not.
-    let given = columns_of_one_term(design) - design.basis().len();
-    Ok(sum + background as f64 - (given * terms) as f64)
-}
-
-/// X ← Lᵀ X.
-fn mix_rows(l: MatRef<'_, f64>, x: &mut [Vec<f64>]) {
-    for r in 0..x.len() {
-        let (before, rest) = x[r..].split_at_mut(1);
-        before[0].iter_mut().for_each(|v| *v *= l[(r, r)]);
-        for (t, row) in rest.iter().enumerate() {
-            axpy(l[(r + 1 + t, r)], row, &mut before[0]);
-        }
-    }
-}
-
-/// X ← L⁻¹ X.
-fn solve_rows(l: MatRef<'_, f64>, x: &mut [Vec<f64>]) {
-    for r in 0..x.len() {
-        let (above, rest) = x.split_at_mut(r);
-        for (s, above) in above.iter().enumerate() {
-            axpy(-l[(r, s)], above, &mut rest[0]);
-        }
-        rest[0].iter_mut().for_each(|v| *v /= l[(r, r)]);
+        memory.data.multiply(weights)
     }
 }
 

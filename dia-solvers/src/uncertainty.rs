@@ -11,7 +11,8 @@ use rand_xoshiro::Xoshiro256PlusPlus;
 use crate::cg::dot;
 use crate::correlated_noise::CorrelatedNoise;
 use crate::penalty::Penalty;
-use crate::problem::{Factor, Penalised, Problem};
+use crate::problem::{Penalised, Problem};
+use crate::sample::Factor;
 use crate::{
     CgOptions, CgWorkspace, Cholesky, DesignRows, GramPrecision, NormalOperator, Preconditioner,
     StopReason, SubtractError, cg,

@@ -18,13 +18,14 @@ use std::ops::Range;
 
 use dia_core::{
     DataVector, Design, DesignMatrix, Image, Kernel, KernelTerm, LinearOperator, OperatorError,
-    Pixel, PixelWeight, Reweight,
+    Pixel, PixelWeight,
 };
 use faer::{Mat, Side};
 
 use crate::cg::{axpy, dot};
 use crate::correlated_noise::CorrelatedNoise;
-use crate::problem::{Problem, Sample};
+use crate::problem::Problem;
+use crate::sample::Sample;
 use crate::seeing_kernel::{NearestKernel, SeeingShape};
 use crate::{GramPrecision, Preconditioner, SolveError, SubtractError};
 
@@ -187,20 +188,14 @@ fn gradients<A: DesignMatrix>(
     x: &[f64],
 ) -> Result<(Vec<f64>, Vec<f64>), SubtractError> {
     let design = all.design();
-    let mut residuals = problem.a.zeros()?;
-    problem.a.apply(x, &mut residuals, &mut problem.memory.operator)?;
-    problem.weights.axpby(1.0, &residuals, 0.0)?;
-    residuals.axpby(1.0, &problem.data, -1.0)?;
-    let Problem { data, noise, loss, weights, .. } = &mut *problem;
-    data.reweight(noise, *loss, PixelWeight::Robust, weights)?;
-    residuals.multiply(weights)?;
+    problem.weigh_residuals(x)?;
     let mut gradient = vec![0.0; all.ncols()];
-    all.apply_adjoint(&residuals, &mut gradient, &mut all.workspace()?)?;
+    all.apply_adjoint(&problem.memory.data, &mut gradient, &mut all.workspace()?)?;
     problem.products += 2;
     let mut g = gradient[..design.basis().len()].to_vec();
     g.extend_from_slice(&gradient[design.kernel_ncols()..]);
     if let Some(shared) = &problem.shared {
-        g.iter_mut().zip(shared.bias()).for_each(|(g, bias)| *g -= bias);
+        axpy(-1.0, shared.bias(), &mut g);
     }
     if let Some(penalty) = &problem.penalty {
         penalty.add_product(-1.0, x, &mut g);

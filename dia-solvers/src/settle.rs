@@ -1,0 +1,188 @@
+//! The strengths of the regularisation and the seeing's kernel, settled by steps towards the minimum.
+
+use std::sync::Arc;
+
+use dia_core::{Design, DesignMatrix, KernelTerm, PixelWeight, Polynomial2d};
+use faer::{Mat, MatRef};
+
+use crate::cg::{axpy, dot};
+use crate::lambda::{Information, Search, penalised, product};
+use crate::penalty::{Penalty, mean_taper};
+use crate::problem::Problem;
+use crate::sample::{columns_of_one_term, factor_of_terms, majorant};
+use crate::seeing_kernel::{Quadratic, seeing_kernel};
+use crate::shrinkage::Eigenvalue;
+use crate::{Cholesky, Preconditioner, SolveError, SubtractError};
+
+impl<A: DesignMatrix> Problem<'_, A> {
+    /// Steps towards the minimum, each with the seeing's kernel and the strengths of least risk, if `searches` are given, for what is known there.
+    ///
+    /// With J and C of the sample, X and the gradient G without Q as matrices of terms × functions, and C = L_C L_Cᵀ, the minimum for the mean kernel
+    /// and for the deviations from it are the rows of L_Cᵀ X + L_C⁻¹ G J⁻¹. A step leads from the sample's minimum, or that before pixels were left
+    /// out, to where they are known well enough for λ.
+    pub(crate) fn settle_strengths(
+        &mut self,
+        x: &mut [f64],
+        searches: Option<&mut [Search; 2]>,
+        steps: usize,
+    ) -> Result<(), SubtractError> {
+        self.renew(x)?;
+        let Some(mut penalty) = self.penalty.take() else { return Ok(()) };
+        self.reweight(x, PixelWeight::Robust)?;
+        let weights = self.gather(self.sample.draw.rows())?;
+        let design = self.a.design();
+        let c = penalty.terms().clone();
+        let h = self.sample.hessians(design, &weights, &c);
+        let relative =
+            |kind| self.loss.mean_weight(kind) / self.loss.mean_weight(PixelWeight::Robust);
+        let information = h.iter().enumerate().map(|(row, h)| {
+            let h = h.scaled(relative(PixelWeight::Curvature));
+            let bias = penalty.bias(row);
+            let kinds = [Eigenvalue::Estimate, Eigenvalue::UpperBound];
+            let [signal, mut for_step] = h.signal(bias.as_ref(), kinds)?;
+            let mut curvature = match &bias {
+                Some(bias) => penalised(&signal, bias),
+                None => signal,
+            };
+            let majorant = majorant(&for_step, relative(PixelWeight::Curvature), bias.as_ref());
+            let score = relative(PixelWeight::Score) / relative(PixelWeight::Curvature);
+            let mut score = &curvature * faer::Scale(score);
+            // What is known of the wings before counts as data.
+            for matrix in [&mut for_step, &mut curvature, &mut score] {
+                penalty.add_wings_to(1.0, matrix);
+            }
+            let for_step = ForStep { h: for_step, bias, majorant };
+            Ok((for_step, Information { curvature, score: Cholesky::new(&score)? }))
+        });
+        let (for_steps, information): (Vec<_>, Vec<_>) =
+            information.collect::<Result<Vec<_>, SolveError>>()?.into_iter().unzip();
+        let factors = information.iter().map(|i| Cholesky::new(&i.curvature));
+        let factors = factors.collect::<Result<Vec<_>, _>>()?;
+        let mut searches = searches;
+        let near = 0.1 * (self.effective_unknowns.min(x.len() as f64)).sqrt();
+        let (mut g, mut step) = (vec![0.0; x.len()], vec![0.0; x.len()]);
+        for _ in 0..steps {
+            self.gradient_without_penalty(x, &mut g)?;
+            penalty.add_wings(-1.0, x, &mut g);
+            let mut minima = rows_of_terms(design, &g);
+            solve_rows(c.factor(), &mut minima);
+            let mut right = minima[0].clone();
+            let mut rows = rows_of_terms(design, x);
+            mix_rows(c.factor(), &mut rows);
+            for (r, (minimum, row)) in minima.iter_mut().zip(&rows).enumerate() {
+                factors[r.min(1)].solve_in_place(minimum);
+                axpy(1.0, row, minimum);
+            }
+            let (mean, deviations) = minima.split_at(1);
+            // By an estimate of the signal that is half of it, steps would grow; by a bound, they are rather too short.
+            let ForStep { h: for_step, bias, .. } = &for_steps[0];
+            axpy(1.0, &product(for_step, &rows[0]), &mut right);
+            if let Some(bias) = bias {
+                axpy(1.0, &product(bias, &rows[0][..bias.ncols()]), &mut right[..bias.ncols()]);
+            }
+            let form = Quadratic { h: for_step, b: &right };
+            let free = {
+                let last = self.free.as_deref();
+                seeing_kernel(design.basis(), self.penalty_maps.kernel(), &form, last)?
+            };
+            let free = self.free.insert(Arc::new(free));
+            penalty = penalty.with_free(Some(Arc::clone(free)));
+            if let Some(searches) = &mut searches {
+                for (i, (information, minima)) in
+                    information.iter().zip([mean, deviations]).enumerate()
+                {
+                    self.strengths[i] = searches[i].least_risk(
+                        information,
+                        |radius| penalty.parts(i, radius),
+                        |radius| mean_taper(design.basis(), radius),
+                        minima,
+                    )?;
+                }
+                penalty.set_strengths(self.strengths);
+            }
+            penalty.add_wings(1.0, x, &mut g);
+            penalty.add_product(-1.0, x, &mut g);
+            let p = for_steps.iter().zip(penalty.matrices());
+            let p: Vec<Mat<f64>> = p.map(|(step, q)| penalised(&step.majorant, &q)).collect();
+            factor_of_terms(design, &c, &p)?.solve(&g, &mut step);
+            let distance = dot(&g, &step).max(0.0).sqrt();
+            self.moved += distance;
+            axpy(1.0, &step, x);
+            let fine = |s: &&mut [Search; 2]| s[..information.len()].iter().all(Search::is_fine);
+            if distance < near && searches.as_ref().is_none_or(fine) {
+                break;
+            }
+        }
+        self.effective_unknowns = effective_unknowns(design, &information, &penalty)?;
+        self.penalty = Some(penalty);
+        Ok(())
+    }
+}
+
+/// What a step towards the minimum takes of the sample, for the mean kernel or for a deviation.
+struct ForStep {
+    /// The upper bound of the signal's part of the Hessian, and what is known of the wings.
+    h: Mat<f64>,
+    bias: Option<Mat<f64>>,
+    majorant: Mat<f64>,
+}
+
+/// x as rows, one for each term of the kernel's variation, over the functions of the basis and its part of the background; zero where there is
+/// no such column.
+fn rows_of_terms(design: &Design, x: &[f64]) -> Vec<Vec<f64>> {
+    let (n, background) = (design.basis().len(), design.split(x).1);
+    let row = |(t, term): (usize, KernelTerm)| {
+        let mut row = vec![0.0; columns_of_one_term(design)];
+        row[term.functions].copy_from_slice(&x[term.columns]);
+        row[n..].iter_mut().zip(background.iter().skip(t)).for_each(|(row, b)| *row = *b);
+        row
+    };
+    design.kernel_terms().enumerate().map(row).collect()
+}
+
+/// tr (J + Q)⁻¹J of the mean kernel and of all deviations, each with its part of the background.
+fn effective_unknowns(
+    design: &Design,
+    information: &[Information],
+    penalty: &Penalty,
+) -> Result<f64, SolveError> {
+    let (terms, background) =
+        (design.variation().len(), design.background().map_or(0, Polynomial2d::len));
+    let mut sum = 0.0;
+    for (row, (Information { curvature, .. }, q)) in
+        information.iter().zip(penalty.matrices()).enumerate()
+    {
+        let mut all = penalised(curvature, &q);
+        // They are in both.
+        penalty.add_wings_to(-1.0, &mut all);
+        let factor = Cholesky::new(&all)?;
+        let trace = factor.whitened(&Cholesky::new(curvature)?).squared_norm_l2()
+            - penalty.trace_of_wings(&factor);
+        sum += trace * if row == 0 { 1.0 } else { (terms - 1) as f64 };
+    }
+    // Each deviation was given a coefficient of the background, whether there are as many or not.
+    let given = columns_of_one_term(design) - design.basis().len();
+    Ok(sum + background as f64 - (given * terms) as f64)
+}
+
+/// X ← Lᵀ X.
+fn mix_rows(l: MatRef<'_, f64>, x: &mut [Vec<f64>]) {
+    for r in 0..x.len() {
+        let (before, rest) = x[r..].split_at_mut(1);
+        before[0].iter_mut().for_each(|v| *v *= l[(r, r)]);
+        for (t, row) in rest.iter().enumerate() {
+            axpy(l[(r + 1 + t, r)], row, &mut before[0]);
+        }
+    }
+}
+
+/// X ← L⁻¹ X.
+fn solve_rows(l: MatRef<'_, f64>, x: &mut [Vec<f64>]) {
+    for r in 0..x.len() {
+        let (above, rest) = x.split_at_mut(r);
+        for (s, above) in above.iter().enumerate() {
+            axpy(-l[(r, s)], above, &mut rest[0]);
+        }
+        rest[0].iter_mut().for_each(|v| *v /= l[(r, r)]);
+    }
+}
