@@ -1,5 +1,6 @@
 //! Detections and fluxes on a difference, for `dia subtract`: what is asked for, the scene that it is measured on, and what came out.
 
+mod args;
 mod tables;
 
 use std::path::PathBuf;
@@ -17,6 +18,7 @@ use crate::fits::{FitsFile, FitsSpec};
 use crate::input::{Input, Real};
 use crate::subtraction::Subtraction;
 
+pub(crate) use args::PhotometryArgs;
 pub(crate) use tables::{MOST_APERTURES, detections, fluxes};
 
 /// What is measured; nothing by default.
