@@ -162,10 +162,11 @@ impl Job<'_> {
             if convolves_target { (&target, &reference) } else { (&reference, &target) };
         let fitted_fwhm = if convolves_target { measured.0 } else { measured.1 };
         let target_fwhm = fitted_fwhm.filter(|_| seeing.is_some()).map(|s| s.fwhm);
+        let reference_seeing = if convolves_target { measured.1 } else { measured.0 };
         // What nobody asked for is fitted where it is seen.
         let is_open = request.kernel_degree == KernelDegree::Auto && request.scale_degree == 0;
         let variation = if is_open { Variation::Tested } else { Variation::AsDesigned };
-        let options = FitOptions { target_fwhm, variation, ..request.fit };
+        let options = FitOptions { target_fwhm, reference_seeing, variation, ..request.fit };
         let (reference_exposure, target_exposure) = (convolved.exposure(), fitted_to.exposure());
         let device = self.device::<T>(height, width)?;
         if let HalfWidth::Best(criterion) = request.half_width {

@@ -16,6 +16,7 @@
 //! | the variance of a pixel | [`NoiseModel`], [`CcdNoise`]; as data vectors [`Noise`] |
 //! | the kernel and its free pixels | [`Kernel`], [`KernelSupport`], [`KernelShape`] |
 //! | kernels from coefficients | [`KernelBasis`] |
+//! | how wide stars are, and their wings | [`seeing`], [`moffat`] |
 //! | smooth functions of position | [`Polynomial2d`] |
 //! | rows and columns of the design matrix | [`Design`] |
 //! | what is minimised | [`Loss`] |
@@ -37,6 +38,7 @@ mod image;
 mod kernel;
 mod loss;
 mod mask;
+pub mod moffat;
 mod noise;
 mod operator;
 mod pixel;

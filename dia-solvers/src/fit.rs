@@ -10,6 +10,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use dia_core::seeing::Seeing;
 use dia_core::{
     Design, DesignMatrix, Kernel, Loss, MaskPlanes, ModelError, Noise, Photon, Pixel, Traffic,
 };
@@ -24,6 +25,7 @@ use crate::penalty::{Penalty, PenaltyMaps, Strength};
 use crate::problem::{Method, Preconditioning, Problem, explain, with_workspace};
 use crate::sample::{Factor, Sample};
 use crate::sample_fit::{Start, fit_sample};
+use crate::seeing_kernel::ReferenceStars;
 use crate::shared_noise::SharedNoise;
 use crate::uncertainty::{Uncertainty, model_variance, sampled_covariance};
 use crate::units::scaled;
@@ -106,6 +108,8 @@ pub struct FitOptions {
     pub variable_sources: Option<VariableSourceOptions>,
     /// Full width at half maximum of the target's stars in pixels, if it is known already.
     pub target_fwhm: Option<f64>,
+    /// The seeing of the reference, if it is known already: with its wings, what the kernel's wings are expected to be.
+    pub reference_seeing: Option<Seeing>,
     /// Rejection of single pixels; `None` for none.
     pub clipping: Option<Clipping>,
     /// Whether the noise model is believed.
@@ -160,6 +164,7 @@ impl FitOptions {
         lambda: Lambda::Auto,
         variable_sources: Some(VariableSourceOptions::DEFAULT),
         target_fwhm: None,
+        reference_seeing: None,
         clipping: None,
         noise_scale: NoiseScale::Given,
         solver: Solver::Pcg,
@@ -394,6 +399,7 @@ pub fn fit_uploaded<A: DesignMatrix>(
         loss == Loss::Gaussian && reference.is_none() && matches!(photon, Photon::Uniform(0.0));
     let Method { preconditioning, can_fall_back, inner } =
         Method::new(first, solver, fixed_weights)?;
+    let seeing = options.reference_seeing.or_else(|| prepared.reference_seeing());
     let mut problem = Problem {
         a: first,
         reference: Arc::clone(prepared.shared_reference()),
@@ -412,6 +418,7 @@ pub fn fit_uploaded<A: DesignMatrix>(
         shared: shared.map(|share| SharedNoise::new(design, share)),
         penalty: None,
         penalty_maps: Arc::new(PenaltyMaps::new(design.basis())),
+        reference_stars: ReferenceStars::new(seeing.as_ref()),
         free: None,
         scatter: prepared.reference_scatter().powi(2),
         moved: f64::INFINITY,

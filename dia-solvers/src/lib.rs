@@ -67,6 +67,7 @@ mod uploaded;
 mod variable_sources;
 mod variation_test;
 mod weighted;
+mod wings;
 
 pub use autocorrelation_gram::autocorrelation_gram;
 pub use automatic_design::{KernelExtent, automatic_degree};

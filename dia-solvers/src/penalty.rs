@@ -13,9 +13,7 @@
 //! One kernel is free of it at any size: the Gaussian that fits best, see [`crate::seeing_kernel`]. Regularisation draws towards it and not towards zero, which would
 //! draw at the photometric scale. With b = B k/√(kᵀBk), B − b bᵀ vanishes on that kernel k.
 //!
-//! Of the wings, those functions of the basis that are rings, more is known: beyond a few FWHM, seeing scatters a percent or two of the light. Each coefficient has a prior
-//! of zero ± P · 0.02 (r₀/r)² over the ring's flux, r₀ the innermost ring's radius, which the data of a rich field outweigh and without which a few faint stars would
-//! not determine P.
+//! Of the wings, those functions of the basis that are rings, more is known: see [`crate::wings`].
 //!
 //! A kernel that varies is little more than its mean over the stars, and what it differs by is weaker and as noisy: that has a λ and an r of its own. With
 //! C_st the mean of T_s T_t, half over the energy of the stars and half over the pixels, and C = L_C L_Cᵀ, the kernels K′_r = Σ_t (L_C)_tr K_t belong
@@ -38,6 +36,7 @@ use crate::basis_rows::BasisRows;
 use crate::cg::{axpy, dot};
 use crate::lambda::product;
 use crate::seeing_kernel::SeeingShape;
+use crate::wings::Wings;
 use crate::{Cholesky, Preconditioner, SolveError};
 
 /// Q over the terms of the kernel's variation.
@@ -62,8 +61,7 @@ pub(crate) struct Penalty {
     strengths: Strengths,
     /// g(u) of both.
     tapers: [Vec<f64>; 2],
-    /// 1/σ² of the priors of the last functions of the basis, its rings.
-    wings: Vec<f64>,
+    wings: Wings,
 }
 
 /// The bias that the reference's noise leaves.
@@ -86,7 +84,8 @@ pub(crate) struct FreeKernel {
     pub(crate) pixels: Vec<f64>,
     /// J⁻¹ c within the kernels of the same family and the background, for the functional c that is the photometric scale, and J as far as a sample knows it.
     pub(crate) direction: Vec<f64>,
-    pub(crate) gaussian: SeeingShape,
+    /// The kernel that this is nearest to.
+    pub(crate) shape: SeeingShape,
 }
 
 /// What depends on the basis alone.
@@ -159,13 +158,9 @@ impl Penalty {
             }
         }
         let tapers = tapers(design, strengths);
-        let rings = if strengths[0].lambda > 0.0 { design.basis().rings() } else { &[] };
-        let precision = |(radius, flux): &(f64, f64)| {
-            let share = WINGS * (rings[0].0 / radius).powi(2);
-            // A ring of a scale of zero would be held by nothing else.
-            (flux / (share * scale)).powi(2).min(f64::MAX.sqrt())
-        };
-        let wings = rings.iter().map(precision).collect();
+        let is_regularised = strengths[0].lambda > 0.0;
+        let basis = design.basis();
+        let wings = if is_regularised { Wings::new(basis, scale) } else { Wings::none(basis) };
         Self {
             design: design.clone(),
             maps,
@@ -277,50 +272,22 @@ impl Penalty {
         self.add_wings(a, x, g);
     }
 
-    /// g ← g + a W x, W = L_C diag(1/σ²) L_Cᵀ over the rings.
+    /// What is known of the wings.
+    pub(crate) fn wings(&self) -> &Wings {
+        &self.wings
+    }
+
+    /// g ← g + a W x, see [`Wings`].
     pub(crate) fn add_wings(&self, a: f64, x: &[f64], g: &mut [f64]) {
-        let l = self.terms.factor();
-        let first = self.design.basis().len() - self.wings.len();
-        for (k, precision) in self.wings.iter().enumerate() {
-            // Where a term has the coefficient of ring k, if it does.
-            let places: Vec<Option<usize>> = self
-                .design
-                .kernel_terms()
-                .map(|term| {
-                    let function = (first + k).checked_sub(term.functions.start);
-                    let has = term.functions.contains(&(first + k));
-                    function.filter(|_| has).map(|function| term.columns.start + function)
-                })
-                .collect();
-            for r in 0..places.len() {
-                let known = || places.iter().enumerate().skip(r);
-                let mixed: f64 =
-                    known().filter_map(|(t, place)| Some(l[(t, r)] * x[(*place)?])).sum();
-                for (t, place) in known().filter_map(|(t, place)| Some((t, (*place)?))) {
-                    g[place] += a * precision * l[(t, r)] * mixed;
-                }
-            }
-        }
+        self.wings.add_product(a, &self.design, &self.terms, x, g);
     }
 
-    /// tr P⁻¹W for the factor of a matrix P whose first columns are the functions of the basis.
-    pub(crate) fn trace_of_wings(&self, factor: &Cholesky) -> f64 {
-        let first = self.design.basis().len() - self.wings.len();
-        let of_ring = |(k, precision): (usize, &f64)| {
-            let mut unit = vec![0.0; factor.dim()];
-            unit[first + k] = 1.0;
-            factor.solve_in_place(&mut unit);
-            precision * unit[first + k]
-        };
-        self.wings.iter().enumerate().map(of_ring).sum()
-    }
-
-    /// Adds `a` times the priors of the rings to a matrix whose first columns are the functions of the basis.
-    pub(crate) fn add_wings_to(&self, a: f64, matrix: &mut Mat<f64>) {
-        let first = self.design.basis().len() - self.wings.len();
-        for (k, precision) in self.wings.iter().enumerate() {
-            matrix[(first + k, first + k)] += a * precision;
+    /// The same with the wings of the free kernel expected.
+    pub(crate) fn with_expected_wings(mut self) -> Self {
+        if let Some(free) = &self.free {
+            self.wings.expect(self.design.basis(), &free.coefficients);
         }
+        self
     }
 
     /// The two parts of Q over the functions of the basis, for the mean kernel (`row` 0) or a deviation: EᵀB E for a given radius, which λ
@@ -351,7 +318,7 @@ impl Penalty {
             let Strength { lambda, radius } = self.strengths[row];
             let [rough, noise] = self.parts(row, radius);
             let mut sum = rough * faer::Scale(lambda) + noise;
-            self.add_wings_to(1.0, &mut sum);
+            self.wings.add_to(1.0, row, &mut sum);
             sum
         })
     }
@@ -377,7 +344,7 @@ impl Penalty {
             let Strength { lambda, radius } = self.strengths[row];
             let [rough, _] = self.parts(row, radius);
             let mut sum = rough * faer::Scale(lambda) + self.noise_of_basis(row, 1.0);
-            self.add_wings_to(1.0, &mut sum);
+            self.wings.add_to(1.0, row, &mut sum);
             // Where there is no noise, something has to hold what is free of the penalty: as little as does not change a step.
             let ridge =
                 1e-9 * (0..sum.ncols()).map(|i| sum[(i, i)]).fold(f64::MIN_POSITIVE, f64::max);
@@ -490,9 +457,6 @@ pub(crate) fn mean_taper(basis: &KernelBasis, radius: f64) -> f64 {
     let (sum, count) = inner.fold((0.0, 0.0), |(sum, n), (_, place)| (sum + g[place], n + 1.0));
     sum / count
 }
-
-/// The share of the light that the innermost ring may carry, one σ: that of a Moffat profile of β = 3 has 1 to 1.5 % less in the narrower seeing than in the wider.
-const WINGS: f64 = 0.02;
 
 /// The power of g. Of 0, 1, 2, 3, 4, this one and the next gave the smallest errors of the model on simulated fields.
 const STEEPNESS: i32 = 3;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use dia_core::{
     CcdNoise, Design, Image, ImageError, ImageView, KernelSupport, Mask, MaskPlanes, ModelError,
     NoiseModel, Photon, Pixel, Region, robust,
+    seeing::{self, Seeing},
 };
 use rayon::prelude::*;
 
@@ -263,6 +264,20 @@ impl<'a, T: Pixel> Prepared<'a, T> {
     /// in the margin.
     pub fn reference(&self) -> ImageView<'_, T> {
         self.reference.view()
+    }
+
+    /// The seeing of the reference, from what is used of it.
+    pub(crate) fn reference_seeing(&self) -> Option<Seeing> {
+        let (valid, offset) = (self.design.valid(), self.design.half_width());
+        let (reference, width) = (self.reference(), self.design.width());
+        let image =
+            Image::from_fn(valid.height, valid.width, |y, x| reference.at(y + offset, x + offset));
+        let mut mask = Mask::good(valid.height, valid.width);
+        mask.merge(
+            (0..valid.height * valid.width)
+                .map(|i| self.mask.planes()[pixel_index(valid, width, i)]),
+        );
+        seeing::measure(image.view(), &mask)
     }
 
     /// As [`reference`](Self::reference), to be shared with an operator that keeps it.

@@ -13,6 +13,7 @@ use crate::descent::RobustProblem;
 use crate::penalty::{Bias, FreeKernel, Penalty, PenaltyMaps, Strengths};
 use crate::sample::{Factor, Sample};
 use crate::sampled_gram::of_least_precision;
+use crate::seeing_kernel::ReferenceStars;
 use crate::shared_noise::SharedNoise;
 use crate::weighted::WeightedWorkspace;
 use crate::{
@@ -49,6 +50,8 @@ pub(crate) struct Problem<'a, A: DesignMatrix> {
     pub(crate) penalty: Option<Penalty>,
     /// What depends on the basis alone.
     pub(crate) penalty_maps: Arc<PenaltyMaps>,
+    /// What the reference's stars are like.
+    pub(crate) reference_stars: ReferenceStars,
     /// The kernel that the penalty leaves free, once it is known.
     pub(crate) free: Option<Arc<FreeKernel>>,
     /// The variance of the reference's good pixels, which is the unit of λ where they have no noise.
@@ -241,7 +244,7 @@ impl<A: DesignMatrix> Problem<'_, A> {
         let bias = Bias { moments: &moments, share, otherwise, scale };
         let (maps, c) = (Arc::clone(&self.penalty_maps), self.sample.moments(design)?);
         let penalty = Penalty::new(design, maps, bias, c, self.strengths);
-        self.penalty = Some(penalty.with_free(self.free.clone()));
+        self.penalty = Some(penalty.with_free(self.free.clone()).with_expected_wings());
         Ok(())
     }
 

@@ -35,61 +35,76 @@ impl<A: DesignMatrix> Problem<'_, A> {
         let h = self.sample.hessians(design, &weights, &c);
         let relative =
             |kind| self.loss.mean_weight(kind) / self.loss.mean_weight(PixelWeight::Robust);
-        let information = h.iter().enumerate().map(|(row, h)| {
+        let signals = h.iter().enumerate().map(|(row, h)| {
             let h = h.scaled(relative(PixelWeight::Curvature));
             let bias = penalty.bias(row);
             let kinds = [Eigenvalue::Estimate, Eigenvalue::UpperBound];
-            let [signal, mut for_step] = h.signal(bias.as_ref(), kinds)?;
-            let mut curvature = match &bias {
-                Some(bias) => penalised(&signal, bias),
-                None => signal,
+            let [estimate, bound] = h.signal(bias.as_ref(), kinds)?;
+            let curvature = match &bias {
+                Some(bias) => penalised(&estimate, bias),
+                None => estimate,
             };
-            let majorant = majorant(&for_step, relative(PixelWeight::Curvature), bias.as_ref());
-            let score = relative(PixelWeight::Score) / relative(PixelWeight::Curvature);
-            let mut score = &curvature * faer::Scale(score);
-            // What is known of the wings before counts as data.
-            for matrix in [&mut for_step, &mut curvature, &mut score] {
-                penalty.add_wings_to(1.0, matrix);
-            }
-            let for_step = ForStep { h: for_step, bias, majorant };
-            Ok((for_step, Information { curvature, score: Cholesky::new(&score)? }))
+            let majorant = majorant(&bound, relative(PixelWeight::Curvature), bias.as_ref());
+            Ok(Signal { curvature, bound, bias, majorant })
         });
-        let (for_steps, information): (Vec<_>, Vec<_>) =
-            information.collect::<Result<Vec<_>, SolveError>>()?.into_iter().unzip();
-        let factors = information.iter().map(|i| Cholesky::new(&i.curvature));
-        let factors = factors.collect::<Result<Vec<_>, _>>()?;
+        let signals = signals.collect::<Result<Vec<_>, SolveError>>()?;
+        let score = relative(PixelWeight::Score) / relative(PixelWeight::Curvature);
+        let mut known: Option<Vec<(Information, Cholesky)>> = None;
         let mut searches = searches;
         let near = 0.1 * (self.effective_unknowns.min(x.len() as f64)).sqrt();
         let (mut g, mut step) = (vec![0.0; x.len()], vec![0.0; x.len()]);
         for _ in 0..steps {
             self.gradient_without_penalty(x, &mut g)?;
-            penalty.add_wings(-1.0, x, &mut g);
-            let mut minima = rows_of_terms(design, &g);
-            solve_rows(c.factor(), &mut minima);
-            let mut right = minima[0].clone();
             let mut rows = rows_of_terms(design, x);
             mix_rows(c.factor(), &mut rows);
-            for (r, (minimum, row)) in minima.iter_mut().zip(&rows).enumerate() {
-                factors[r.min(1)].solve_in_place(minimum);
-                axpy(1.0, row, minimum);
-            }
-            let (mean, deviations) = minima.split_at(1);
+            let gradients = |g: &[f64]| {
+                let mut gradients = rows_of_terms(design, g);
+                solve_rows(c.factor(), &mut gradients);
+                gradients
+            };
             // By an estimate of the signal that is half of it, steps would grow; by a bound, they are rather too short.
-            let ForStep { h: for_step, bias, .. } = &for_steps[0];
-            axpy(1.0, &product(for_step, &rows[0]), &mut right);
+            let mut right = gradients(&g).swap_remove(0);
+            let Signal { bound, bias, .. } = &signals[0];
+            axpy(1.0, &product(bound, &rows[0]), &mut right);
             if let Some(bias) = bias {
                 axpy(1.0, &product(bias, &rows[0][..bias.ncols()]), &mut right[..bias.ncols()]);
             }
-            let form = Quadratic { h: for_step, b: &right };
+            let form = Quadratic { h: bound, b: &right };
             let free = {
                 let last = self.free.as_deref();
-                seeing_kernel(design.basis(), self.penalty_maps.kernel(), &form, last)?
+                let stars = self.reference_stars;
+                seeing_kernel(design.basis(), self.penalty_maps.kernel(), &form, stars, last)?
             };
             let free = self.free.insert(Arc::new(free));
             penalty = penalty.with_free(Some(Arc::clone(free)));
+            // What is known of the wings before counts as data, the same in all steps.
+            let known = match &mut known {
+                Some(known) => known,
+                None => {
+                    penalty = penalty.with_expected_wings();
+                    let of_row = |(row, signal): (usize, &Signal)| {
+                        let mut curvature = signal.curvature.clone();
+                        let mut scores = &curvature * faer::Scale(score);
+                        for matrix in [&mut curvature, &mut scores] {
+                            penalty.wings().add_to(1.0, row, matrix);
+                        }
+                        let factor = Cholesky::new(&curvature)?;
+                        Ok((Information { curvature, score: Cholesky::new(&scores)? }, factor))
+                    };
+                    let all = signals.iter().enumerate().map(of_row);
+                    known.insert(all.collect::<Result<Vec<_>, SolveError>>()?)
+                }
+            };
+            penalty.add_wings(-1.0, x, &mut g);
+            let mut minima = gradients(&g);
+            for (r, (minimum, row)) in minima.iter_mut().zip(&rows).enumerate() {
+                known[r.min(1)].1.solve_in_place(minimum);
+                axpy(1.0, row, minimum);
+            }
+            let (mean, deviations) = minima.split_at(1);
             if let Some(searches) = &mut searches {
-                for (i, (information, minima)) in
-                    information.iter().zip([mean, deviations]).enumerate()
+                for (i, ((information, _), minima)) in
+                    known.iter().zip([mean, deviations]).enumerate()
                 {
                     self.strengths[i] = searches[i].least_risk(
                         information,
@@ -102,28 +117,33 @@ impl<A: DesignMatrix> Problem<'_, A> {
             }
             penalty.add_wings(1.0, x, &mut g);
             penalty.add_product(-1.0, x, &mut g);
-            let p = for_steps.iter().zip(penalty.matrices());
-            let p: Vec<Mat<f64>> = p.map(|(step, q)| penalised(&step.majorant, &q)).collect();
+            let p = signals.iter().zip(penalty.matrices());
+            let p: Vec<Mat<f64>> = p.map(|(signal, q)| penalised(&signal.majorant, &q)).collect();
             factor_of_terms(design, &c, &p)?.solve(&g, &mut step);
             let distance = dot(&g, &step).max(0.0).sqrt();
             self.moved += distance;
             axpy(1.0, &step, x);
-            let fine = |s: &&mut [Search; 2]| s[..information.len()].iter().all(Search::is_fine);
+            let fine = |s: &&mut [Search; 2]| s[..known.len()].iter().all(Search::is_fine);
             if distance < near && searches.as_ref().is_none_or(fine) {
                 break;
             }
         }
-        self.effective_unknowns = effective_unknowns(design, &information, &penalty)?;
+        if let Some(known) = &known {
+            self.effective_unknowns = effective_unknowns(design, known, &penalty)?;
+        }
         self.penalty = Some(penalty);
         Ok(())
     }
 }
 
-/// What a step towards the minimum takes of the sample, for the mean kernel or for a deviation.
-struct ForStep {
-    /// The upper bound of the signal's part of the Hessian, and what is known of the wings.
-    h: Mat<f64>,
+/// What the sample tells of the mean kernel or of a deviation, without what is known of the wings before.
+struct Signal {
+    /// The Hessian of the signal and the bias.
+    curvature: Mat<f64>,
+    /// The upper bound of the signal's part of the Hessian.
+    bound: Mat<f64>,
     bias: Option<Mat<f64>>,
+    /// What a step is taken with.
     majorant: Mat<f64>,
 }
 
@@ -143,21 +163,20 @@ fn rows_of_terms(design: &Design, x: &[f64]) -> Vec<Vec<f64>> {
 /// tr (J + Q)⁻¹J of the mean kernel and of all deviations, each with its part of the background.
 fn effective_unknowns(
     design: &Design,
-    information: &[Information],
+    known: &[(Information, Cholesky)],
     penalty: &Penalty,
 ) -> Result<f64, SolveError> {
     let (terms, background) =
         (design.variation().len(), design.background().map_or(0, Polynomial2d::len));
     let mut sum = 0.0;
-    for (row, (Information { curvature, .. }, q)) in
-        information.iter().zip(penalty.matrices()).enumerate()
+    for (row, ((Information { curvature, .. }, own), q)) in
+        known.iter().zip(penalty.matrices()).enumerate()
     {
         let mut all = penalised(curvature, &q);
         // They are in both.
-        penalty.add_wings_to(-1.0, &mut all);
+        penalty.wings().add_to(-1.0, row, &mut all);
         let factor = Cholesky::new(&all)?;
-        let trace = factor.whitened(&Cholesky::new(curvature)?).squared_norm_l2()
-            - penalty.trace_of_wings(&factor);
+        let trace = factor.whitened(own).squared_norm_l2() - penalty.wings().trace(row, &factor);
         sum += trace * if row == 0 { 1.0 } else { (terms - 1) as f64 };
     }
     // Each deviation was given a coefficient of the background, whether there are as many or not.

@@ -78,7 +78,7 @@ pub(crate) fn variation_test<A: DesignMatrix>(
     x: &[f64],
 ) -> Result<Option<VariationTest>, SubtractError> {
     let Some(free) = problem.free.clone() else { return Ok(None) };
-    let directions = Directions::new(problem, all.design(), free.gaussian)?;
+    let directions = Directions::new(problem, all.design(), free.shape)?;
     let (g, mut score) = gradients(problem, all, &directions, x)?;
     let weights = problem.gather(problem.sample.draw.rows())?;
     let sampled = SampledDirections::new(problem, all.design(), &directions, &weights);
@@ -127,11 +127,11 @@ impl Directions {
     fn new<A: DesignMatrix>(
         problem: &Problem<'_, A>,
         design: &Design,
-        gaussian: SeeingShape,
+        shape: SeeingShape,
     ) -> Result<Self, SolveError> {
         let basis = design.basis();
         let nearest = NearestKernel::new(basis, problem.penalty_maps.kernel())?;
-        let images = gaussian.changes(basis.support().half_width());
+        let images = shape.changes(basis.support().half_width());
         let whole: Vec<Vec<f64>> = images.iter().map(|image| nearest.coefficients(image)).collect();
         let (mut changes, mut products) = (Vec::new(), Vec::new());
         let mut known: Vec<(Range<usize>, usize)> = Vec::new();

@@ -14,7 +14,7 @@ const POOR: f64 = 0.05;
 
 /// Relative difference of P from the ratio of the stars' fluxes that is doubtful, and that is wrong: apertures know it to some percent.
 const FLUX_WARN: f64 = 0.04;
-const FLUX_FAIL: f64 = 0.3;
+const FLUX_FAIL: f64 = 0.1;
 
 /// Relative difference between the flux ratios of bright and faint stars: detectors are linear to a percent.
 const LINEAR: f64 = 0.03;

@@ -14,6 +14,9 @@
 //!    fitted by ln v = c + gᵀd − dᵀA d, which is exact for a Gaussian. The width is 2 √(ln 2) det(A)^−¼, the
 //!    geometric mean of those along both axes.
 //! 6. The result is the median of those widths near their densest place.
+//! 7. The wings are those of the Moffat profile that fits these stars out to three widths.
+
+mod wings;
 
 use std::f64::consts::LN_2;
 
@@ -32,7 +35,11 @@ pub struct Seeing {
     pub covariance: [f64; 3],
     /// Number of stars that it was measured on.
     pub stars: usize,
+    /// How much light is in the wings, if these stars tell.
+    pub wings: Option<Wings>,
 }
+
+pub use wings::Wings;
 
 /// Pixels of these planes say nothing about a star.
 const UNUSABLE: MaskPlanes = MaskPlanes::NO_DATA
@@ -164,7 +171,7 @@ fn measure_peaks<T: Pixel>(
     stars.truncate(bright.max(ENOUGH_BRIGHT));
 
     let mut typical = (short * long).sqrt();
-    let mut found = None;
+    let (mut found, mut shapes) = (None, Vec::new());
     // The second round chooses its pixels by the result of the first.
     for _ in 0..2 {
         let (mut alone, mut others) = (Vec::new(), Vec::new());
@@ -177,7 +184,7 @@ fn measure_peaks<T: Pixel>(
             }
         }
         // A field without lonely stars is measured on the others, whose densest place is not far off.
-        let mut shapes = if alone.len() < fewest { others } else { alone };
+        shapes = if alone.len() < fewest { others } else { alone };
         let centre = densest(shapes.iter().map(|shape| shape.width).collect())?;
         shapes.retain(|shape| (0.8..=1.25).contains(&(shape.width / centre)));
         let of = |value: &dyn Fn(&Shape) -> f64| {
@@ -189,10 +196,12 @@ fn measure_peaks<T: Pixel>(
         found = (shapes.len() >= fewest).then_some((covariance, shapes.len()));
     }
     let fwhm = (typical * typical - PIXEL_WIDTH_SQUARED).max(0.0).sqrt();
-    let ([xx, xy, yy], stars) = found?;
+    let (with_pixel, stars) = found?;
+    let wings = wings::measure(&field, &shapes, with_pixel);
     // That of a pixel is 1/12.
+    let [xx, xy, yy] = with_pixel;
     let covariance = [xx - 1.0 / 12.0, xy, yy - 1.0 / 12.0];
-    Some(Seeing { fwhm, covariance, stars })
+    Some(Seeing { fwhm, covariance, stars, wings })
 }
 
 /// A local maximum.
@@ -216,6 +225,9 @@ struct FirstWidth {
 /// The Gaussian that fits a star, pixels included.
 #[derive(Clone, Copy, Debug)]
 struct Shape {
+    /// Its maximum (y, x) in pixels, and its height above the sky in ADU.
+    centre: [f64; 2],
+    height: f64,
     /// The geometric mean of the full widths at half maximum along both axes, in pixels.
     width: f64,
     /// As in [`Seeing`].
@@ -371,13 +383,18 @@ impl<'a, T: Pixel> Field<'a, T> {
                 }
             }
         }
-        let [.., xx, xy, yy] = solve(normal)?;
+        let [c, gx, gy, xx, xy, yy] = solve(normal)?;
         let determinant = xx * yy - 0.25 * xy * xy;
         let maximum = xx < 0.0 && determinant > 0.0;
+        // Where g + 2 A d, here of −A, is zero.
+        let dx = (0.5 * xy * gy - yy * gx) / (2.0 * determinant);
+        let dy = (0.5 * xy * gx - xx * gy) / (2.0 * determinant);
+        let centre = [peak.y as f64 + dy, peak.x as f64 + dx];
+        let height = height * (c + 0.5 * (gx * dx + gy * dy)).exp();
         // The inverse of twice A.
         let covariance = [-yy, 0.5 * xy, -xx].map(|element| 0.5 * element / determinant);
         let width = 2.0 * LN_2.sqrt() * determinant.powf(-0.25);
-        maximum.then_some((Shape { width, covariance }, isolated))
+        maximum.then_some((Shape { centre, height, width, covariance }, isolated))
     }
 }
 
