@@ -2,8 +2,7 @@
 
 use anyhow::{Result, ensure};
 use dia_core::defects::{
-    SharpPixels, SkyNoise, Unexposed, constant_blocks, pile_up, sentinels, sharp_pixels, sky_noise,
-    unexposed,
+    SkyNoise, Unexposed, constant_blocks, pile_up, sentinels, sharp_pixels, sky_noise, unexposed,
 };
 use dia_core::{Mask, seeing};
 
@@ -82,13 +81,8 @@ impl<T: Real> Input<T> {
         let mut mask = self.unusable();
         let (image, noise) = (self.image.view(), self.exposure().noise);
         let Some(sky) = &self.sky else { return Ok(()) };
-        let mut found = sharp_pixels(image, &mut mask, &noise, sky, None);
-        // Only now, for hot pixels would be taken for the sharpest stars.
-        if let Some(seeing) = seeing::measure(image, &mask) {
-            let SharpPixels { bright, dark } =
-                sharp_pixels(image, &mut mask, &noise, sky, Some(seeing.fwhm));
-            found = SharpPixels { bright: found.bright + bright, dark: found.dark + dark };
-        }
+        let fwhm = |mask: &Mask| seeing::measure(image, mask).map(|seeing| seeing.fwhm);
+        let found = sharp_pixels(image, &mut mask, &noise, sky, fwhm);
         self.say("hot-pixels", found.bright, || {
             "are sharper than any star (hot pixels, cosmic rays), and are masked".into()
         });

@@ -116,13 +116,15 @@ mod tests {
     fn hankel(inverse_beta: f64, k: f64) -> f64 {
         let bessel = |x: f64| {
             let n = 400;
-            (0..n).map(|i| (x * (PI * (i as f64 + 0.5) / n as f64).sin()).cos()).sum::<f64>()
-                / n as f64
+            (0..n)
+                .map(|i| (x * (PI * (f64::from(i) + 0.5) / f64::from(n)).sin()).cos())
+                .sum::<f64>()
+                / f64::from(n)
         };
         let step = 0.01;
         let (mut sum, mut flux) = (0.0, 0.0);
         for i in 0..6000 {
-            let r = step * (i as f64 + 0.5);
+            let r = step * (f64::from(i) + 0.5);
             let weight = profile(r * r, inverse_beta) * r;
             sum += weight * bessel(k * r);
             flux += weight;

@@ -67,13 +67,21 @@ impl LocalSky {
 
     /// The sky at row `y` and column `x`, in the unit of the image.
     pub fn at(&self, y: usize, x: usize) -> f64 {
+        self.row(y)(x)
+    }
+
+    /// The sky of row `y` by columns, in the unit of the image.
+    pub fn row(&self, y: usize) -> impl Fn(usize) -> f64 + use<'_> {
         let (row, down) = between(y, self.scale.0, self.rows);
-        let (column, right) = between(x, self.scale.1, self.columns);
-        let at = |row: usize, column: usize| {
-            self.medians[row.min(self.rows - 1) * self.columns + column.min(self.columns - 1)]
-        };
-        let along = |row: usize| at(row, column) + right * (at(row, column + 1) - at(row, column));
-        along(row) + down * (along(row + 1) - along(row))
+        let cells =
+            |row: usize| &self.medians[row.min(self.rows - 1) * self.columns..][..self.columns];
+        let (above, below) = (cells(row), cells(row + 1));
+        move |x| {
+            let (column, right) = between(x, self.scale.1, self.columns);
+            let next = (column + 1).min(self.columns - 1);
+            let along = |row: &[f64]| row[column] + right * (row[next] - row[column]);
+            along(above) + down * (along(below) - along(above))
+        }
     }
 }
 

@@ -2,18 +2,21 @@
 
 use crate::anderson::Anderson;
 use crate::cg::{axpy, dot};
-use crate::{Preconditioner, SolveError, StopReason, SubtractError};
+use crate::{Preconditioner, SolveError, StopReason};
 
 /// A loss with its weights taken at the current parameters.
 pub(crate) trait RobustProblem {
     /// P.
     type Factor: Preconditioner;
 
+    /// Why a step failed.
+    type Error: From<SolveError>;
+
     /// g ← Aᵀ W(x) (I − A x) − Q x, minus the gradient of the objective at x.
-    fn gradient(&mut self, x: &[f64], g: &mut [f64]) -> Result<(), SubtractError>;
+    fn gradient(&mut self, x: &[f64], g: &mut [f64]) -> Result<(), Self::Error>;
 
     /// The factor of P ≈ AᵀWA + Q with the weights at x.
-    fn factor(&mut self, x: &[f64]) -> Result<Self::Factor, SubtractError>;
+    fn factor(&mut self, x: &[f64]) -> Result<Self::Factor, Self::Error>;
 
     /// δ ≈ (AᵀWA + Q)⁻¹ g, the step from x, the point of the last gradient. `optimality` is its √(gᵀP⁻¹g), `delta` holds P⁻¹g on entry.
     /// P may be replaced by a better one.
@@ -24,7 +27,7 @@ pub(crate) trait RobustProblem {
         g: &[f64],
         optimality: f64,
         delta: &mut [f64],
-    ) -> Result<(), SubtractError>;
+    ) -> Result<(), Self::Error>;
 
     /// Makes what follows safer, at a price: steps went astray though P was new. Returns whether anything was left to do.
     fn safeguard(&mut self) -> bool;
@@ -63,7 +66,7 @@ pub(crate) fn descend<R: RobustProblem>(
     x: &mut [f64],
     options: DescentOptions,
     observe: &mut dyn FnMut(usize, f64),
-) -> Result<Descended, SubtractError> {
+) -> Result<Descended, R::Error> {
     let (mut g, mut delta) = (vec![0.0; x.len()], vec![0.0; x.len()]);
     let mut anderson = Anderson::default();
     let (mut stop, mut steps, mut optimality) = (StopReason::Iterations, 0, f64::INFINITY);

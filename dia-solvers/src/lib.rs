@@ -12,7 +12,8 @@
 //! | conjugate gradients on a [`SymmetricOperator`] | [`cg()`] |
 //! | LSQR on a [`LinearOperator`](dia_core::LinearOperator) | [`lsqr()`] |
 //! | P ≈ H and its factors | [`Preconditioner`]: [`Identity`], [`Jacobi`], [`Cholesky`] of [`RowSample`], [`autocorrelation_gram`], or of all rows |
-//! | weights from noise and loss, around any of the solvers | [`fit()`] |
+//! | a robust fit with any operator | [`irls()`] |
+//! | that of a kernel: weights from noise and loss, around any of the solvers | [`fit()`] |
 //! | images in, difference out | [`subtract()`], or in steps [`Prepared`], [`fit_prepared()`] or [`fit()`], [`difference()`] |
 //! | many images, one reference | [`series()`] of a [`PreparedReference`] |
 //! | how wide the kernel should be | [`nested_kernels()`], [`Criterion`] |
@@ -39,6 +40,7 @@ mod exclusion;
 mod faer_bridge;
 mod fit;
 mod gram;
+mod irls;
 mod kronecker;
 mod lambda;
 mod leverage;
@@ -83,6 +85,7 @@ pub use fit::{
     Variation, fit, fit_uploaded,
 };
 pub use gram::GramPrecision;
+pub use irls::{IrlsOptions, irls, normal_matrix};
 pub use lsqr::{LsqrOptions, LsqrWorkspace, lsqr};
 pub use nested_kernels::{Criterion, NestedKernel, best_half_width, nested_kernels};
 pub use normal::{NormalOperator, NormalWorkspace, SymmetricOperator};

@@ -21,6 +21,24 @@ pub trait Preconditioner: Sync {
     }
 }
 
+impl<P: Preconditioner + ?Sized> Preconditioner for Box<P> {
+    fn dim(&self) -> usize {
+        (**self).dim()
+    }
+
+    fn solve_lower(&self, x: &mut [f64]) {
+        (**self).solve_lower(x);
+    }
+
+    fn solve_upper(&self, x: &mut [f64]) {
+        (**self).solve_upper(x);
+    }
+
+    fn solve(&self, r: &[f64], z: &mut [f64]) {
+        (**self).solve(r, z);
+    }
+}
+
 /// P = I: no preconditioning.
 #[derive(Clone, Copy, Debug)]
 pub struct Identity(pub usize);

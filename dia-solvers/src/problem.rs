@@ -399,6 +399,7 @@ impl<A: DesignMatrix> Problem<'_, A> {
 
 impl<A: DesignMatrix> RobustProblem for Problem<'_, A> {
     type Factor = Factor;
+    type Error = SubtractError;
 
     /// Of the sampled rows, or for the direct solver of all.
     fn factor(&mut self, x: &[f64]) -> Result<Factor, SubtractError> {

@@ -49,7 +49,7 @@ impl<A: DesignMatrix> Problem<'_, A> {
         });
         let signals = signals.collect::<Result<Vec<_>, SolveError>>()?;
         let score = relative(PixelWeight::Score) / relative(PixelWeight::Curvature);
-        let mut known: Option<Vec<(Information, Cholesky)>> = None;
+        let mut known: Option<Vec<Known>> = None;
         let mut searches = searches;
         let near = 0.1 * (self.effective_unknowns.min(x.len() as f64)).sqrt();
         let (mut g, mut step) = (vec![0.0; x.len()], vec![0.0; x.len()]);
@@ -77,24 +77,12 @@ impl<A: DesignMatrix> Problem<'_, A> {
             };
             let free = self.free.insert(Arc::new(free));
             penalty = penalty.with_free(Some(Arc::clone(free)));
-            // What is known of the wings before counts as data, the same in all steps.
-            let known = match &mut known {
-                Some(known) => known,
-                None => {
-                    penalty = penalty.with_expected_wings();
-                    let of_row = |(row, signal): (usize, &Signal)| {
-                        let mut curvature = signal.curvature.clone();
-                        let mut scores = &curvature * faer::Scale(score);
-                        for matrix in [&mut curvature, &mut scores] {
-                            penalty.wings().add_to(1.0, row, matrix);
-                        }
-                        let factor = Cholesky::new(&curvature)?;
-                        Ok((Information { curvature, score: Cholesky::new(&scores)? }, factor))
-                    };
-                    let all = signals.iter().enumerate().map(of_row);
-                    known.insert(all.collect::<Result<Vec<_>, SolveError>>()?)
-                }
-            };
+            // The same in all steps.
+            if known.is_none() {
+                penalty = penalty.with_expected_wings();
+                known = Some(known_with_wings(&signals, score, &penalty)?);
+            }
+            let known = known.as_deref().unwrap_or_default();
             penalty.add_wings(-1.0, x, &mut g);
             let mut minima = gradients(&g);
             for (r, (minimum, row)) in minima.iter_mut().zip(&rows).enumerate() {
@@ -147,6 +135,27 @@ struct Signal {
     majorant: Mat<f64>,
 }
 
+/// What is known of the mean kernel or of a deviation, and the factor of its curvature.
+type Known = (Information, Cholesky);
+
+/// What the sample tells, and what is known of the wings before: that counts as data.
+fn known_with_wings(
+    signals: &[Signal],
+    score: f64,
+    penalty: &Penalty,
+) -> Result<Vec<Known>, SolveError> {
+    let of_row = |(row, signal): (usize, &Signal)| {
+        let mut curvature = signal.curvature.clone();
+        let mut scores = &curvature * faer::Scale(score);
+        for matrix in [&mut curvature, &mut scores] {
+            penalty.wings().add_to(1.0, row, matrix);
+        }
+        let factor = Cholesky::new(&curvature)?;
+        Ok((Information { curvature, score: Cholesky::new(&scores)? }, factor))
+    };
+    signals.iter().enumerate().map(of_row).collect()
+}
+
 /// x as rows, one for each term of the kernel's variation, over the functions of the basis and its part of the background; zero where there is
 /// no such column.
 fn rows_of_terms(design: &Design, x: &[f64]) -> Vec<Vec<f64>> {
@@ -163,7 +172,7 @@ fn rows_of_terms(design: &Design, x: &[f64]) -> Vec<Vec<f64>> {
 /// tr (J + Q)⁻¹J of the mean kernel and of all deviations, each with its part of the background.
 fn effective_unknowns(
     design: &Design,
-    known: &[(Information, Cholesky)],
+    known: &[Known],
     penalty: &Penalty,
 ) -> Result<f64, SolveError> {
     let (terms, background) =

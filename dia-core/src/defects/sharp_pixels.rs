@@ -40,7 +40,8 @@ pub struct SharpPixels {
 
 /// Finds pixels that are sharper than the point-spread function allows, and marks them as `COSMIC_RAY`; and those far darker than the sky, as `BAD`.
 ///
-/// `fwhm` is the width of the stars in pixels, `None` if it is not known; `noise` the noise of the image, which is widened where `sky`, as
+/// First those are found that are sharper than any star of any telescope; with these masked, `fwhm` tells the width of the stars in pixels, for they would be taken for the sharpest stars, or
+/// `None` if it cannot be known; and then those that are sharper than these stars. `noise` of the image, which is widened where `sky`, as
 /// [`sky_noise()`](super::sky_noise()) measures it, shows more. A pixel v is compared with the mean m of
 /// its two neighbours in each of four directions. A Gaussian star of three quarters of that width has a centre of at most q(m − b) above the background b, wherever it lies
 /// on the pixels. Beyond b + q(m − b) by six σ in one of the directions, v is no star's. Only the lowest sky around counts as background: within nebulae and
@@ -59,7 +60,7 @@ pub struct SharpPixels {
 /// let noise = NoiseModel::Ccd(CcdNoise { gain: 1.5, read_noise: 5.0, subtracted_sky: 0.0 }, None);
 /// let mut mask = Mask::good(64, 64);
 /// let sky = sky_noise(image.view(), &mask, &noise).unwrap();
-/// let found = sharp_pixels(image.view(), &mut mask, &noise, &sky, Some(3.5));
+/// let found = sharp_pixels(image.view(), &mut mask, &noise, &sky, |_| Some(3.5));
 /// assert_eq!(found, SharpPixels { bright: 1, dark: 0 });
 /// assert!(!mask.at(50, 20).is_empty());
 /// ```
@@ -71,7 +72,7 @@ pub fn sharp_pixels<T: Pixel>(
     mask: &mut Mask,
     noise: &NoiseModel<'_, T>,
     sky: &SkyNoise,
-    fwhm: Option<f64>,
+    fwhm: impl FnOnce(&Mask) -> Option<f64>,
 ) -> SharpPixels {
     assert_eq!(image.shape(), (mask.height(), mask.width()), "image and mask share a grid");
     let widened = (sky.sigma / sky.expected).max(1.0).powi(2);
@@ -94,10 +95,17 @@ pub fn sharp_pixels<T: Pixel>(
     };
     let dark = finder.dark(mask);
     mark(mask, &dark, MaskPlanes::BAD);
-    let ratios = peak_ratios(fwhm.map_or(NARROWEST_UNKNOWN, |fwhm| NARROWEST * fwhm));
-    let bright = finder.bright(mask, ratios);
-    mark(mask, &bright, MaskPlanes::COSMIC_RAY);
-    SharpPixels { bright: bright.len(), dark: dark.len() }
+    let mut sharp = 0;
+    let mut mark_bright = |mask: &mut Mask, narrowest: f64| {
+        let bright = finder.bright(mask, peak_ratios(narrowest));
+        mark(mask, &bright, MaskPlanes::COSMIC_RAY);
+        sharp += bright.len();
+    };
+    mark_bright(mask, NARROWEST_UNKNOWN);
+    if let Some(fwhm) = fwhm(mask) {
+        mark_bright(mask, NARROWEST * fwhm);
+    }
+    SharpPixels { bright: sharp, dark: dark.len() }
 }
 
 fn mark(mask: &mut Mask, pixels: &[usize], plane: MaskPlanes) {

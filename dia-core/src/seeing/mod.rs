@@ -268,9 +268,11 @@ impl<'a, T: Pixel> Field<'a, T> {
         let mut peaks: Vec<Peak> = (border..height.saturating_sub(border))
             .into_par_iter()
             .flat_map_iter(|y| {
-                (border..width.saturating_sub(border))
-                    .filter(move |&x| self.is_maximum(y, x) && self.at(y, x) > threshold)
-                    .map(move |x| Peak { y, x, height: self.at(y, x) })
+                let (row, sky) = (self.image.row(y), self.sky.row(y));
+                (border..width.saturating_sub(border)).filter_map(move |x| {
+                    let height = row[x].widen() - sky(x);
+                    (height > threshold && self.is_maximum(y, x)).then_some(Peak { y, x, height })
+                })
             })
             .collect();
         let brighter =

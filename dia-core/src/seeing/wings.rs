@@ -14,7 +14,7 @@ pub struct Wings {
 }
 
 /// Stars that are looked at, the brightest ones.
-const STARS: usize = 20;
+const STARS: usize = 12;
 
 /// Radius in widths at half maximum: there, β = 3 and a Gaussian differ by 4·10⁻³ of the peak at a hundred pixels.
 const RADIUS: f64 = 3.0;
@@ -26,7 +26,7 @@ const FLATNESS: f64 = 0.02;
 const HUBER: f64 = 1.5;
 
 /// Rounds of reweighting.
-const ROUNDS: usize = 3;
+const ROUNDS: usize = 2;
 
 /// The steps of the grids of 1/β and of the width's square over that of the core, from its first.
 const BETA: (f64, f64, usize) = (0.0, 0.0587, 9);
@@ -37,8 +37,9 @@ const PLACES: usize = 256;
 
 /// A pixel near a star.
 struct Sample {
-    /// r²/σ² from the star's centre, σ² that of the core.
-    rho2: f64,
+    /// The distance from the star's centre in places of a [`Table`]: ρ = r/σ, σ that of the core, over its step.
+    place: usize,
+    beyond: f64,
     /// Over the star's height.
     value: f64,
     /// The noise over the star's height, squared.
@@ -57,6 +58,7 @@ pub(super) fn measure<T: Pixel>(
     shapes.truncate(STARS);
     let determinant = xx * yy - xy * xy;
     let reach = RADIUS * 8.0_f64.sqrt() * std::f64::consts::LN_2.sqrt();
+    let step = reach / PLACES as f64;
     let (rows, columns) = ((reach * yy.sqrt()) as isize, (reach * xx.sqrt()) as isize);
     let samples = |shape: &Shape| -> Vec<Sample> {
         let [y0, x0] = shape.centre;
@@ -74,7 +76,10 @@ pub(super) fn measure<T: Pixel>(
                 let value = field.at(y, x) / shape.height;
                 if value.is_finite() {
                     let noise2 = (field.scatter / shape.height).powi(2);
-                    samples.push(Sample { rho2, value, noise2, weight: 1.0 });
+                    let distance = rho2.sqrt() / step;
+                    let place = distance as usize;
+                    let beyond = distance - place as f64;
+                    samples.push(Sample { place, beyond, value, noise2, weight: 1.0 });
                 }
             }
         }
@@ -87,19 +92,18 @@ pub(super) fn measure<T: Pixel>(
     let mut found = None;
     for _ in 0..ROUNDS {
         let cost = |i: usize, j: usize| {
-            let table = Table::new(at(BETA, i), at(WIDTH, j), reach);
+            let table = Table::new(at(BETA, i), at(WIDTH, j), step);
             stars.iter().map(|star| table.fit(star).2).sum::<f64>()
         };
         let costs: Vec<Vec<f64>> =
             (0..BETA.2).map(|i| (0..WIDTH.2).map(|j| cost(i, j)).collect()).collect();
         let (beta, width, sigma) = minimum(&costs);
-        let table = Table::new(beta, width, reach);
+        let table = Table::new(beta, width, step);
         let (mut chi2, mut count) = (0.0, 0.0);
         for star in &mut stars {
             let (amplitude, sky, _) = table.fit(star);
             for sample in star {
-                let model = table.at(sample.rho2);
-                let variance = sample.noise2 + (FLATNESS * model).powi(2);
+                let (model, variance) = table.at(sample);
                 let z = (sample.value - amplitude * model - sky).abs() / variance.sqrt();
                 chi2 += sample.weight * z * z;
                 count += sample.weight;
@@ -136,31 +140,31 @@ fn minimum(costs: &[Vec<f64>]) -> (f64, f64, f64) {
     (beta, at(WIDTH, j) + WIDTH.1 * dj.clamp(-1.5, 1.5), sigma)
 }
 
-/// A profile of given wings, at steps of ρ.
+/// A profile of given wings at steps of ρ, and its square times that of [`FLATNESS`].
 struct Table {
-    values: Vec<f64>,
-    step: f64,
+    values: Vec<[f64; 2]>,
 }
 
 impl Table {
-    fn new(inverse_beta: f64, width2: f64, reach: f64) -> Self {
-        let step = reach / PLACES as f64;
+    fn new(inverse_beta: f64, width2: f64, step: f64) -> Self {
         let value = |i: usize| profile((step * i as f64).powi(2) / width2, inverse_beta);
-        Self { values: (0..PLACES + 2).map(value).collect(), step }
+        let values = (0..PLACES + 2).map(value).map(|m| [m, (FLATNESS * m).powi(2)]);
+        Self { values: values.collect() }
     }
 
-    fn at(&self, rho2: f64) -> f64 {
-        let place = rho2.sqrt() / self.step;
-        let i = place as usize;
-        self.values[i] + (place - i as f64) * (self.values[i + 1] - self.values[i])
+    /// The profile at a sample, and the variance of a pixel.
+    fn at(&self, sample: &Sample) -> (f64, f64) {
+        let [[m, s], [next, next_s]] = [self.values[sample.place], self.values[sample.place + 1]];
+        let variance = sample.noise2 + s + sample.beyond * (next_s - s);
+        (m + sample.beyond * (next - m), variance)
     }
 
     /// The height, the sky and χ² of a star.
     fn fit(&self, samples: &[Sample]) -> (f64, f64, f64) {
         let [mut w, mut wm, mut wmm, mut wv, mut wvm, mut wvv] = [0.0; 6];
         for sample in samples {
-            let m = self.at(sample.rho2);
-            let weight = sample.weight / (sample.noise2 + (FLATNESS * m).powi(2));
+            let (m, variance) = self.at(sample);
+            let weight = sample.weight / variance;
             w += weight;
             wm += weight * m;
             wmm += weight * m * m;

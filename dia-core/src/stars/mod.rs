@@ -37,6 +37,9 @@ const FALL: f64 = 0.2;
 /// The least fall of all directions relative to the largest: along a trail or the edge of a shadow there is none.
 const ROUND: f64 = 0.3;
 
+/// Pixels that the scatter is taken from, about.
+const SAMPLE: usize = 1 << 16;
+
 /// The `most` brightest stars, the brightest first: maxima of the mean over 3 × 3 pixels within 7 × 7, with their centroids.
 ///
 /// A maximum has to fall off in all directions, so that grains of noise on a satellite's trail, along an edge or on a bright galaxy are no stars. Those within 2
@@ -54,21 +57,20 @@ pub fn find<T: Pixel>(image: ImageView<'_, T>, mask: &Mask, most: usize) -> Vec<
     let good = |y: usize, x: usize| mask.at(y, x).is_empty();
     let mut light = vec![0.0_f32; height * width];
     light.par_chunks_mut(width).enumerate().for_each(|(y, row)| {
-        for (x, value) in row.iter_mut().enumerate().filter(|(x, _)| good(y, *x)) {
-            *value = (image.at(y, x).widen() - sky.at(y, x)) as f32;
+        let (pixels, planes, sky) = (image.row(y), mask.row(y), sky.row(y));
+        for (x, value) in row.iter_mut().enumerate().filter(|(x, _)| planes[*x].is_empty()) {
+            *value = (pixels[x].widen() - sky(x)) as f32;
         }
     });
     let mut smooth = vec![0.0_f32; height * width];
-    smooth.par_chunks_mut(width).enumerate().skip(1).for_each(|(y, row)| {
-        if y + 1 == height {
-            return;
-        }
+    smooth.par_chunks_mut(width).enumerate().skip(1).take(height - 2).for_each(|(y, row)| {
+        let [above, here, below] = [y - 1, y, y + 1].map(|y| &light[y * width..(y + 1) * width]);
+        let column = |x: usize| above[x] + here[x] + below[x];
         for (x, mean) in row.iter_mut().enumerate().take(width - 1).skip(1) {
-            let rows = (y - 1..=y + 1).map(|py| &light[py * width + x - 1..=py * width + x + 1]);
-            *mean = rows.flatten().sum::<f32>() / 9.0;
+            *mean = (column(x - 1) + column(x) + column(x + 1)) / 9.0;
         }
     });
-    let step = (height * width / 1_000_000) | 1;
+    let step = (height * width / SAMPLE) | 1;
     let sample = smooth.iter().step_by(step).map(|value| f64::from(*value));
     // A model without noise may have none.
     let (_, scatter) = median_and_scatter(sample).unwrap_or_default();

@@ -1,9 +1,12 @@
 //! Three solvers, one answer; and the same bits whatever the masked pixels hold and however many threads there are.
 
-use crate::field::{Planes, simulated, subtracted};
-use dia_core::{Image, LinearOperator, Loss};
-use dia_fft::FftDesignMatrix;
-use dia_solvers::{Difference, FitOptions, Solver, fit};
+use crate::field::{Planes, mixed_design, simulated, subtracted};
+use dia_core::simulate::SimulatedPair;
+use dia_core::{
+    Design, Image, ImageView, KernelBasis, LinearOperator, Loss, NoiseModel, OperatorError,
+};
+use dia_fft::{FftDesignMatrix, FftPixel};
+use dia_solvers::{Difference, Estimate, FitOptions, Solver, fit, subtract};
 
 const SOLVERS: [Solver; 3] = [Solver::Pcg, Solver::Lsqr, Solver::Cholesky];
 
@@ -11,11 +14,14 @@ const SOLVERS: [Solver; 3] = [Solver::Pcg, Solver::Lsqr, Solver::Cholesky];
 fn solvers_agree_on_the_parameters_in_the_h_norm() {
     let pair = simulated(160, 3);
     let planes = Planes::<f64>::of(&pair);
-    for loss in [Loss::Gaussian, Loss::HUBER] {
+    let free = Design::new(160, 160, KernelBasis::delta(6), Some(1)).unwrap();
+    for (design, loss) in
+        [(free.clone(), Loss::Gaussian), (free, Loss::HUBER), (mixed_design(160), Loss::HUBER)]
+    {
         let solutions: Vec<Vec<f64>> = SOLVERS
             .iter()
             .map(|solver| {
-                let mut prepared = planes.prepare(&pair, 6, true);
+                let mut prepared = planes.prepare_for(&pair, design.clone(), true);
                 let a =
                     FftDesignMatrix::new(prepared.reference(), prepared.design().clone()).unwrap();
                 let variance = FftDesignMatrix::new(
@@ -31,8 +37,8 @@ fn solvers_agree_on_the_parameters_in_the_h_norm() {
             })
             .collect();
         // ‖x‖_H² = ‖W^½ A x‖² with the weights of the noise model on the data.
-        let prepared = planes.prepare(&pair, 6, false);
-        let a = FftDesignMatrix::new(prepared.reference(), prepared.design().clone()).unwrap();
+        let prepared = planes.prepare_for(&pair, design.clone(), false);
+        let a = FftDesignMatrix::new(prepared.reference(), design).unwrap();
         let mut workspace = a.workspace().unwrap();
         let mut h_norm = |x: &[f64]| {
             let mut model = a.zeros().unwrap();
@@ -46,6 +52,47 @@ fn solvers_agree_on_the_parameters_in_the_h_norm() {
             // Both are within 1e-7 σ of the minimum, and ‖x‖_H is the field's signal-to-noise ratio, above 10³.
             assert!(relative < 1e-6, "{loss:?}: {relative:e}");
         }
+    }
+}
+
+/// A pair in units of 2^k ADU: everything that must be the same but for powers of two.
+fn in_units<T: FftPixel>(pair: &SimulatedPair, k: i32) -> Vec<f64> {
+    let unit = 2.0_f64.powi(k);
+    let planes = Planes::<T> {
+        reference: pair.reference.map(|v| T::narrow(v * unit)),
+        target: pair.target.map(|v| T::narrow(v * unit)),
+    };
+    let (mut reference, mut target) = planes.exposures(pair);
+    for exposure in [&mut reference, &mut target] {
+        let NoiseModel::Ccd(ccd, _) = &mut exposure.noise else { unreachable!("of a detector") };
+        ccd.gain /= unit;
+        exposure.saturation = exposure.saturation.map(|level| level * unit);
+    }
+    let operator = |image: ImageView<'_, T>, design: Design| -> Result<_, OperatorError> {
+        FftDesignMatrix::new(image, design)
+    };
+    let design = mixed_design(120);
+    let options = FitOptions::default();
+    let found = subtract(&reference, &target, design, operator, &options, &mut |_| ()).unwrap();
+    let difference = found.difference.pixels().iter().map(|d| d.widen() / unit);
+    let variance = found.variance.pixels().iter().map(|v| v.widen() / unit / unit);
+    let Estimate { value, sigma } = found.photometric_scale;
+    let scalars = [value, sigma, found.lambda, found.outcome.products as f64];
+    difference.chain(variance).chain(scalars).chain(found.kernel.pixels().iter().copied()).collect()
+}
+
+#[test]
+fn the_unit_of_the_images_changes_no_bit() {
+    let pair = simulated(120, 8);
+    let bits = |values: Vec<f64>| values.into_iter().map(f64::to_bits).collect::<Vec<_>>();
+    let expected = bits(in_units::<f64>(&pair, 0));
+    for k in [-60, -43, -20, -7, -1, 4, 11, 26, 40] {
+        assert!(bits(in_units::<f64>(&pair, k)) == expected, "f64, 2^{k}");
+    }
+    let expected = bits(in_units::<f32>(&pair, 0));
+    // Variances of 10³ ADU² are above the smallest f32 of full precision, 2⁻¹²⁶, from 2⁻⁶⁰ on.
+    for k in [-60, -43, -20, -7, -1, 4, 11, 26, 40] {
+        assert!(bits(in_units::<f32>(&pair, k)) == expected, "f32, 2^{k}");
     }
 }
 

@@ -5,6 +5,7 @@ mod exactness;
 mod field;
 mod iterations;
 mod oracles;
+mod sandwich;
 mod series;
 mod spatial;
 mod statistics;

@@ -1,8 +1,9 @@
-//! The tables of ACCURACY.md on simulated fields: `cargo run --release -p dia-benches --bin accuracy -- models|bias|coverage|scale|spatial|photometry|alarms [SEEDS]`.
+//! The tables of ACCURACY.md on simulated fields: `cargo run --release -p dia-benches --bin accuracy -- models|bias|coverage|scale|spatial|descents|photometry|alarms [SEEDS]`.
 
 mod alarms;
 mod bias;
 mod coverage;
+mod descents;
 mod field;
 mod models;
 mod photometry;
@@ -24,8 +25,9 @@ fn main() -> Result<()> {
         "coverage" => coverage::print(seeds.unwrap_or(500)),
         "scale" => scale::print(seeds.unwrap_or(100)),
         "spatial" => spatial::print(seeds.unwrap_or(1)),
+        "descents" => descents::print(seeds.unwrap_or(2000)),
         "photometry" => photometry::print(seeds.unwrap_or(20)),
         "alarms" => alarms::print(seeds.unwrap_or(20)),
-        _ => Err("give the name of a table: models, bias, coverage, scale, spatial, photometry or alarms".into()),
+        _ => Err("give the name of a table: models, bias, coverage, scale, spatial, descents, photometry or alarms".into()),
     }
 }

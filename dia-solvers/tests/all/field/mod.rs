@@ -4,7 +4,10 @@
 #![allow(dead_code)]
 
 use dia_core::simulate::{SimulatedPair, SimulationOptions, simulate};
-use dia_core::{Design, Image, ImageView, KernelBasis, NoiseModel, OperatorError, Pixel};
+use dia_core::{
+    Design, Image, ImageView, KernelBasis, KernelShape, KernelSupport, NoiseModel, OperatorError,
+    Pixel, Resolution,
+};
 use dia_fft::{FftDesignMatrix, FftPixel};
 use dia_solvers::{Difference, Exposure, FitOptions, Prepared, subtract};
 
@@ -47,11 +50,28 @@ impl<T: Pixel> Planes<T> {
         half_width: usize,
         reference_noise: bool,
     ) -> Prepared<'a, T> {
-        let (reference, target) = self.exposures(pair);
         let (height, width) = self.target.view().shape();
         let design = Design::new(height, width, KernelBasis::delta(half_width), Some(1)).unwrap();
+        self.prepare_for(pair, design, reference_noise)
+    }
+
+    pub(crate) fn prepare_for<'a>(
+        &'a self,
+        pair: &'a SimulatedPair,
+        design: Design,
+        reference_noise: bool,
+    ) -> Prepared<'a, T> {
+        let (reference, target) = self.exposures(pair);
         Prepared::new(&reference, &target, design, reference_noise).unwrap()
     }
+}
+
+/// Free pixels in the core, nodes around it, and rings in the wings; a kernel that varies and a background of degree 1.
+pub(crate) fn mixed_design(side: usize) -> Design {
+    let support = KernelSupport::new(12, KernelShape::Circle);
+    let resolution = Resolution { core: 3.0, spacing: 2, inner: 7.0 };
+    let basis = KernelBasis::mixed_resolution(support, resolution, true);
+    Design::new(side, side, basis, Some(1)).unwrap().with_variation(0, 1).unwrap()
 }
 
 /// The whole subtraction with a delta kernel and a background of degree 1.
