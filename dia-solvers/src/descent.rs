@@ -81,7 +81,8 @@ pub(crate) fn descend<R: RobustProblem>(
             anderson.restart();
             if best.age >= TRIALS && problem.safeguard() {
                 x.copy_from_slice(&best.x);
-                best.age = 0;
+                // The objective may be another one.
+                best.optimality = f64::INFINITY;
                 problem.gradient(x, &mut g)?;
             }
             *p = problem.factor(x)?;

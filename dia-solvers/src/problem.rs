@@ -491,13 +491,13 @@ impl<A: DesignMatrix> RobustProblem for Problem<'_, A> {
         Ok(())
     }
 
-    /// P alone gives way to an inner solver.
+    /// P alone gives way to an inner solver; after that, λ is raised where it is free: what the data leave open lets a kernel grow whose variance K² ⊗ σ_R² then takes all weight from the data.
     fn safeguard(&mut self) -> bool {
-        let alone = matches!(self.inner, Inner::None);
-        if alone {
+        if matches!(self.inner, Inner::None) {
             self.inner = Inner::Cg(Box::new(CgWorkspace::new(self.a.ncols())));
+            return true;
         }
-        alone
+        self.raises > 0 && self.give_way()
     }
 }
 

@@ -58,6 +58,13 @@ fn folder_of(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
+/// Whether a path names an open file, which may be a regular one (`> file`) and is not to be replaced.
+fn is_descriptor(path: &Path) -> bool {
+    ["/dev/std", "/dev/fd/", "/proc/self/fd/"]
+        .iter()
+        .any(|prefix| path.to_str().is_some_and(|path| path.starts_with(prefix)))
+}
+
 /// Writes a file under another name in the same folder, syncs it, and renames it: at `path` there is the old file or the
 /// whole new one. What exists and is no regular file (a device, a pipe) is written to directly.
 ///
@@ -69,7 +76,7 @@ pub fn write_atomically(
 ) -> Result<(), FitsError> {
     let result = match fs::metadata(path) {
         Ok(metadata) if metadata.is_dir() => Err(io::ErrorKind::IsADirectory.into()),
-        Ok(metadata) if !metadata.is_file() || path.starts_with("/dev") => {
+        Ok(metadata) if !metadata.is_file() || is_descriptor(path) => {
             OpenOptions::new().write(true).open(path).and_then(|file| write(&file))
         }
         Ok(metadata) if metadata.permissions().readonly() => Err(read_only()),

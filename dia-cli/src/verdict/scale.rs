@@ -42,6 +42,12 @@ pub(super) fn judge<T: dia_core::Pixel>(evidence: &Evidence<'_, T>) -> Vec<Notic
 
 fn significance(scale: Estimate) -> Option<Notice> {
     let Estimate { value, sigma } = scale;
+    if !(sigma > 0.0) {
+        let text = format!(
+            "the error of the photometric scale {value:.4} came out as {sigma}: noise, mask or kernel make no sense together; check gain and read noise, or give --lambda 1"
+        );
+        return Some(Notice::new(Level::Fail, "scale", text).measured(sigma, 0.0));
+    }
     if value.is_nan() || value < LEAST_SCALE * sigma {
         let text = format!(
             "the photometric scale {value:.4} ± {sigma:.4} cannot be told from zero: no star of the reference was found in the target; is it the same field?"
