@@ -149,12 +149,12 @@ pub(crate) struct ModelArgs {
     #[arg(long, value_name = "SIGMA", default_value_t = 0.01, value_parser = positive, allow_negative_numbers = true)]
     pub(crate) tolerance: f64,
 
-    /// auto: turn the reference by right angles or mirror it if the target is, and take out the whole-pixel offset, both found from the stars; integer: the same for
-    /// images of different size, which are subtracted where they overlap; none: assume that they are aligned;
-    /// DX,DY: take out this offset, a star's place in the target minus that in the reference
+    /// auto: find by the stars how the images lie; take out whole pixels, right angles and mirror images where a kernel can follow the rest, else warp the reference onto the target's
+    /// grid; integer: never warp; stars: take nothing but stars for it; wcs: start from the world coordinates of both headers; none: assume that they are aligned;
+    /// DX,DY: take out this offset, a star's place in the target minus that in the reference. The target is never resampled
     #[arg(
         long,
-        value_name = "auto|integer|none|DX,DY",
+        value_name = "auto|integer|stars|wcs|none|DX,DY",
         default_value = "auto",
         allow_hyphen_values = true
     )]
