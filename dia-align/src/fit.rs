@@ -19,7 +19,12 @@ pub enum Model {
     Affine,
     /// Polynomials of degree 2: twelve.
     Quadratic,
+    /// Polynomials of degree 3: twenty.
+    Cubic,
 }
+
+/// Parameters of the largest model.
+const MOST: usize = 20;
 
 impl Model {
     /// Number of parameters.
@@ -28,6 +33,7 @@ impl Model {
             Self::Similarity { .. } => 4,
             Self::Affine => 6,
             Self::Quadratic => 12,
+            Self::Cubic => MOST,
         }
     }
 
@@ -37,16 +43,21 @@ impl Model {
             Self::Similarity { .. } => "similarity",
             Self::Affine => "affine",
             Self::Quadratic => "quadratic",
+            Self::Cubic => "cubic",
         }
     }
 
     fn degree(self) -> usize {
-        if self == Self::Quadratic { 2 } else { 1 }
+        match self {
+            Self::Similarity { .. } | Self::Affine => 1,
+            Self::Quadratic => 2,
+            Self::Cubic => 3,
+        }
     }
 
     /// ∂u/∂θ and ∂v/∂θ at scaled coordinates.
-    fn rows(self, x: f64, y: f64) -> [[f64; 12]; 2] {
-        let (mut u, mut v) = ([0.0; 12], [0.0; 12]);
+    fn rows(self, x: f64, y: f64) -> [[f64; MOST]; 2] {
+        let (mut u, mut v) = ([0.0; MOST], [0.0; MOST]);
         if let Self::Similarity { mirrored } = self {
             let x = if mirrored { -x } else { x };
             u[..4].copy_from_slice(&[1.0, 0.0, x, -y]);
@@ -102,7 +113,10 @@ const FEWEST_QUADRATIC: usize = 30;
 /// By which part a quadratic map has to lower the variance of the residuals, in units of its six more parameters' share: chance does so by about 1.
 const GAIN: f64 = 6.0;
 
-/// Passes of reweighting.
+/// Passes of reweighting at most; they end when the scatter changes by less than this part of itself.
+const SETTLED: f64 = 1e-4;
+
+/// The most passes.
 const PASSES: usize = 12;
 
 /// From the median of |r| of one coordinate to σ.
@@ -120,7 +134,7 @@ impl FittedMap {
         let (centre, scale) = extent(pairs)?;
         let at = |(x, y): (f64, f64)| ((x - centre.0) / scale, (y - centre.1) / scale);
         let mut weights = vec![1.0; pairs.len()];
-        let mut sigma = 0.0;
+        let mut sigma = f64::INFINITY;
         let mut found = None;
         for _ in 0..PASSES {
             let mut normal = Mat::<f64>::zeros(p, p);
@@ -148,15 +162,20 @@ impl FittedMap {
                 misses.iter().flat_map(|(du, dv)| [du.abs(), dv.abs()]).collect();
             // Of few pairs, most of the freedom is the map's.
             let freedom = (2 * pairs.len()) as f64 / (2 * pairs.len() - p).max(1) as f64;
-            sigma = (MAD * median(&mut sizes)? * freedom.sqrt()).max(LEAST_SCATTER);
+            let scatter = (MAD * median(&mut sizes)? * freedom.sqrt()).max(LEAST_SCATTER);
+            let settled = (scatter - sigma).abs() < SETTLED * scatter;
+            sigma = scatter;
             let squares = misses.iter().map(|(du, dv)| (du * du + dv * dv) / (sigma * sigma));
             weights =
                 squares.map(|square| (1.0 - square / (TUKEY * TUKEY)).max(0.0).powi(2)).collect();
-            found = Some((map, factor.inverse()));
+            found = Some((map, factor));
+            if settled {
+                break;
+            }
         }
-        let (map, inverse) = found?;
+        let (map, factor) = found?;
         let used = weights.iter().filter(|weight| **weight > 0.0).count();
-        let covariance = inverse * faer::Scale(sigma * sigma);
+        let covariance = factor.inverse() * faer::Scale(sigma * sigma);
         Some(Self { map, model, residual: sigma, used, covariance })
     }
 

@@ -6,6 +6,7 @@
 //! | Which map do they tell? | [`FittedMap`]: similarity, affine or quadratic, robust, with its residual and covariance |
 //! | Where are stars, to hundredths of a pixel? | [`recentre`] |
 //! | What is an image on the grid of another? | [`warp`]: Lanczos, flux kept by the Jacobian, with variance, mask, and what the correlation of the noise does |
+//! | Where does a header say that pixels lie? | [`wcs::Wcs`]: six projections, SIP and TPV |
 //!
 //! A map leads from the pixels of the second image, the target, whose grid the result has, to those of the first, the reference, which is warped. Pixels are (x, y), columns and rows, 0 in the middle
 //! of the first. Results do not depend on the number of threads.
@@ -20,6 +21,7 @@ mod offset;
 mod pairing;
 mod star_match;
 mod warp;
+pub mod wcs;
 
 pub use centroid::recentre;
 pub use error::AlignError;

@@ -44,6 +44,9 @@ const STAGES: [(usize, usize); 4] = [(14, 13), (50, 9), (130, 7), (320, 6)];
 /// Hypotheses of each stage that are pursued to the end.
 const PURSUED: usize = 48;
 
+/// Those that are pursued together; the first of them with a match that is believed end the search.
+const AT_ONCE: usize = 8;
+
 /// Radii in pixels within which stars are paired, one after the other: those farther from where the map was found join along with it.
 const RADII: [f64; 7] = [4.0, 3.0, 3.0, 2.5, 2.0, 2.0, 1.5];
 
@@ -86,13 +89,14 @@ pub fn match_stars(
         let (a, b) = (&first[..part(first)], &second[..part(second)]);
         let mut all = hypotheses(a, b, neighbours, options.largest_scale);
         all.truncate(PURSUED);
-        let pursued: Vec<StarMatch> =
-            all.par_iter().filter_map(|hypothesis| lists.pursue(hypothesis)).collect();
-        let found = pursued.into_iter().min_by(|p, q| p.log_chance.total_cmp(&q.log_chance));
-        if let Some(found) = found
-            && best.as_ref().is_none_or(|best| found.log_chance < best.log_chance)
-        {
-            best = Some(found);
+        for some in all.chunks(AT_ONCE) {
+            let pursued: Vec<StarMatch> =
+                some.par_iter().filter_map(|hypothesis| lists.pursue(hypothesis)).collect();
+            let found = pursued.into_iter().chain(best.take());
+            best = found.min_by(|p, q| p.log_chance.total_cmp(&q.log_chance));
+            if best.as_ref().is_some_and(|best| lists.believed(best, options)) {
+                break;
+            }
         }
         let done = first.len().max(second.len()) <= stars;
         if done || best.as_ref().is_some_and(|best| lists.believed(best, options)) {
