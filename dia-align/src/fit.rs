@@ -110,8 +110,11 @@ pub(crate) const FEWEST_AFFINE: usize = 8;
 /// Pairs from which on distortions are.
 const FEWEST_QUADRATIC: usize = 30;
 
-/// By which part a quadratic map has to lower the variance of the residuals, in units of its six more parameters' share: chance does so by about 1.
+/// By how much a quadratic map has to lower χ² for each of its six more parameters: chance does so by 1 ± 0.6.
 const GAIN: f64 = 6.0;
+
+/// Pairs count no more than those that are this many σ off.
+const OUTLIER: f64 = 3.5;
 
 /// Passes of reweighting at most; they end when the scatter changes by less than this part of itself.
 const SETTLED: f64 = 1e-4;
@@ -187,11 +190,22 @@ impl FittedMap {
         if !quadratic || pairs.len() < FEWEST_QUADRATIC {
             return Some(plain);
         }
-        let freedom = (2 * pairs.len() - Model::Quadratic.parameters()) as f64;
         let added = (Model::Quadratic.parameters() - Model::Affine.parameters()) as f64;
-        let gain = |bent: &Self| ((plain.residual / bent.residual).powi(2) - 1.0) * freedom / added;
+        let gain = |bent: &Self| {
+            (plain.cost(pairs, plain.residual) - bent.cost(pairs, plain.residual)) / added
+        };
         let bent = Self::of(pairs, Model::Quadratic).filter(|bent| gain(bent) > GAIN);
         Some(bent.unwrap_or(plain))
+    }
+
+    /// Σ r²/σ² over both coordinates of all pairs, of which each counts no more than an outlier does.
+    fn cost(&self, pairs: &[[(f64, f64); 2]], sigma: f64) -> f64 {
+        let costs = pairs.iter().map(|[(x, y), (u, v)]| {
+            let (at_u, at_v) = self.map.place(*x, *y);
+            let square = ((u - at_u).powi(2) + (v - at_v).powi(2)) / (sigma * sigma);
+            square.min(OUTLIER * OUTLIER)
+        });
+        costs.sum()
     }
 
     /// The covariance of the place that (x, y) is carried to: of u, of both, and of v, in square pixels.

@@ -5,7 +5,7 @@
 //! | Which stars of two images are the same? | [`match_offset`] for images that are only shifted, [`match_stars`] for any rotation, mirror image and scale; both say what chance does |
 //! | Which map do they tell? | [`FittedMap`]: similarity, affine or quadratic, robust, with its residual and covariance |
 //! | Where are stars, to hundredths of a pixel? | [`recentre`] |
-//! | What is an image on the grid of another? | [`warp`]: Lanczos, flux kept by the Jacobian, with variance, mask, and what the correlation of the noise does |
+//! | What is an image on the grid of another? | [`warp`]: Lanczos, flux kept by the Jacobian, noise white again, with variance and mask |
 //! | Where does a header say that pixels lie? | [`wcs::Wcs`]: six projections, SIP and TPV |
 //!
 //! A map leads from the pixels of the second image, the target, whose grid the result has, to those of the first, the reference, which is warped. Pixels are (x, y), columns and rows, 0 in the middle
@@ -22,6 +22,7 @@ mod pairing;
 mod star_match;
 mod warp;
 pub mod wcs;
+mod whitening;
 
 pub use centroid::recentre;
 pub use error::AlignError;
@@ -29,7 +30,7 @@ pub use fit::{FittedMap, Model};
 pub use map::{MAX_DEGREE, PlaneMap};
 pub use offset::{Matched, match_offset};
 pub use star_match::{FEWEST, MatchOptions, StarMatch, match_near, match_stars};
-pub use warp::{WarpOptions, Warped, warp};
+pub use warp::{Warped, warp};
 
 #[doc = include_str!("../README.md")]
 #[cfg(doctest)]

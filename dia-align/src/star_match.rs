@@ -23,7 +23,7 @@ pub struct MatchOptions {
 
 impl Default for MatchOptions {
     fn default() -> Self {
-        Self { largest_scale: 2.0, log_chance: -6.0, quadratic: true }
+        Self { largest_scale: 2.0, log_chance: -5.0, quadratic: true }
     }
 }
 
@@ -54,7 +54,7 @@ const RADII: [f64; 7] = [4.0, 3.0, 3.0, 2.5, 2.0, 2.0, 1.5];
 const FINAL: [f64; 2] = [1.5, 0.5];
 
 /// Stars cluster, and are no independent places: each star of the shorter list counts against a match with this.
-const DOUBT_PER_STAR: f64 = 0.06;
+const DOUBT_PER_STAR: f64 = 0.03;
 
 /// Fewer stars than this tell no map that could be tested.
 pub const FEWEST: usize = 4;

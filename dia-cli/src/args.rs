@@ -480,6 +480,30 @@ pub(crate) struct InfoArgs {
     pub(crate) files: Vec<PathBuf>,
 }
 
+/// Arguments of `dia align`.
+#[derive(Debug, Args)]
+pub(crate) struct AlignArgs {
+    /// Reference image, FILE or FILE[EXT]
+    pub(crate) reference: FitsSpec,
+    /// Target image, FILE or FILE[EXT]
+    pub(crate) target: FitsSpec,
+    /// Where the map is written, as JSON; on standard output if it is not given
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+    /// As in `dia subtract`
+    #[arg(
+        long,
+        value_name = "auto|integer|stars|wcs",
+        default_value = "auto",
+        allow_hyphen_values = true
+    )]
+    pub(crate) align: Align,
+    #[command(flatten)]
+    pub(crate) noise: NoiseArgs,
+    #[command(flatten)]
+    pub(crate) run: RunArgs,
+}
+
 /// `--size`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Size {

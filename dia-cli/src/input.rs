@@ -134,8 +134,6 @@ pub struct Input<T> {
     pub(crate) image: Image<T>,
     pub(crate) mask: Option<Mask>,
     pub(crate) noise: InputNoise<T>,
-    /// Of a warped image, the variance that is right for sums over many pixels; that of `noise` is right behind the kernel.
-    pub(crate) smooth_variance: Option<Image<T>>,
     /// What the plane held that the noise was read from.
     pub(crate) uncertainty: Option<Uncertainty>,
     pub(crate) saturation: Option<f64>,
@@ -234,7 +232,6 @@ impl<T: Real> Input<T> {
             image: exposure.image.to_owned(),
             mask: exposure.mask.cloned(),
             noise,
-            smooth_variance: None,
             uncertainty: matches!(exposure.noise, NoiseModel::Variance(_))
                 .then_some(Uncertainty::Variance),
             saturation: exposure.saturation,
@@ -450,18 +447,8 @@ impl<T: Real> Input<T> {
             InputNoise::Ccd(ccd)
         };
         let saturation = taken.saturation.as_ref().map(|saturation| saturation.value);
-        let input = Self {
-            image,
-            mask,
-            noise,
-            smooth_variance: None,
-            uncertainty,
-            saturation,
-            sky: None,
-            header,
-            taken,
-            notices,
-        };
+        let input =
+            Self { image, mask, noise, uncertainty, saturation, sky: None, header, taken, notices };
         input.checked(of)
     }
 

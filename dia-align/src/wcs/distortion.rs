@@ -62,11 +62,7 @@ fn polynomial(pv: &[f64; 40], x: f64, y: f64) -> f64 {
 const STEPS: usize = 40;
 
 /// Solves f(at) = place from at = place. `step` is what differences are taken over.
-fn inverse(
-    f: impl Fn([f64; 2]) -> [f64; 2],
-    place: [f64; 2],
-    step: f64,
-) -> Option<[f64; 2]> {
+fn inverse(f: impl Fn([f64; 2]) -> [f64; 2], place: [f64; 2], step: f64) -> Option<[f64; 2]> {
     let mut at = place;
     let size = 1.0 + place[0].abs() + place[1].abs();
     for _ in 0..STEPS {

@@ -39,7 +39,9 @@ pub enum WcsError {
         fault: &'static str,
     },
     /// What is not known here.
-    #[error("{keyword} = {value} is not known here: projections are TAN, SIN, NCP, STG, ARC, ZEA and CAR, distortions SIP and TPV")]
+    #[error(
+        "{keyword} = {value} is not known here: projections are TAN, SIN, NCP, STG, ARC, ZEA and CAR, distortions SIP and TPV"
+    )]
     Unknown {
         /// The keyword.
         keyword: String,
@@ -120,7 +122,8 @@ impl Keywords<'_> {
 
     /// A number, if it is there.
     fn number(&self, keyword: &str) -> Result<Option<f64>, WcsError> {
-        let invalid = |value: String, fault| WcsError::Invalid { keyword: keyword.to_owned(), value, fault };
+        let invalid =
+            |value: String, fault| WcsError::Invalid { keyword: keyword.to_owned(), value, fault };
         match (self.lookup)(keyword) {
             None => Ok(None),
             Some(Value::Number(value)) if value.is_finite() => Ok(Some(value)),
@@ -173,7 +176,8 @@ pub(super) fn read(lookup: &dyn Fn(&str) -> Option<Value>) -> Result<Wcs, WcsErr
     let linear = Linear { crpix: linear_pixels, matrix, inverse };
 
     let unit = |axis: usize| unit(&keys, axis);
-    let alpha = keys.needed(&format!("CRVAL{longitude}"), &types[longitude - 1])? * unit(longitude)?;
+    let alpha =
+        keys.needed(&format!("CRVAL{longitude}"), &types[longitude - 1])? * unit(longitude)?;
     let delta = keys.needed(&format!("CRVAL{latitude}"), &types[latitude - 1])? * unit(latitude)?;
     if delta.abs() > 90.0 {
         let (keyword, value) = (format!("CRVAL{latitude}"), delta.to_string());
@@ -225,10 +229,9 @@ pub(super) fn read(lookup: &dyn Fn(&str) -> Option<Value>) -> Result<Wcs, WcsErr
 
 fn ctype(keys: &Keywords<'_>, axis: usize) -> Result<String, WcsError> {
     let keyword = format!("CTYPE{axis}");
-    keys.text(&keyword).filter(|text| !text.is_empty()).ok_or_else(|| WcsError::Missing {
-        keyword,
-        needed_by: "a place on the sky".into(),
-    })
+    keys.text(&keyword)
+        .filter(|text| !text.is_empty())
+        .ok_or_else(|| WcsError::Missing { keyword, needed_by: "a place on the sky".into() })
 }
 
 /// Whether latitude comes first, the system, and the projection's code.
@@ -251,7 +254,8 @@ fn axes(types: &[String; 2]) -> Result<(bool, System, String), WcsError> {
             return Ok((pair(lat, lon), system, code));
         }
     }
-    let wrong = if known.iter().any(|(lon, lat, _)| first == *lon || first == *lat) { 1 } else { 0 };
+    let wrong =
+        if known.iter().any(|(lon, lat, _)| first == *lon || first == *lat) { 1 } else { 0 };
     let (keyword, value) = (format!("CTYPE{}", wrong + 1), types[wrong].clone());
     Err(WcsError::Unknown { keyword, value })
 }
@@ -265,9 +269,11 @@ fn unit(keys: &Keywords<'_>, axis: usize) -> Result<f64, WcsError> {
         Some("ARCSEC") => Ok(1.0 / 3600.0),
         Some("MAS") => Ok(1.0 / 3.6e6),
         Some("RAD") => Ok(1.0_f64.to_degrees()),
-        Some(value) => {
-            Err(WcsError::Invalid { keyword, value: value.to_owned(), fault: "no unit of an angle" })
-        }
+        Some(value) => Err(WcsError::Invalid {
+            keyword,
+            value: value.to_owned(),
+            fault: "no unit of an angle",
+        }),
     }
 }
 

@@ -134,7 +134,8 @@ impl Wcs {
             return None;
         }
         let place = |k: usize, size: usize| k as f64 * (size as f64 - 1.0) / (PLACES as f64 - 1.0);
-        let places = (0..PLACES * PLACES).map(|k| (place(k % PLACES, shape.1), place(k / PLACES, shape.0)));
+        let places =
+            (0..PLACES * PLACES).map(|k| (place(k % PLACES, shape.1), place(k / PLACES, shape.0)));
         let pairs: Vec<[(f64, f64); 2]> = places
             .filter_map(|(x, y)| {
                 let (longitude, latitude) = self.pixel_to_sky(x, y)?;

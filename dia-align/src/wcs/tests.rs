@@ -73,7 +73,8 @@ fn a_distortion_beyond_its_range_has_no_inverse() {
 
 #[test]
 fn two_headers_make_a_map() {
-    let other = with("CRPIX1", "250.5").replace("CRVAL2  =                -30.0", "CRVAL2  = -30.002");
+    let other =
+        with("CRPIX1", "250.5").replace("CRVAL2  =                -30.0", "CRVAL2  = -30.002");
     let (one, other) = (Wcs::from_cards(HEADER).unwrap(), Wcs::from_cards(&other).unwrap());
     let map = one.map_to(&other, (600, 600)).unwrap();
     assert!(map.residual <= 0.005);

@@ -1,6 +1,6 @@
 //! The reference on the target's grid: its pixels moved, or warped once.
 
-use dia_align::{PlaneMap, WarpOptions, warp};
+use dia_align::{PlaneMap, warp};
 use dia_core::{Image, Mask, MaskPlanes, NoiseModel, Pixel};
 
 use crate::align::Shift;
@@ -43,41 +43,33 @@ fn source(y: usize, x: usize, shift: Shift, shape: (usize, usize)) -> Option<(us
     Some((y, x))
 }
 
-/// Warps image, variance and mask to a grid of `shape`, on which a pixel p shows what is at `map.place(p)`.
-///
-/// From then on, the noise is a plane of variances: those that are right behind the kernel, with those that are right behind kernel and PSF beside them.
-pub(super) fn warp_onto_grid<T: Real>(
-    input: &mut Input<T>,
-    map: &PlaneMap,
-    shape: (usize, usize),
-    smoothing: [f64; 2],
-) {
+/// Where the noise that a warp puts back begins: the same for all, so that results can be made again.
+const SEED: u64 = 20_150_315;
+
+/// Warps image, variance and mask to a grid of `shape`, on which a pixel p shows what is at `map.place(p)`. From then on, the noise is a plane of variances.
+pub(super) fn warp_onto_grid<T: Real>(input: &mut Input<T>, map: &PlaneMap, shape: (usize, usize)) {
     let variance = match input.exposure().noise {
         NoiseModel::Variance(variance) => variance.to_owned(),
         NoiseModel::Ccd(ccd, _) => {
+            // One electron is the least, as it is in the fit.
             let least = ccd.photon(1.0).powi(2);
             input.image.map(|value| T::narrow(ccd.variance(value.widen(), 1.0).max(least)))
         }
     };
-    let mask = input.unusable();
-    let options = WarpOptions { smoothing };
-    let warped = warp(input.image.view(), variance.view(), &mask, map, shape, &options);
-    let [behind_kernel, behind_psf] = warped.variances;
-    let ratio = mean_ratio(&behind_kernel, &variance);
+    let warped = warp(input.image.view(), variance.view(), &input.unusable(), map, shape, SEED);
     if let Some(sky) = &mut input.sky {
-        // As large as what it does to the difference.
-        (sky.sigma, sky.expected) = (sky.sigma * ratio.sqrt(), sky.expected * ratio.sqrt());
+        let ratio = ratio_of_medians(&warped.variance, &variance).sqrt();
+        (sky.sigma, sky.expected) = (sky.sigma * ratio, sky.expected * ratio);
     }
     input.image = warped.image;
-    input.noise = InputNoise::Variance(behind_kernel);
-    input.smooth_variance = Some(behind_psf);
+    input.noise = InputNoise::Variance(warped.variance);
     input.mask = Some(warped.mask);
     // Its pixels are masked, and those of the new grid have other levels.
     input.saturation = None;
 }
 
 /// The median of one plane over that of the other; 1 where they have none.
-fn mean_ratio<T: Pixel>(new: &Image<T>, old: &Image<T>) -> f64 {
+fn ratio_of_medians<T: Pixel>(new: &Image<T>, old: &Image<T>) -> f64 {
     let median = |image: &Image<T>| {
         let step = (image.pixels().len() / 100_000).max(1);
         let sample = image.pixels().iter().step_by(step).map(|value| value.widen());

@@ -3,14 +3,14 @@
 use dia_align::PlaneMap;
 use serde::Serialize;
 
-use super::Shift;
 use super::decision::Decision;
+use super::headers::WcsReport;
 use super::search::Found;
 
 /// How the images were found to lie, and what was done about it.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct AlignmentReport {
-    /// `stars`, `correlation`, `wcs`, `option` or `none`.
+    /// `stars`, `correlation`, `wcs`, `wcs and stars`, `option` or `none`.
     pub(crate) by: &'static str,
     /// `shift`: whole pixels, and no more than their rest to the kernel; `kernel`: also what varies over the field; `warp`: the reference was warped.
     pub(crate) decision: &'static str,
@@ -26,6 +26,9 @@ pub(crate) struct AlignmentReport {
     /// Pixels.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) displacement: Option<DisplacementReport>,
+    /// What the world coordinates of both headers say beside it; left out where they say nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) wcs: Option<WcsReport>,
 }
 
 #[derive(Clone, Copy, Debug, Serialize)]
@@ -97,7 +100,7 @@ impl MapReport {
 
 impl AlignmentReport {
     /// Without a search.
-    pub(super) fn given(by: &'static str, _shift: Shift) -> Self {
+    pub(super) fn given(by: &'static str) -> Self {
         Self {
             by,
             decision: "shift",
@@ -105,6 +108,7 @@ impl AlignmentReport {
             log10_chance: None,
             map: None,
             displacement: None,
+            wcs: None,
         }
     }
 
@@ -141,6 +145,7 @@ impl AlignmentReport {
             log10_chance: *log_chance,
             map,
             displacement,
+            wcs: None,
         }
     }
 }

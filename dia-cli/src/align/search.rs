@@ -2,8 +2,8 @@
 
 use anyhow::{Context, Result, anyhow, bail};
 use dia_align::{
-    AlignError, FittedMap, MatchOptions, Matched, PlaneMap, match_near, match_offset, match_stars,
-    recentre,
+    AlignError, FittedMap, MatchOptions, Matched, PlaneMap, StarMatch, match_near, match_offset,
+    match_stars, recentre,
 };
 use dia_core::stars::{self, Star};
 use dia_core::{Mask, seeing};
@@ -11,9 +11,10 @@ use dia_fft::offset;
 
 use super::Shift;
 use super::decision::LEFT_TO_THE_KERNEL;
+use super::headers::{self, WcsReport};
 use super::turn::{TURNS, Turn};
 use crate::input::{Input, Real};
-use crate::notice::Notice;
+use crate::notice::{Level, Notice};
 use crate::request::Align;
 
 /// Below this correlation, images with few stars show no common pattern.
@@ -44,6 +45,7 @@ const FEWEST_FOR_ROTATION: usize = 5;
 pub(super) struct Searched {
     pub(super) found: Found,
     pub(super) notices: Vec<Notice>,
+    pub(super) wcs: Option<WcsReport>,
 }
 
 /// How the images lie.
@@ -74,12 +76,7 @@ impl Found {
         }
     }
 
-    /// Stars that both images have, where they are in the reference.
-    pub(super) fn reference_stars(&self) -> Vec<Star> {
-        self.pairs().iter().map(|pair| pair[0]).collect()
-    }
-
-    /// The same in the target.
+    /// Stars that both images have, where they are in the target.
     pub(super) fn target_stars(&self) -> Vec<Star> {
         self.pairs().iter().map(|pair| pair[1]).collect()
     }
@@ -124,10 +121,81 @@ pub(super) fn find<T: Real>(
     target: &Input<T>,
     choice: Align,
 ) -> Result<Searched> {
+    let headers = headers::map(reference, target);
     let (first, second) = rayon::join(|| Side::new(reference), || Side::new(target));
+    if choice == Align::Wcs {
+        let map = headers?.with_context(|| {
+            format!(
+                "--align wcs needs the world coordinates of both images, and the header of {} or of {} has no CTYPE1",
+                first.name(),
+                second.name()
+            )
+        })?;
+        return by_headers(&first, &second, map);
+    }
     let found = by_stars(&first, &second)
         .or_else(|error| by_correlation(&first, &second, choice, error))?;
-    Ok(Searched { found, notices: Vec::new() })
+    let wcs = match (&found, headers) {
+        (_, Err(error)) => Some(WcsReport::Unused(format!("{error:#}"))),
+        (Found::Map { map, .. }, Ok(Some(headers))) => {
+            Some(WcsReport::Disagreement(headers::distance(map, &headers, second.shape)))
+        }
+        (_, Ok(_)) => None,
+    };
+    Ok(Searched { found, notices: Vec::new(), wcs })
+}
+
+/// The map of the headers, corrected by the stars; or that of the stars, where it contradicts.
+fn by_headers<T: Real>(
+    first: &Side<'_, T>,
+    second: &Side<'_, T>,
+    headers: FittedMap,
+) -> Result<Searched> {
+    let (a, b) = (&first.stars, &second.stars);
+    let counts = [a.len(), b.len()];
+    let options = MatchOptions::default();
+    let near = match_near(a, b, first.shape, second.shape, &headers.map, &options);
+    let (found, notice) = if let Ok(matched) = near {
+        (of_match(first, second, matched, "wcs and stars"), None)
+    } else if let Ok(found) = by_stars(first, second) {
+        let off = match &found {
+            Found::Map { map, .. } => headers::distance(map, &headers, second.shape),
+            Found::Offset { shift, .. } => {
+                let (x, y) = (0.5 * second.shape.1 as f64, 0.5 * second.shape.0 as f64);
+                let (u, v) = headers.map.place(x, y);
+                (x - u - shift.dx as f64).hypot(y - v - shift.dy as f64)
+            }
+        };
+        let text = format!(
+            "the world coordinates of {} and {} put their stars {off:.1} pixels from each other; the stars were followed",
+            first.name(),
+            second.name()
+        );
+        (found, Some(Notice::new(Level::Warn, "wcs-contradicts", text)))
+    } else {
+        let text = format!(
+            "{} and {} were aligned by their world coordinates alone: too few stars confirm them",
+            first.name(),
+            second.name()
+        );
+        let map = headers.clone();
+        let found = Found::Map {
+            map,
+            turned: None,
+            by: "wcs",
+            counts,
+            pairs: Vec::new(),
+            log_chance: None,
+        };
+        (found, Some(Notice::new(Level::Warn, "wcs-alone", text)))
+    };
+    let wcs = match &found {
+        Found::Map { map, by, .. } if *by != "wcs" => {
+            Some(WcsReport::Disagreement(headers::distance(map, &headers, second.shape)))
+        }
+        _ => None,
+    };
+    Ok(Searched { found, notices: notice.into_iter().collect(), wcs })
 }
 
 /// The offset under which the stars meet, upright or turned, or any map under which they do.
@@ -145,13 +213,24 @@ fn by_stars<T: Real>(first: &Side<'_, T>, second: &Side<'_, T>) -> Result<Found,
     }
     let (a, b) = (&first.stars, &second.stars);
     let matched = match_stars(a, b, first.shape, second.shape, &MatchOptions::default())?;
+    Ok(of_match(first, second, matched, "stars"))
+}
+
+/// A match with better centroids.
+fn of_match<T: Real>(
+    first: &Side<'_, T>,
+    second: &Side<'_, T>,
+    matched: StarMatch,
+    by: &'static str,
+) -> Found {
+    let (a, b) = (&first.stars, &second.stars);
     let pairs: Vec<[Star; 2]> = matched.pairs.iter().map(|(i, j)| [a[*i], b[*j]]).collect();
     let middle = (0.5 * second.shape.1 as f64, 0.5 * second.shape.0 as f64);
     let mirrored = matched.fitted.map.determinant(middle.0, middle.1) < 0.0;
     let map = refit(first, second, &pairs, mirrored).unwrap_or(matched.fitted);
     let counts = [a.len(), b.len()];
     let log_chance = Some(matched.log_chance);
-    Ok(Found::Map { map, turned: None, by: "stars", counts, pairs, log_chance })
+    Found::Map { map, turned: None, by, counts, pairs, log_chance }
 }
 
 /// A match under an offset, unless a rotation or scale is seen that a kernel cannot follow; `first_stars` are those of the turned reference.

@@ -266,9 +266,7 @@ fn given_psf(spec: &FitsSpec) -> Result<ReferencePsf> {
 /// σ² of an image at the values `at`, in the square of its unit; 0 where they are not known.
 fn variance<T: Real>(input: &Input<T>, at: &Image<T>) -> Image<f32> {
     let (height, width) = at.view().shape();
-    let smooth =
-        input.smooth_variance.as_ref().map(|variance| NoiseModel::Variance(variance.view()));
-    match smooth.unwrap_or(input.exposure().noise) {
+    match input.exposure().noise {
         NoiseModel::Variance(variance) => {
             let known = |v: f32| if v.is_finite() { v } else { 0.0 };
             Image::from_fn(height, width, |y, x| known(variance.at(y, x).widen() as f32))
