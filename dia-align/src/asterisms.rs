@@ -50,16 +50,14 @@ impl Hypothesis {
     /// That of least squares through pairs of places.
     fn of(pairs: &[[(f64, f64); 2]; 3], mirrored: bool) -> Self {
         let n = pairs.len() as f64;
-        let from = |pair: &[(f64, f64); 2]| {
-            let (x, y) = pair[0];
-            (if mirrored { -x } else { x }, y)
+        let pairs = pairs.map(|[(x, y), to]| [(if mirrored { -x } else { x }, y), to]);
+        let mean = |side: usize| {
+            let (x, y) = pairs.iter().fold((0.0, 0.0), |(x, y), p| (x + p[side].0, y + p[side].1));
+            (x / n, y / n)
         };
-        let mean = |of: &dyn Fn(&[(f64, f64); 2]) -> f64| pairs.iter().map(of).sum::<f64>() / n;
-        let (x0, y0) = (mean(&|p| from(p).0), mean(&|p| from(p).1));
-        let (u0, v0) = (mean(&|p| p[1].0), mean(&|p| p[1].1));
+        let ((x0, y0), (u0, v0)) = (mean(0), mean(1));
         let (mut size, mut along, mut across) = (0.0, 0.0, 0.0);
-        for pair in pairs {
-            let ((x, y), (u, v)) = (from(pair), pair[1]);
+        for [(x, y), (u, v)] in pairs {
             let (x, y, u, v) = (x - x0, y - y0, u - u0, v - v0);
             size += x * x + y * y;
             along += x * u + y * v;
@@ -115,8 +113,8 @@ fn triangles(list: &[Star], neighbours: usize) -> Vec<Triangle> {
     let mut corners: Vec<[usize; 3]> = (0..list.len())
         .flat_map(|i| {
             let near = nearest(list, i, neighbours);
-            let two = near.clone().into_iter().enumerate();
-            two.flat_map(move |(k, j)| near[..k].to_vec().into_iter().map(move |l| [i, j, l]))
+            let pairs = (0..near.len()).flat_map(|k| (0..k).map(move |l| (k, l)));
+            pairs.map(|(k, l)| [i, near[k], near[l]]).collect::<Vec<_>>()
         })
         .map(|mut corners| {
             corners.sort_unstable();

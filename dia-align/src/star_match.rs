@@ -148,7 +148,8 @@ impl Lists<'_> {
                 None => guess(x, y),
             };
             let pairs = self.pairs(place, radius);
-            let model = self.model(pairs.len(), mirrored);
+            let few = pairs.len() < FEWEST_AFFINE;
+            let model = if few { Model::Similarity { mirrored } } else { Model::Affine };
             if pairs.len() < FEWEST - 1 {
                 return None;
             }
@@ -165,10 +166,6 @@ impl Lists<'_> {
         let log_chance = wide.0.min(narrow.0);
         let pairs = if narrow.0 < wide.0 { narrow.1 } else { wide.1 };
         Some(StarMatch { fitted, pairs, log_chance })
-    }
-
-    fn model(&self, pairs: usize, mirrored: bool) -> Model {
-        if pairs < FEWEST_AFFINE { Model::Similarity { mirrored } } else { Model::Affine }
     }
 
     /// Pairs (in the first list, in the second) that meet within `radius`.

@@ -53,7 +53,9 @@ impl Whitening {
         noise.par_chunks_mut(width).enumerate().for_each(|(y, row)| {
             // A generator for each row: the result is the same on any number of threads.
             let mut rng = Xoshiro256PlusPlus::seed_from_u64(seed.wrapping_add(y as u64));
-            row.iter_mut().for_each(|value| *value = StandardNormal.sample(&mut rng));
+            for value in row {
+                *value = StandardNormal.sample(&mut rng);
+            }
         });
         Self { kernels, level, noise, width }
     }

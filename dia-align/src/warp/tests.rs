@@ -81,8 +81,8 @@ fn noise_is_white_and_of_the_variance_that_is_said_at_every_phase() {
         for (seen, sigma) in seen.into_iter().zip(sigmas) {
             let ratio = seen / said;
             // Images of 80² pixels, of which a smoothed one has 80²/(4πσ²) that are independent.
-            let independent =
-                IMAGES as f64 * 6400.0 / (4.0 * 3.1416 * f64::powi(sigma, 2)).max(1.0);
+            let independent = IMAGES as f64 * 6400.0
+                / (4.0 * std::f64::consts::PI * f64::powi(sigma, 2)).max(1.0);
             let error = (2.0 / independent).sqrt();
             println!("{angle:6}° × {scale:4} at {at:?}, σ {sigma}: {ratio:.3} ± {error:.3}");
             assert!(

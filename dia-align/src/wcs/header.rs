@@ -254,8 +254,8 @@ fn axes(types: &[String; 2]) -> Result<(bool, System, String), WcsError> {
             return Ok((pair(lat, lon), system, code));
         }
     }
-    let wrong =
-        if known.iter().any(|(lon, lat, _)| first == *lon || first == *lat) { 1 } else { 0 };
+    let is_known = known.iter().any(|(lon, lat, _)| first == *lon || first == *lat);
+    let wrong = usize::from(is_known);
     let (keyword, value) = (format!("CTYPE{}", wrong + 1), types[wrong].clone());
     Err(WcsError::Unknown { keyword, value })
 }
@@ -307,7 +307,9 @@ fn matrix(keys: &Keywords<'_>, latitude: usize) -> Result<[[f64; 2]; 2], WcsErro
     }
     for (i, row) in matrix.iter_mut().enumerate() {
         let unit = unit(keys, i + 1)?;
-        row.iter_mut().for_each(|value| *value *= unit);
+        for value in row {
+            *value *= unit;
+        }
     }
     Ok(matrix)
 }

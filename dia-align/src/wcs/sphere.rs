@@ -3,9 +3,10 @@
 /// By the celestial coordinates of the native pole, and the native longitude of the celestial pole, in degrees.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Rotation {
-    alpha_p: f64,
-    delta_p: f64,
-    phi_p: f64,
+    /// α_p and δ_p.
+    pole: (f64, f64),
+    /// φ_p.
+    native_longitude: f64,
 }
 
 impl Rotation {
@@ -19,7 +20,7 @@ impl Rotation {
         latpole: f64,
     ) -> Option<Self> {
         if theta_0 == 90.0 {
-            return Some(Self { alpha_p: alpha_0, delta_p: delta_0, phi_p });
+            return Some(Self { pole: (alpha_0, delta_0), native_longitude: phi_p });
         }
         let (sin_t, cos_t) = theta_0.to_radians().sin_cos();
         let (sin_p, cos_p) = (phi_p - phi_0).to_radians().sin_cos();
@@ -53,19 +54,19 @@ impl Rotation {
             let (sin, cos) = (sin_p * cos_t / cos_d, (sin_t - sin_dp * sin_d) / (cos_dp * cos_d));
             alpha_0 - sin.atan2(cos).to_degrees()
         };
-        Some(Self { alpha_p, delta_p, phi_p })
+        Some(Self { pole: (alpha_p, delta_p), native_longitude: phi_p })
     }
 
     /// Celestial coordinates, the longitude from 0 to 360.
     pub(super) fn celestial(&self, (phi, theta): (f64, f64)) -> (f64, f64) {
-        let (longitude, latitude) = turned((phi - self.phi_p, theta), self.delta_p);
-        ((self.alpha_p + longitude).rem_euclid(360.0), latitude)
+        let (longitude, latitude) = turned((phi - self.native_longitude, theta), self.pole.1);
+        ((self.pole.0 + longitude).rem_euclid(360.0), latitude)
     }
 
     /// Native coordinates.
     pub(super) fn native(&self, (alpha, delta): (f64, f64)) -> (f64, f64) {
-        let (longitude, latitude) = turned((alpha - self.alpha_p, delta), self.delta_p);
-        (self.phi_p + longitude, latitude)
+        let (longitude, latitude) = turned((alpha - self.pole.0, delta), self.pole.1);
+        (self.native_longitude + longitude, latitude)
     }
 }
 

@@ -13,12 +13,13 @@ CD2_2   =               2.0D-4 / exponents of FORTRAN
 
 /// The header with a card replaced or added.
 fn with(keyword: &str, value: &str) -> String {
+    let card = format!("{keyword:8}= {value}");
     let others = HEADER.lines().filter(|line| !line.starts_with(keyword));
-    let mut text: String = others.map(|line| format!("{line}\n")).collect();
+    let mut lines: Vec<&str> = others.collect();
     if !value.is_empty() {
-        text += &format!("{keyword:8}= {value}\n");
+        lines.push(&card);
     }
-    text
+    lines.join("\n") + "\n"
 }
 
 #[test]
@@ -45,8 +46,8 @@ fn what_is_wrong_is_named() {
 
 #[test]
 fn cards_of_80_characters_are_lines_too() {
-    let cards: String = HEADER.lines().map(|line| format!("{line:80}")).collect();
-    let wcs = Wcs::from_cards(&cards).unwrap();
+    let cards: Vec<String> = HEADER.lines().map(|line| format!("{line:80}")).collect();
+    let wcs = Wcs::from_cards(&cards.concat()).unwrap();
     assert_eq!(wcs, Wcs::from_cards(HEADER).unwrap());
     assert_eq!(wcs.system(), System::Equatorial);
 }
