@@ -22,7 +22,7 @@ pub(crate) use turn::Turn;
 
 use decision::{Decision, decide};
 use report::MapReport;
-use search::{Found, Searched};
+use search::{Found, Lie, Searched};
 
 /// The whole-pixel offset that was taken out: a star's place in the target minus its place in the reference.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -108,9 +108,9 @@ pub(crate) fn plan<T: Real>(
         Align::Auto | Align::Integer | Align::Stars | Align::Wcs => {}
     }
     let Searched { found, mut notices, wcs } = search::find(reference, target, request.align)?;
-    let decision = match &found {
-        Found::Offset { shift, .. } => Decision::offset(*shift),
-        Found::Map { map, turned, .. } => decide(&map.map, *turned, shapes, request.half_width),
+    let decision = match &found.lie {
+        Lie::Offset(shift) => Decision::offset(*shift),
+        Lie::Map { map, turned } => decide(&map.map, *turned, shapes, request.half_width),
     };
     if let Some(map) = &decision.warp {
         ensure!(

@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::decision::Decision;
 use super::headers::WcsReport;
-use super::search::Found;
+use super::search::{Found, Lie};
 
 /// How the images were found to lie, and what was done about it.
 #[derive(Clone, Debug, Serialize)]
@@ -113,12 +113,10 @@ impl AlignmentReport {
     }
 
     pub(super) fn of(found: &Found, decision: &Decision, shape: (usize, usize)) -> Self {
-        let (Found::Offset { by, counts, pairs, log_chance, .. }
-        | Found::Map { by, counts, pairs, log_chance, .. }) = found;
-        let [reference, target] = *counts;
-        let map = match found {
-            Found::Offset { .. } => None,
-            Found::Map { map, .. } => {
+        let Found { lie, by, counts: [reference, target], pairs, log_chance } = found;
+        let map = match lie {
+            Lie::Offset(_) => None,
+            Lie::Map { map, .. } => {
                 let corners = [(0.0, 0.0), (1.0, 0.0), (0.0, 1.0), (1.0, 1.0)];
                 let variance = corners.map(|(x, y)| {
                     let [uu, _, vv] = map.covariance_at(x * shape.1 as f64, y * shape.0 as f64);
@@ -141,7 +139,11 @@ impl AlignmentReport {
         Self {
             by,
             decision: decision.name(),
-            stars: Some(StarCounts { reference, target, matched: pairs.len() }),
+            stars: Some(StarCounts {
+                reference: *reference,
+                target: *target,
+                matched: pairs.len(),
+            }),
             log10_chance: *log_chance,
             map,
             displacement,

@@ -48,37 +48,30 @@ pub(super) struct Searched {
     pub(super) wcs: Option<WcsReport>,
 }
 
+/// How the images lie, and by what that is known.
+pub(super) struct Found {
+    pub(super) lie: Lie,
+    /// As in the report.
+    pub(super) by: &'static str,
+    /// Stars found in reference and target.
+    pub(super) counts: [usize; 2],
+    /// Those that are the same.
+    pub(super) pairs: Vec<[Star; 2]>,
+    pub(super) log_chance: Option<f64>,
+}
+
 /// How the images lie.
-pub(super) enum Found {
-    /// An offset, of which no star tells whether it is the whole truth.
-    Offset {
-        shift: Shift,
-        by: &'static str,
-        counts: [usize; 2],
-        pairs: Vec<[Star; 2]>,
-        log_chance: Option<f64>,
-    },
-    /// A map from the target to the reference, with the turn and shift under which it was found if it was by these.
-    Map {
-        map: FittedMap,
-        turned: Option<(Option<Turn>, Shift)>,
-        by: &'static str,
-        counts: [usize; 2],
-        pairs: Vec<[Star; 2]>,
-        log_chance: Option<f64>,
-    },
+pub(super) enum Lie {
+    /// By an offset, of which no star tells whether it is the whole truth.
+    Offset(Shift),
+    /// By a map from the target to the reference, with the turn and shift under which it was found if it was by these.
+    Map { map: Box<FittedMap>, turned: Option<(Option<Turn>, Shift)> },
 }
 
 impl Found {
-    fn pairs(&self) -> &[[Star; 2]] {
-        match self {
-            Self::Offset { pairs, .. } | Self::Map { pairs, .. } => pairs,
-        }
-    }
-
     /// Stars that both images have, where they are in the target.
     pub(super) fn target_stars(&self) -> Vec<Star> {
-        self.pairs().iter().map(|pair| pair[1]).collect()
+        self.pairs.iter().map(|pair| pair[1]).collect()
     }
 }
 
@@ -131,13 +124,13 @@ pub(super) fn find<T: Real>(
                 second.name()
             )
         })?;
-        return by_headers(&first, &second, map);
+        return Ok(by_headers(&first, &second, &map));
     }
     let found = by_stars(&first, &second)
         .or_else(|error| by_correlation(&first, &second, choice, error))?;
-    let wcs = match (&found, headers) {
+    let wcs = match (&found.lie, headers) {
         (_, Err(error)) => Some(WcsReport::Unused(format!("{error:#}"))),
-        (Found::Map { map, .. }, Ok(Some(headers))) => {
+        (Lie::Map { map, .. }, Ok(Some(headers))) => {
             Some(WcsReport::Disagreement(headers::distance(map, &headers, second.shape)))
         }
         (_, Ok(_)) => None,
@@ -146,11 +139,7 @@ pub(super) fn find<T: Real>(
 }
 
 /// The map of the headers, corrected by the stars; or that of the stars, where it contradicts.
-fn by_headers<T: Real>(
-    first: &Side<'_, T>,
-    second: &Side<'_, T>,
-    headers: FittedMap,
-) -> Result<Searched> {
+fn by_headers<T: Real>(first: &Side<'_, T>, second: &Side<'_, T>, headers: &FittedMap) -> Searched {
     let (a, b) = (&first.stars, &second.stars);
     let counts = [a.len(), b.len()];
     let options = MatchOptions::default();
@@ -158,9 +147,9 @@ fn by_headers<T: Real>(
     let (found, notice) = if let Ok(matched) = near {
         (of_match(first, second, matched, "wcs and stars"), None)
     } else if let Ok(found) = by_stars(first, second) {
-        let off = match &found {
-            Found::Map { map, .. } => headers::distance(map, &headers, second.shape),
-            Found::Offset { shift, .. } => {
+        let off = match &found.lie {
+            Lie::Map { map, .. } => headers::distance(map, headers, second.shape),
+            Lie::Offset(shift) => {
                 let (x, y) = (0.5 * second.shape.1 as f64, 0.5 * second.shape.0 as f64);
                 let (u, v) = headers.map.place(x, y);
                 (x - u - shift.dx as f64).hypot(y - v - shift.dy as f64)
@@ -178,24 +167,17 @@ fn by_headers<T: Real>(
             first.name(),
             second.name()
         );
-        let map = headers.clone();
-        let found = Found::Map {
-            map,
-            turned: None,
-            by: "wcs",
-            counts,
-            pairs: Vec::new(),
-            log_chance: None,
-        };
+        let lie = Lie::Map { map: Box::new(headers.clone()), turned: None };
+        let found = Found { lie, by: "wcs", counts, pairs: Vec::new(), log_chance: None };
         (found, Some(Notice::new(Level::Warn, "wcs-alone", text)))
     };
-    let wcs = match &found {
-        Found::Map { map, by, .. } if *by != "wcs" => {
-            Some(WcsReport::Disagreement(headers::distance(map, &headers, second.shape)))
+    let wcs = match &found.lie {
+        Lie::Map { map, .. } if found.by != "wcs" => {
+            Some(WcsReport::Disagreement(headers::distance(map, headers, second.shape)))
         }
         _ => None,
     };
-    Ok(Searched { found, notices: notice.into_iter().collect(), wcs })
+    Searched { found, notices: notice.into_iter().collect(), wcs }
 }
 
 /// The offset under which the stars meet, upright or turned, or any map under which they do.
@@ -230,7 +212,8 @@ fn of_match<T: Real>(
     let map = refit(first, second, &pairs, mirrored).unwrap_or(matched.fitted);
     let counts = [a.len(), b.len()];
     let log_chance = Some(matched.log_chance);
-    Found::Map { map, turned: None, by, counts, pairs, log_chance }
+    let lie = Lie::Map { map: Box::new(map), turned: None };
+    Found { lie, by, counts, pairs, log_chance }
 }
 
 /// A match under an offset, unless a rotation or scale is seen that a kernel cannot follow; `first_stars` are those of the turned reference.
@@ -249,12 +232,13 @@ fn only_shifted<T: Real>(
         matched.pairs.iter().map(|(i, j)| [own[*i], second_stars[*j]]).collect();
     let counts = [first.stars.len(), second.stars.len()];
     let log_chance = Some(matched.log_chance);
+    let found = |lie, pairs| Found { lie, by: "stars", counts, pairs, log_chance };
     // What the stars farther out tell, if they are enough.
     let near = PlaneMap::affine([[-matched.dx, 1.0, 0.0], [-matched.dy, 0.0, 1.0]]);
     let options = MatchOptions::default();
     let grown = match_near(first_stars, second_stars, shape, second.shape, &near, &options).ok();
     let Some(grown) = grown.filter(|grown| grown.pairs.len() >= FEWEST_FOR_ROTATION) else {
-        return Some(Found::Offset { shift, by: "stars", counts, pairs, log_chance });
+        return Some(found(Lie::Offset(shift), pairs));
     };
     let middle = (0.5 * second.shape.1 as f64, 0.5 * second.shape.0 as f64);
     let (angle, scale, _) = grown.fitted.map.turn(middle.0, middle.1);
@@ -265,9 +249,9 @@ fn only_shifted<T: Real>(
         grown.pairs.iter().map(|(i, j)| [own[*i], second_stars[*j]]).collect();
     let mirrored = turn.is_some_and(Turn::mirrors);
     let Some(map) = refit(first, second, &all, mirrored) else {
-        return Some(Found::Offset { shift, by: "stars", counts, pairs, log_chance });
+        return Some(found(Lie::Offset(shift), pairs));
     };
-    Some(Found::Map { map, turned: Some((turn, shift)), by: "stars", counts, pairs, log_chance })
+    Some(found(Lie::Map { map: Box::new(map), turned: Some((turn, shift)) }, pairs))
 }
 
 /// The map from target to reference of pairs with better centroids, if they tell one.
@@ -349,5 +333,6 @@ fn by_correlation<T: Real>(
         );
     }
     let shift = Shift { dx: correlated.dx, dy: correlated.dy };
-    Ok(Found::Offset { shift, by: "correlation", counts, pairs: Vec::new(), log_chance: None })
+    let lie = Lie::Offset(shift);
+    Ok(Found { lie, by: "correlation", counts, pairs: Vec::new(), log_chance: None })
 }
