@@ -149,12 +149,12 @@ pub(crate) struct ModelArgs {
     #[arg(long, value_name = "SIGMA", default_value_t = 0.01, value_parser = positive, allow_negative_numbers = true)]
     pub(crate) tolerance: f64,
 
-    /// auto: turn the reference by right angles or mirror it if the target is, and take out the whole-pixel offset, both found from the stars; integer: the same for
-    /// images of different size, which are subtracted where they overlap; none: assume that they are aligned;
-    /// DX,DY: take out this offset, a star's place in the target minus that in the reference
+    /// auto: find by the stars how the images lie; take out whole pixels, right angles and mirror images where a kernel can follow the rest, else warp the reference onto the target's
+    /// grid; integer: never warp; stars: take nothing but stars for it; wcs: start from the world coordinates of both headers; none: assume that they are aligned;
+    /// DX,DY: take out this offset, a star's place in the target minus that in the reference. The target is never resampled
     #[arg(
         long,
-        value_name = "auto|integer|none|DX,DY",
+        value_name = "auto|integer|stars|wcs|none|DX,DY",
         default_value = "auto",
         allow_hyphen_values = true
     )]
@@ -478,6 +478,30 @@ pub(crate) struct InfoArgs {
     /// FITS files
     #[arg(required = true)]
     pub(crate) files: Vec<PathBuf>,
+}
+
+/// Arguments of `dia align`.
+#[derive(Debug, Args)]
+pub(crate) struct AlignArgs {
+    /// Reference image, FILE or FILE[EXT]
+    pub(crate) reference: FitsSpec,
+    /// Target image, FILE or FILE[EXT]
+    pub(crate) target: FitsSpec,
+    /// Where the map is written, as JSON; on standard output if it is not given
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+    /// As in `dia subtract`
+    #[arg(
+        long,
+        value_name = "auto|integer|stars|wcs",
+        default_value = "auto",
+        allow_hyphen_values = true
+    )]
+    pub(crate) align: Align,
+    #[command(flatten)]
+    pub(crate) noise: NoiseArgs,
+    #[command(flatten)]
+    pub(crate) run: RunArgs,
 }
 
 /// `--size`.

@@ -4,9 +4,9 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::args::{DemoArgs, InfoArgs, SimulateArgs, SubtractArgs};
+use crate::args::{AlignArgs, DemoArgs, InfoArgs, SimulateArgs, SubtractArgs};
 use crate::bench::{self, BenchArgs};
-use crate::{demo, devices, info, interrupt, simulate, subtract, terminal};
+use crate::{align, demo, devices, info, interrupt, simulate, subtract, terminal};
 
 /// Difference image analysis: fit the kernel and background that turn a reference image into a target image, and subtract.
 #[derive(Debug, Parser)]
@@ -20,6 +20,8 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Subtract a reference image, convolved to match, from a target image
     Subtract(Box<SubtractArgs>),
+    /// Find how a target lies against a reference, and write the map between their pixels
+    Align(Box<AlignArgs>),
     /// Simulate a pair of images with stars, variables, transients and defects, and write the truth beside them
     Simulate(Box<SimulateArgs>),
     /// Simulate a pair, subtract it, and compare what is found with the truth
@@ -45,6 +47,7 @@ pub fn command_line() -> ExitCode {
         std::env::args_os().map(|arg| arg.to_string_lossy().into_owned()).collect();
     let result = match &cli.command {
         Command::Subtract(args) => subtract::run(args, &command_line),
+        Command::Align(args) => align::command::run(args).map(|()| ExitCode::SUCCESS),
         Command::Simulate(args) => simulate::run(args).map(|()| ExitCode::SUCCESS),
         Command::Demo(args) => demo::run(args, &command_line).map(|()| ExitCode::SUCCESS),
         Command::Info(args) => info::run(args).map(|()| ExitCode::SUCCESS),

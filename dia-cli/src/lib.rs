@@ -35,7 +35,6 @@ mod subtract;
 mod subtraction;
 mod table;
 mod terminal;
-mod turn;
 mod verdict;
 mod world_coordinates;
 

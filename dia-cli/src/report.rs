@@ -7,6 +7,7 @@ use anyhow::Result;
 use dia_solvers::VariationTest;
 use serde::Serialize;
 
+use crate::align::AlignmentReport;
 use crate::fits;
 use crate::input::Taken;
 use crate::notice::{Level, Notice, Verdict};
@@ -31,6 +32,8 @@ pub struct Report {
     pub(crate) photometric_scale: Value,
     pub(crate) background: Background,
     pub(crate) offset: OffsetReport,
+    /// How the images lie, and what was done about it.
+    pub(crate) alignment: AlignmentReport,
     pub(crate) seeing: Option<Seeing>,
     pub(crate) half_width: usize,
     /// `given`, `auto`, or the criterion that chose it.
@@ -278,6 +281,7 @@ impl From<dia_core::Traffic> for TrafficReport {
 #[derive(Clone, Copy, Debug, Default, Serialize)]
 pub(crate) struct Timings {
     pub(crate) read: f64,
+    pub(crate) align: f64,
     pub(crate) prepare: f64,
     pub(crate) fit: f64,
     pub(crate) apply: f64,

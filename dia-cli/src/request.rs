@@ -113,14 +113,18 @@ pub enum Convolve {
     Target,
 }
 
-/// How the reference is moved onto the target's grid, by whole pixels.
+/// How the reference is moved onto the target's grid. The target never is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Align {
-    /// As the stars tell, also by right angles and mirrored.
+    /// As the stars tell, or where they are few, all that the images show: by whole pixels, right angles and mirror images if a kernel can follow the rest, else warped.
     #[default]
     Auto,
-    /// The same, also where the sizes of the images differ.
+    /// The same, by whole pixels, right angles and mirror images only.
     Integer,
+    /// As the stars tell, or not at all.
+    Stars,
+    /// As the world coordinates of both headers say, corrected by the stars.
+    Wcs,
     /// Not at all.
     None,
     /// By columns and rows: a star's place in the target minus that in the reference.
@@ -174,6 +178,8 @@ impl FromStr for Align {
         match text {
             "auto" => Ok(Self::Auto),
             "integer" => Ok(Self::Integer),
+            "stars" => Ok(Self::Stars),
+            "wcs" => Ok(Self::Wcs),
             "none" => Ok(Self::None),
             _ => text
                 .split_once(',')
@@ -181,7 +187,8 @@ impl FromStr for Align {
                     Some(Self::By(dx.trim().parse().ok()?, dy.trim().parse().ok()?))
                 })
                 .ok_or_else(|| {
-                    "expected `auto`, `integer`, `none` or two whole numbers DX,DY".into()
+                    "expected `auto`, `integer`, `stars`, `wcs`, `none` or two whole numbers DX,DY"
+                        .into()
                 }),
         }
     }

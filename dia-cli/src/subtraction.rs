@@ -132,7 +132,9 @@ impl Job<'_> {
         let start = Instant::now();
         let mut timings = Timings::default();
         let mut clock = Clock(start);
-        let Aligned { turn, shift, stars } = align(&mut reference, &target, request.align)?;
+        let Aligned { turn, shift, stars, report: alignment } =
+            align(&mut reference, &target, request)?;
+        timings.align = clock.lap();
         let measured = rayon::join(|| measure(&reference, &stars), || measure(&target, &stars));
         let seeing = measured
             .0
@@ -272,6 +274,7 @@ impl Job<'_> {
                 reference_sky: difference.reference_sky,
             },
             offset: OffsetReport { turned: turn.map(|turn| turn.code), dx: shift.dx, dy: shift.dy },
+            alignment,
             seeing,
             half_width: extent.half_width,
             half_width_by: request.half_width.to_string(),

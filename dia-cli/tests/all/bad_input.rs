@@ -205,21 +205,23 @@ fn files_that_may_not_be_read() {
 }
 
 #[test]
-fn images_of_different_size_are_subtracted_where_they_overlap_only_on_request() {
+fn images_of_different_size_are_subtracted_where_they_overlap() {
     let folder = Folder::with_pair(&["--size", "128", "--dx", "0", "--dy", "0"]);
     let target = Frame::read(&folder, "target.fits");
     target.cut((5, 9), (100, 110)).write(&folder, "target.fits");
     let words = ["reference.fits", "128 × 128", "target.fits", "100 × 110", "--align integer"];
-    subtract_refused(&folder, &[], &words);
     subtract_refused(&folder, &["--align", "none"], &words);
 
     let arguments = ["subtract", "reference.fits", "target.fits", "-o", "out.fits"];
-    let _ = folder.succeed(&[&arguments[..], &["--align", "integer"]].concat());
-    let file = dia_cli::fits::FitsFile::open(&folder.path("out.fits")).unwrap();
-    let header = &file.hdu(0).unwrap().header;
-    assert_eq!(file.hdu(0).unwrap().shape(), Some((100, 110)));
-    // What is at column 9 and row 5 of the reference is at 0 of the target.
-    assert_eq!((header.get_i64("DIADX"), header.get_i64("DIADY")), (Some(-9), Some(-5)));
+    for align in ["auto", "integer"] {
+        let _ = folder.succeed(&[&arguments[..], &["--align", align]].concat());
+        let file = dia_cli::fits::FitsFile::open(&folder.path("out.fits")).unwrap();
+        let header = &file.hdu(0).unwrap().header;
+        assert_eq!(file.hdu(0).unwrap().shape(), Some((100, 110)), "{align}");
+        // What is at column 9 and row 5 of the reference is at 0 of the target.
+        let offset = (header.get_i64("DIADX"), header.get_i64("DIADY"));
+        assert_eq!(offset, (Some(-9), Some(-5)), "{align}");
+    }
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! The tests of the `dia` command and of its library, one program for all of them: linking costs more than compiling.
 
+mod align;
 mod awkward_inputs;
 mod bad_input;
 mod bench_accuracy;

@@ -289,6 +289,7 @@ fn the_report_has_all_its_fields() {
             "photometric_scale",
             "background",
             "offset",
+            "alignment",
             "seeing",
             "half_width",
             "half_width_by",
@@ -334,7 +335,7 @@ fn the_report_has_all_its_fields() {
     expect("/solver", &[&solver[..], &["preconditioner"]].concat());
     expect("/residuals", &["mfb", "mfv", "robust_std", "chi2_dof", "outliers"]);
     expect("/pixels", &["used", "masked", "planes"]);
-    expect("/timings_s", &["read", "prepare", "fit", "apply", "write", "total"]);
+    expect("/timings_s", &["read", "align", "prepare", "fit", "apply", "write", "total"]);
 
     assert_eq!(d.number("/schema"), 1.0);
     assert_eq!(d.text("/version"), env!("CARGO_PKG_VERSION"));

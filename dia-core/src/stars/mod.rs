@@ -1,13 +1,4 @@
-//! The stars of an image, and which of two images' stars are the same.
-//!
-//! [`find`] lists stars; [`match_offset`] finds the offset between two lists, [`similarity`] what is left of rotation and scale under it, and [`match_similarity`]
-//! any rotation and scale. All say how likely chance alone would do as well.
-
-mod matching;
-mod similarity;
-
-pub use matching::{Matched, match_offset};
-pub use similarity::{Similarity, match_similarity, similarity};
+//! The stars of an image.
 
 use rayon::prelude::*;
 

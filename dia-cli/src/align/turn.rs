@@ -1,5 +1,6 @@
 //! Turns by right angles and mirror images: the symmetries of the pixel grid, which move pixels and change none.
 
+use dia_align::PlaneMap;
 use dia_core::stars::Star;
 use dia_core::{Image, Mask, Pixel};
 
@@ -37,6 +38,11 @@ pub(crate) const TURNS: [Turn; 7] = [
 ];
 
 impl Turn {
+    /// Whether right becomes left, however it is turned.
+    pub(crate) fn mirrors(self) -> bool {
+        self.transpose ^ self.reverse_columns ^ self.reverse_rows
+    }
+
     /// The shape (rows, columns) of an image that had `shape`.
     pub(crate) fn shape(self, (height, width): (usize, usize)) -> (usize, usize) {
         if self.transpose { (width, height) } else { (height, width) }
@@ -52,6 +58,16 @@ impl Turn {
             Star { x, y, ..*star }
         };
         stars.iter().map(place).collect()
+    }
+
+    /// A map to an image of `shape`, when that is turned.
+    pub(crate) fn map(self, map: &PlaneMap, shape: (usize, usize)) -> PlaneMap {
+        let [x, y] = map.coefficients().map(<[f64]>::to_vec);
+        let (x, y) = if self.transpose { (y, x) } else { (x, y) };
+        let (height, width) = self.shape(shape);
+        let x = if self.reverse_columns { reversed(x, width) } else { x };
+        let y = if self.reverse_rows { reversed(y, height) } else { y };
+        with_coefficients(map, [&x, &y])
     }
 
     /// Turns an image with all its planes.
@@ -87,8 +103,23 @@ impl Turn {
     }
 }
 
+/// A coordinate counted from the other side.
+fn reversed(mut coefficients: Vec<f64>, size: usize) -> Vec<f64> {
+    for coefficient in &mut coefficients {
+        *coefficient = -*coefficient;
+    }
+    coefficients[0] += size as f64 - 1.0;
+    coefficients
+}
+
+fn with_coefficients(map: &PlaneMap, coefficients: [&[f64]; 2]) -> PlaneMap {
+    let (centre, scale) = map.coordinates();
+    PlaneMap::polynomial(map.degree(), centre, scale, coefficients)
+}
+
 #[cfg(test)]
 mod tests {
+    use dia_align::PlaneMap;
     use dia_core::Image;
     use dia_core::stars::Star;
 
@@ -108,6 +139,20 @@ mod tests {
             }
             assert!(!all.contains(&turned), "{turn:?}");
             all.push(turned);
+        }
+    }
+
+    #[test]
+    fn maps_lead_to_where_the_stars_are() {
+        let map = PlaneMap::affine([[3.0, 0.9, 0.1], [1.0, -0.2, 1.1]]);
+        for turn in TURNS {
+            let (x, y) = map.place(2.0, 1.0);
+            let [star] = turn.stars(&[Star { x, y, flux: 1.0 }], (7, 9))[..] else { panic!() };
+            let turned = turn.map(&map, (7, 9));
+            let (x, y) = turned.place(2.0, 1.0);
+            assert!((x - star.x).hypot(y - star.y) < 1e-12, "{turn:?}");
+            let mirrors = turned.determinant(0.0, 0.0) * map.determinant(0.0, 0.0) < 0.0;
+            assert_eq!(turn.mirrors(), mirrors, "{turn:?}");
         }
     }
 
