@@ -6,6 +6,7 @@ use clap::{Parser, Subcommand};
 
 use crate::args::{DemoArgs, InfoArgs, SimulateArgs, SubtractArgs};
 use crate::bench::{self, BenchArgs};
+use crate::photometry::{self, DetectArgs, PhotometryCommandArgs};
 use crate::{demo, devices, info, interrupt, simulate, subtract, terminal};
 
 /// Difference image analysis: fit the kernel and background that turn a reference image into a target image, and subtract.
@@ -20,6 +21,10 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Subtract a reference image, convolved to match, from a target image
     Subtract(Box<SubtractArgs>),
+    /// Find what changed, on a difference that was written before
+    Detect(Box<DetectArgs>),
+    /// Measure fluxes at given places, on a difference that was written before
+    Photometry(Box<PhotometryCommandArgs>),
     /// Simulate a pair of images with stars, variables, transients and defects, and write the truth beside them
     Simulate(Box<SimulateArgs>),
     /// Simulate a pair, subtract it, and compare what is found with the truth
@@ -45,6 +50,8 @@ pub fn command_line() -> ExitCode {
         std::env::args_os().map(|arg| arg.to_string_lossy().into_owned()).collect();
     let result = match &cli.command {
         Command::Subtract(args) => subtract::run(args, &command_line),
+        Command::Detect(args) => photometry::run_detect(args),
+        Command::Photometry(args) => photometry::run_photometry(args),
         Command::Simulate(args) => simulate::run(args).map(|()| ExitCode::SUCCESS),
         Command::Demo(args) => demo::run(args, &command_line).map(|()| ExitCode::SUCCESS),
         Command::Info(args) => info::run(args).map(|()| ExitCode::SUCCESS),

@@ -162,9 +162,9 @@ impl Job<'_> {
             },
         )?;
         if let Some(measured) = &measured {
-            self.write_tables(measured, &subtraction.report)?;
+            self.write_tables(measured)?;
         }
-        let Subtraction { difference, mut report, reference, target } = subtraction;
+        let Subtraction { difference, mut report, reference, target, .. } = subtraction;
         report.timings_s.write = writing.elapsed().as_secs_f64();
         report.timings_s.total = start.elapsed().as_secs_f64();
         let done = Done { difference: difference.map_pixels(narrow_pixel), report };
@@ -189,13 +189,13 @@ impl Job<'_> {
         Ok(done)
     }
 
-    fn write_tables(&self, measured: &Measured, report: &Report) -> Result<()> {
+    fn write_tables(&self, measured: &Measured) -> Result<()> {
         let [sources, photometry] = self.tables;
         if let (Some(path), Some(found)) = (sources, &measured.detections) {
-            photometry::detections(found, report).write(path)?;
+            photometry::detections(found, measured).write(path)?;
         }
         if let (Some(path), Some(rows)) = (photometry, &measured.fluxes) {
-            photometry::fluxes(rows, &self.measure.apertures, report).write(path)?;
+            photometry::fluxes(rows, &self.measure.apertures, measured).write(path)?;
         }
         Ok(())
     }
