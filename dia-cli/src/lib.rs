@@ -24,6 +24,7 @@ mod interrupt;
 mod kernel_basis;
 mod linear;
 mod matched_filter;
+mod night;
 mod notice;
 mod output;
 mod photometry;

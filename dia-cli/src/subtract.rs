@@ -214,18 +214,7 @@ impl Job<'_> {
             ("table of fluxes", photometry),
         ];
         let outputs = outputs.iter().filter_map(|(what, path)| Some((*what, (*path)?)));
-        let noise = self.noise;
-        let planes = [
-            &noise.reference_variance,
-            &noise.target_variance,
-            &noise.reference_sigma,
-            &noise.target_sigma,
-            &noise.reference_weight,
-            &noise.target_weight,
-            &noise.reference_mask,
-            &noise.target_mask,
-        ];
-        let inputs = [self.reference, self.target].into_iter().chain(planes.into_iter().flatten());
+        let inputs = [self.reference, self.target].into_iter().chain(self.noise.planes());
         let inputs = inputs.chain(&self.measure.psf).map(|spec| spec.path.as_path());
         let mut taken: Vec<_> = inputs.chain(self.positions).map(output::place).collect();
         for (what, path) in outputs {

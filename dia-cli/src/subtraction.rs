@@ -441,7 +441,7 @@ fn fit_and_subtract<A: DesignMatrix>(
 }
 
 /// What planes of pixels and masks take at the peak, in bytes.
-fn planes<T>(height: usize, width: usize) -> u64 {
+pub(crate) fn planes<T>(height: usize, width: usize) -> u64 {
     (height * width * (IMAGES * size_of::<T>() + MASKS * size_of::<MaskPlanes>())) as u64
 }
 

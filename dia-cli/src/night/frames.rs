@@ -45,7 +45,10 @@ pub(super) fn frames(targets: &[String]) -> Result<Vec<Frame>> {
     ensure!(!names.is_empty(), "{}: no target is named there", targets.join(", "));
     let mut seen = HashSet::new();
     for name in &names {
-        ensure!(seen.insert(name), "{name} is named twice among the targets; leave out one of them");
+        ensure!(
+            seen.insert(name),
+            "{name} is named twice among the targets; leave out one of them"
+        );
     }
     let specs = names.iter().map(FitsSpec::parse).collect::<Result<Vec<_>, _>>()?;
     let mut counts: BTreeMap<String, usize> = BTreeMap::new();

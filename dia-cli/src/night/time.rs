@@ -77,8 +77,7 @@ fn of_text(text: &str) -> Option<f64> {
         },
     };
     let clock = numbers(clock.trim_end_matches('Z'), ':')?;
-    let [hour, minute, second] =
-        [0, 1, 2].map(|place| clock.get(place).copied().unwrap_or(0.0));
+    let [hour, minute, second] = [0, 1, 2].map(|place| clock.get(place).copied().unwrap_or(0.0));
     let whole = |value: f64, range: std::ops::RangeInclusive<f64>| {
         value.fract() == 0.0 && range.contains(&value)
     };
@@ -132,7 +131,10 @@ mod tests {
         header.set("EXPTIME", 300.0, "");
         let time = Time::of(&header);
         assert!((time.mjd.unwrap() - 56_470.9675 - 150.0 / 86_400.0).abs() < 1e-9);
-        assert_eq!((time.source.as_str(), time.scale.as_str()), ("DATE-OBS, UT + EXPTIME/2", "UTC"));
+        assert_eq!(
+            (time.source.as_str(), time.scale.as_str()),
+            ("DATE-OBS, UT + EXPTIME/2", "UTC")
+        );
         header.set("MJD-OBS", 56_470.0, "");
         header.set("TIMESYS", "TDB", "");
         let time = Time::of(&header);
