@@ -114,7 +114,10 @@ pub(super) fn write(path: &Path, content: &Content<'_>) -> Result<()> {
         },
     });
     let page = Page {
-        title: format!("{} frames against {}", content.records.len(), content.reference),
+        title: {
+            let name = content.reference.rsplit('/').next().unwrap_or(content.reference);
+            format!("{} frames against {name}", content.records.len())
+        },
         version: env!("CARGO_PKG_VERSION"),
         command: content.command,
         reference: content.reference,

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, ensure};
 use clap::Args;
 
-use super::{MOST_APERTURES, MeasureRequest, Plane};
+use super::{InjectRequest, MOST_APERTURES, MeasureRequest, Plane};
 use crate::args::positive;
 use crate::fits::FitsSpec;
 use crate::table::read_positions;
@@ -37,6 +37,9 @@ pub(crate) struct PhotometryArgs {
     /// PSF of the reference, an image of odd sides with the star in its middle pixel [default: from its stars]
     #[arg(long, value_name = "FILE[EXT]")]
     pub(crate) reference_psf: Option<FitsSpec>,
+    /// Put N stars of known flux, S/N 2 to 50, into a copy of the target, subtract and measure it too, and tell completeness and (measured − true)/σ; it takes as long again
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) inject: Option<u16>,
 }
 
 impl PhotometryArgs {
@@ -51,6 +54,9 @@ impl PhotometryArgs {
             apertures: checked_apertures(&self.apertures)?,
             planes,
             psf: self.reference_psf.clone(),
+            inject: self
+                .inject
+                .map(|count| InjectRequest { count: count.into(), threshold: self.threshold }),
         })
     }
 }

@@ -2,6 +2,7 @@
 
 mod args;
 mod commands;
+mod injection;
 mod scenery;
 mod stored;
 mod tables;
@@ -18,13 +19,12 @@ use dia_photometry::{
 use serde::Serialize;
 
 use crate::fits::{FitsSpec, HduData, Header};
-use crate::input::Real;
 use crate::output::squared;
-use crate::subtraction::Subtraction;
 use crate::table::Positions;
 
 pub(crate) use args::{DetectArgs, PhotometryArgs, PhotometryCommandArgs};
 pub(crate) use commands::{run_detect, run_photometry};
+pub(crate) use injection::{InjectRequest, InjectionReport};
 pub(crate) use scenery::{Origin, Scenery};
 pub(crate) use stored::read as read_scenery;
 pub(crate) use tables::{MOST_APERTURES, detections, fluxes};
@@ -42,6 +42,8 @@ pub(crate) struct MeasureRequest {
     pub(crate) planes: Vec<Plane>,
     /// The PSF of the reference, if it is given.
     pub(crate) psf: Option<FitsSpec>,
+    /// Stars to inject into the target.
+    pub(crate) inject: Option<InjectRequest>,
 }
 
 /// A plane that can be asked for.
@@ -91,6 +93,14 @@ impl ExtraPlane {
         Self { name: name.to_owned(), header, on_sky: true, height, width, pixels }
     }
 
+    /// The image that it is, if it is one of the sky.
+    pub(crate) fn sky_image(&self) -> Option<&Image<f32>> {
+        match &self.pixels {
+            Pixels::Single(image) => Some(image),
+            Pixels::Double(_) => None,
+        }
+    }
+
     /// Its numbers.
     pub(crate) fn data(&self) -> HduData<'_> {
         match &self.pixels {
@@ -120,6 +130,9 @@ pub(crate) struct PhotometryReport {
     /// Those that Gaussian noise alone makes at that threshold.
     pub(crate) expected_false_alarms: Option<f64>,
     pub(crate) positions: Option<usize>,
+    /// Left out where no stars were injected.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) injection: Option<InjectionReport>,
     pub(crate) sources_file: Option<PathBuf>,
     pub(crate) photometry_file: Option<PathBuf>,
 }
@@ -154,12 +167,10 @@ impl PsfReport {
 impl MeasureRequest {
     /// Whether anything is to be measured.
     pub(crate) fn is_empty(&self) -> bool {
-        self.threshold.is_none() && self.positions.is_none() && self.planes.is_empty()
-    }
-
-    /// Measures on a subtraction whose parameters have a covariance.
-    pub(crate) fn measure<T: Real>(&self, subtraction: &Subtraction<T>) -> Result<Measured> {
-        self.on(&Scenery::of(subtraction, self.psf.as_ref())?)
+        self.threshold.is_none()
+            && self.positions.is_none()
+            && self.planes.is_empty()
+            && self.inject.is_none()
     }
 
     /// Measures on a scene.
@@ -227,6 +238,7 @@ impl MeasureRequest {
             detections: detections.as_ref().map(Vec::len),
             expected_false_alarms: expected,
             positions: fluxes.as_ref().map(Vec::len),
+            injection: None,
             sources_file: None,
             photometry_file: None,
         };
@@ -278,6 +290,10 @@ impl Measured {
             parts.push(format!("{measured} of {} positions measured", fluxes.len()));
         }
         let mut text = parts.join("; ");
+        if let Some(injection) = &self.report.injection {
+            text += "\n";
+            text += &injection.summary();
+        }
         if let Err(why) = &self.origin.sky
             && (self.detections.is_some() || self.fluxes.is_some())
         {

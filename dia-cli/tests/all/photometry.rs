@@ -291,3 +291,34 @@ fn a_file_that_cannot_be_measured_says_what_it_lacks() {
     refused(&photometry("sky.csv"), &["target.fits", "TNX", "columns x and y"]);
     let _ = folder.succeed(&photometry("at.csv"));
 }
+
+#[test]
+fn injected_stars_tell_what_the_measurements_are_worth() {
+    let folder = Folder::with_pair(&PAIR);
+    let _ = folder.succeed(&BASE);
+    let without = folder.bytes("out.fits");
+    let options = ["--inject", "80", "--report", "r.json", "--sources", "s.csv"];
+    let ended = folder.succeed(&[&BASE[..], &options].concat());
+    assert!(ended.stdout.contains("stars injected into the target"), "{}", ended.stdout);
+    // The target that was subtracted has none of them.
+    assert!(folder.bytes("out.fits") == without);
+    let report: Value = serde_json::from_slice(&folder.bytes("r.json")).unwrap();
+    let injection = &report["photometry"]["injection"];
+    let stars = injection["stars"].as_u64().unwrap();
+    let pull = |name: &str, what: &str| injection[name][what].as_f64().unwrap();
+    assert!(stars > 40, "{injection}");
+    // Of 40 stars and more, means are known to 0.16 and standard deviations to 0.11: four of these.
+    assert!(pull("flux_pull", "mean").abs() < 0.65, "{injection}");
+    assert!((pull("flux_pull", "deviation") - 1.0).abs() < 0.45, "{injection}");
+    assert!((pull("position_pull", "deviation") - 1.0).abs() < 0.6, "{injection}");
+    let half = injection["half_complete"].as_f64().unwrap();
+    assert!((half - 5.0).abs() < 1.0, "{injection}");
+    let ranges = injection["completeness"].as_array().unwrap();
+    let sum = |name: &str| ranges.iter().map(|range| range[name].as_u64().unwrap()).sum::<u64>();
+    assert_eq!(sum("injected"), stars);
+    let last = ranges.last().unwrap();
+    assert_eq!(last["injected"], last["found"]);
+    // Without tables too, and never none.
+    let _ = folder.succeed(&[&BASE[..], &["--inject", "5"]].concat());
+    assert_eq!(folder.dia(&[&BASE[..], &["--inject", "0"]].concat()).code, Some(2));
+}
