@@ -139,7 +139,7 @@ impl Job<'_> {
         let mut progress = FitProgress::new(self.run);
         // Aligning moves the reference.
         let originals =
-            self.measure.inject.map(|inject| (inject, reference.clone(), target.clone()));
+            self.measure.inject.map(|inject| (inject, (reference.clone(), target.clone())));
         let mut subtraction =
             subtract(reference, target, self.request, &mut |event| progress.tell(event))?;
         let measuring = Instant::now();
@@ -149,8 +149,8 @@ impl Job<'_> {
             let psf = self.measure.psf.as_ref();
             let scenery = Scenery::of(&subtraction, psf)?;
             let mut measured = self.measure.on(&scenery)?;
-            if let Some((inject, reference, target)) = originals {
-                let report = inject.run(&scenery, (reference, target), self.request, psf)?;
+            if let Some((inject, pair)) = originals {
+                let report = inject.run(&scenery, &pair, self.request, psf)?;
                 measured.report.injection = Some(report);
             }
             let [sources, photometry] = self.tables.map(|path| path.map(Path::to_owned));

@@ -148,19 +148,10 @@ pub(super) fn measured(
             )
         })?;
         let place = Place::recorded(epoch.result, shape)?;
-        let positions: Vec<(f64, f64)> = {
-            use rayon::prelude::*;
-            let of = |source: &Source| {
-                let known = source.x.is_finite() && source.y.is_finite();
-                if known {
-                    place.in_target(&scenery, source.x, source.y)
-                } else {
-                    (f64::NAN, f64::NAN)
-                }
-            };
-            sources.par_iter().map(of).collect()
-        };
-        Ok(forced(&scenery.scene(), &positions, &ForcedOptions::default())?)
+        let positions: Vec<(f64, f64)> =
+            sources.iter().map(|source| place.on_grid(source.x, source.y)).collect();
+        let options = ForcedOptions { in_reference: true, ..Default::default() };
+        Ok(forced(&scenery.scene(), &positions, &options)?)
     })?;
     let rows = rows.into_iter().collect::<Result<Vec<_>>>()?;
     let mut curves: Vec<Curve> = (0..sources.len())

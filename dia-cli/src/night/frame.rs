@@ -302,16 +302,14 @@ impl Place {
         Ok(Self { turn, offset: result.offset, shape })
     }
 
-    /// From the reference's pixels to the target's: turn, offset, and what the kernel moves stars by.
-    pub(super) fn in_target(self, scenery: &Scenery, x: f64, y: f64) -> (f64, f64) {
+    /// From the reference's pixels to the target's grid: turn and offset, but not what the kernel moves stars by.
+    pub(super) fn on_grid(self, x: f64, y: f64) -> (f64, f64) {
         let star = Star { x, y, flux: 1.0 };
         let turned = self.turn.map_or(star, |turn| turn.stars(&[star], self.shape)[0]);
-        let (x, y) = (turned.x + self.offset.0 as f64, turned.y + self.offset.1 as f64);
-        let (dy, dx) = moved(scenery, x, y);
-        (x + dx, y + dy)
+        (turned.x + self.offset.0 as f64, turned.y + self.offset.1 as f64)
     }
 
-    /// Back.
+    /// From a place in the target to the reference's pixels.
     fn in_reference(self, scenery: &Scenery, x: f64, y: f64) -> (f64, f64) {
         let (dy, dx) = moved(scenery, x, y);
         let (x, y) = (x - dx - self.offset.0 as f64, y - dy - self.offset.1 as f64);

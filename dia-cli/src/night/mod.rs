@@ -201,6 +201,7 @@ fn run_in<T: Real>(args: &NightArgs, command_line: &[String]) -> Result<ExitCode
             history: &history,
             crew: Crew::of(args.run.threads, args.jobs, records.len(), (each, limit)),
         };
+        log.tell(Weight::Info, "", "lightcurves", "all frames are done; measuring light curves");
         let summary = season.write()?;
         if !args.run.quiet {
             say(told(&summary, &args.output))?;

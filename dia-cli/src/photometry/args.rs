@@ -37,7 +37,7 @@ pub(crate) struct PhotometryArgs {
     /// PSF of the reference, an image of odd sides with the star in its middle pixel [default: from its stars]
     #[arg(long, value_name = "FILE[EXT]")]
     pub(crate) reference_psf: Option<FitsSpec>,
-    /// Put N stars of known flux, S/N 2 to 50, into a copy of the target, subtract and measure it too, and tell completeness and (measured − true)/σ; it takes as long again
+    /// Put N stars of known flux, S/N 2 to 50, into a copy of the target, subtract and measure it too, and tell completeness and (measured − true)/σ; as often as there is one star for 64² pixels
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) inject: Option<u16>,
 }

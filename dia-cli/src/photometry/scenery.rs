@@ -31,20 +31,34 @@ pub(crate) struct Scenery {
     pub(crate) photon: f64,
 }
 
-/// The covariance of all parameters, column after column.
+/// The covariance of all parameters: its lower triangle, row after row.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct ParameterCovariance {
     pub(crate) unknowns: usize,
     pub(crate) elements: Vec<f64>,
 }
 
+impl ParameterCovariance {
+    /// Numbers in the triangle.
+    pub(crate) fn length(unknowns: usize) -> usize {
+        unknowns * (unknowns + 1) / 2
+    }
+}
+
 impl FitCovariance for ParameterCovariance {
     fn product(&self, a: &[f64], b: &[f64]) -> f64 {
-        let columns = self.elements.chunks_exact(self.unknowns);
-        let term = |(column, b): (&[f64], &f64)| -> f64 {
-            b * a.iter().zip(column).map(|(a, c)| a * c).sum::<f64>()
-        };
-        columns.zip(b).map(term).sum()
+        let (mut rest, mut sum) = (self.elements.as_slice(), 0.0);
+        for i in 0..self.unknowns {
+            let (row, further) = rest.split_at(i + 1);
+            rest = further;
+            let (mut of_a, mut of_b) = (0.0, 0.0);
+            for ((c, a), b) in row[..i].iter().zip(a).zip(b) {
+                of_a += c * a;
+                of_b += c * b;
+            }
+            sum += b[i] * (of_a + row[i] * a[i]) + a[i] * of_b;
+        }
+        sum
     }
 }
 
@@ -106,7 +120,7 @@ impl Scenery {
         };
         let matrix = difference.covariance.as_ref().context("the fit has no covariance")?;
         let unknowns = difference.parameters.len();
-        let pairs = (0..unknowns).flat_map(|j| (0..unknowns).map(move |i| (i, j)));
+        let pairs = (0..unknowns).flat_map(|i| (0..=i).map(move |j| (i, j)));
         let scale = difference.noise_scale as f32;
         Ok(Self {
             origin: Origin::of(report, &target.header),
@@ -187,4 +201,23 @@ fn light<T: Real>(reference: &Input<T>, sky: f64) -> Image<f32> {
         let good = mask.at(y, x).is_empty();
         if good { (reference.image.view().at(y, x).widen() - sky) as f32 } else { f32::NAN }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use dia_photometry::FitCovariance;
+
+    use super::ParameterCovariance;
+
+    #[test]
+    fn a_triangle_is_the_whole_symmetric_matrix() {
+        // (2 3 5; 3 7 11; 5 11 13).
+        let elements = vec![2.0, 3.0, 7.0, 5.0, 11.0, 13.0];
+        let covariance = ParameterCovariance { unknowns: 3, elements };
+        assert_eq!(covariance.elements.len(), ParameterCovariance::length(3));
+        let (a, b) = ([1.0, -1.0, 2.0], [0.5, 1.0, 3.0]);
+        // C b = (19, 41.5, 52.5).
+        assert_eq!(covariance.product(&a, &b), 19.0 - 41.5 + 105.0);
+        assert_eq!(covariance.product(&b, &a), covariance.product(&a, &b));
+    }
 }

@@ -5,7 +5,7 @@
 //! | REFERENCE, REFVAR | the reference on the target's grid without its sky, and its own variance |
 //! | TGTVAR | the target's own variance; DIAPHOT is its increase per unit of light |
 //! | PSF, PSF_1 … | that of the reference: its mean, and its deviations by Legendre polynomials of the place |
-//! | PARAMETERS, COVARIANCE | of the fit; the header of the former tells what the parameters multiply |
+//! | PARAMETERS, COVARIANCE | of the fit; the header of the former tells what the parameters multiply, the latter is a lower triangle, row after row |
 
 use std::path::Path;
 
@@ -59,8 +59,8 @@ pub(super) fn planes(scenery: &Scenery) -> Vec<ExtraPlane> {
     header.set("DIABDEG", background, "degree of the background; -1: none");
     let parameters = scenery.parameters.clone();
     planes.push(ExtraPlane::beside("PARAMETERS", header, parameters.len(), parameters));
-    let ParameterCovariance { unknowns, elements } = &scenery.covariance;
-    planes.push(ExtraPlane::beside("COVARIANCE", Header::new(), *unknowns, elements.clone()));
+    let triangle = scenery.covariance.elements.clone();
+    planes.push(ExtraPlane::beside("COVARIANCE", Header::new(), triangle.len(), triangle));
     planes
 }
 
@@ -97,7 +97,7 @@ pub(crate) fn read(path: &Path) -> Result<Scenery> {
     let (basis, design) = file.design(parameters_header, shape)?;
     let (unknowns, (_, elements)) = (parameters.len(), file.numbers("COVARIANCE")?);
     ensure!(
-        design.ncols() == unknowns && elements.len() == unknowns * unknowns,
+        design.ncols() == unknowns && elements.len() == ParameterCovariance::length(unknowns),
         "{}: PARAMETERS has {unknowns} numbers and COVARIANCE {}, and the model that DIABASIS and its neighbours describe has {} unknowns; the file was changed, or \
          another version of dia wrote it",
         path.display(),
