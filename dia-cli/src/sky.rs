@@ -132,7 +132,7 @@ impl Sky {
         let east = -cos_dec * ra.sin();
         let north = sin_dec * cos_pole - cos_dec * sin_pole * ra.cos();
         let up = sin_dec * sin_pole + cos_dec * cos_pole * ra.cos();
-        if !(up > 0.0) {
+        if up.is_nan() || up <= 0.0 {
             return None;
         }
         let phi = lonpole + east.atan2(north);

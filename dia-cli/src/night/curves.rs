@@ -51,7 +51,7 @@ impl Epoch<'_> {
 /// The light curves of all sources.
 pub(super) struct Curves {
     /// For each source.
-    pub(super) curves: Vec<Curve>,
+    pub(super) all: Vec<Curve>,
     /// For each epoch; none where too few stars tell.
     pub(super) zero_points: Vec<Option<ZeroPoint>>,
     /// √(χ²/dof) of the stars that do not vary, in the median.
@@ -160,7 +160,7 @@ pub(super) fn measured(
     let stars: Vec<bool> = sources.iter().map(|source| source.kind == Kind::Star).collect();
     let zero_points = zero_points(&mut curves, &stars, epochs.len());
     let error_factor = error_factor(&curves);
-    Ok(Curves { curves, zero_points, error_factor })
+    Ok(Curves { all: curves, zero_points, error_factor })
 }
 
 fn curve(epochs: &[Epoch<'_>], rows: impl Iterator<Item = ForcedFlux>) -> Curve {
@@ -258,7 +258,7 @@ impl Curves {
         let none = vec![None; self.zero_points.len()];
         let zero_points = if corrections.apply_zero_points { &self.zero_points } else { &none };
         let factor = self.error_factor.filter(|_| corrections.rescale_errors);
-        self.curves.iter().map(|curve| corrected(curve, zero_points, factor)).collect()
+        self.all.iter().map(|curve| corrected(curve, zero_points, factor)).collect()
     }
 }
 

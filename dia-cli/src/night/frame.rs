@@ -77,7 +77,7 @@ pub(super) fn difference_of(night: &Path, id: &str) -> PathBuf {
 
 impl<T: Real> Night<'_, T> {
     /// Does a frame unless it is done.
-    pub(super) fn run(&self, frame: &Frame) -> Result<Ended> {
+    pub(super) fn run(&self, frame: &Frame) -> Ended {
         let folder = folder_of(self.folder, &frame.id);
         let open = || -> std::io::Result<File> {
             fs::create_dir_all(&folder)?;
@@ -86,15 +86,15 @@ impl<T: Real> Night<'_, T> {
         let lock = match open() {
             Ok(lock) => lock,
             Err(error) => {
-                return Ok(Ended::Later(format!("cannot write to {}: {error}", folder.display())));
+                return Ended::Later(format!("cannot write to {}: {error}", folder.display()));
             }
         };
         // It is given back when the process ends, however it ends.
         match lock.try_lock() {
             Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Ok(Ended::Busy),
+            Err(TryLockError::WouldBlock) => return Ended::Busy,
             Err(TryLockError::Error(error)) => {
-                return Ok(Ended::Later(format!("cannot lock {}: {error}", folder.display())));
+                return Ended::Later(format!("cannot lock {}: {error}", folder.display()));
             }
         }
         let key = self.key.with_files(&[&frame.spec.path]);
@@ -109,7 +109,7 @@ impl<T: Real> Night<'_, T> {
         {
             let failed = matches!(record.outcome, Outcome::Failed(_));
             if !failed || !self.retry_failed {
-                return Ok(Ended::Kept(Box::new(record)));
+                return Ended::Kept(Box::new(record));
             }
         }
         self.anew(frame, &folder, key, unread)
@@ -121,7 +121,7 @@ impl<T: Real> Night<'_, T> {
         folder: &Path,
         key: String,
         unread: Option<anyhow::Error>,
-    ) -> Result<Ended> {
+    ) -> Ended {
         let cleared = clear(folder);
         let outcome = match (unread, cleared) {
             (_, Err(error)) => Err(anyhow::Error::from(error).context("cannot clear its folder")),
@@ -138,10 +138,10 @@ impl<T: Real> Night<'_, T> {
             record.write(folder)?;
             Ok(record)
         });
-        Ok(match written {
+        match written {
             Ok(record) => Ended::Done(Box::new(record)),
             Err(error) => Ended::Later(chain(&error)),
-        })
+        }
     }
 
     fn measured(&self, frame: &Frame, folder: &Path) -> Result<FrameResult> {
@@ -164,7 +164,7 @@ impl<T: Real> Night<'_, T> {
         // What differs from run to run lies apart.
         report.timings_s = Timings::default();
         report.threads = 0;
-        report.command = self.history.to_owned();
+        self.history.clone_into(&mut report.command);
         report.output = "difference.fits".into();
         output::write(
             &difference_of(self.folder, &frame.id),

@@ -52,7 +52,9 @@ pub(super) fn frames(targets: &[String]) -> Result<Vec<Frame>> {
     }
     let specs = names.iter().map(FitsSpec::parse).collect::<Result<Vec<_>, _>>()?;
     let mut counts: BTreeMap<String, usize> = BTreeMap::new();
-    specs.iter().for_each(|spec| *counts.entry(plain_id(spec)).or_default() += 1);
+    for spec in &specs {
+        *counts.entry(plain_id(spec)).or_default() += 1;
+    }
     let frame = |(place, (spec, given)): (usize, (FitsSpec, String))| {
         let plain = plain_id(&spec);
         let id = if counts[&plain] == 1 {
@@ -99,13 +101,9 @@ fn plain_id(spec: &FitsSpec) -> String {
     for suffix in [".gz", ".fz", ".fits", ".fit", ".fts"] {
         stem = stem.strip_suffix(suffix).unwrap_or(stem);
     }
-    let mut id = stem.to_owned();
-    if let Some(selector) = &spec.selector {
-        id += &format!("_{selector}");
-    }
-    if let Some(plane) = spec.plane {
-        id += &format!("_{plane}");
-    }
+    let selector = spec.selector.as_ref().map_or_else(String::new, |s| format!("_{s}"));
+    let plane = spec.plane.map_or_else(String::new, |plane| format!("_{plane}"));
+    let id = format!("{stem}{selector}{plane}");
     let plain = |char: char| {
         if char.is_alphanumeric() || "-_.+".contains(char) { char } else { '_' }
     };

@@ -68,7 +68,7 @@ pub(crate) fn run(args: &LightCurvesArgs) -> Result<ExitCode> {
     let applied = if args.corrections.apply_zero_points { &zero_points } else { &none };
     let factor = night.error_factor.filter(|_| args.corrections.rescale_errors);
     let curves: Vec<Curve> =
-        found.curves.iter().map(|curve| corrected(curve, applied, factor)).collect();
+        found.all.iter().map(|curve| corrected(curve, applied, factor)).collect();
     let origin = tables::Origin {
         reference: &night.reference,
         unit: &night.reference_unit,

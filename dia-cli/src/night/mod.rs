@@ -106,12 +106,11 @@ fn run_in<T: Real>(args: &NightArgs, command_line: &[String]) -> Result<ExitCode
     fs::create_dir_all(args.output.join("frames"))
         .with_context(|| format!("cannot make the folder {shown}; choose another --output"))?;
     let log = Log::new(args.log, args.run.quiet, all.len());
-    let spec = match &args.reference {
-        Some(spec) => spec.clone(),
-        None => {
-            let _lock = wait(&args.output)?;
-            sharpest::among::<T>(&all, args, &log)?
-        }
+    let spec = if let Some(spec) = &args.reference {
+        spec.clone()
+    } else {
+        let _lock = wait(&args.output)?;
+        sharpest::among::<T>(&all, args, &log)?
     };
     // The reference is no target of its own.
     let place =
@@ -150,7 +149,7 @@ fn run_in<T: Real>(args: &NightArgs, command_line: &[String]) -> Result<ExitCode
     };
     let (mut later, mut refused) = (0_usize, 0_usize);
     let did = |frame: &&Frame| {
-        let ended = night.run(frame)?;
+        let ended = night.run(frame);
         tell(&log, frame, &ended);
         Ok(ended)
     };
@@ -159,7 +158,7 @@ fn run_in<T: Real>(args: &NightArgs, command_line: &[String]) -> Result<ExitCode
     for (frame, ended) in mine.iter().zip(&mut ended) {
         if matches!(ended, Ok(Ended::Busy)) {
             wait(&folder_of(&args.output, &frame.id))?;
-            *ended = Night { force: false, ..copy(&night) }.run(frame);
+            *ended = Ok(Night { force: false, ..copy(&night) }.run(frame));
         }
     }
     log.finish();
@@ -455,7 +454,7 @@ impl<T: Real> Season<'_, T> {
 
 /// A few lines for the terminal.
 fn told(summary: &Summary, folder: &Path) -> String {
-    let mut text = format!(
+    let frames = format!(
         "{} frames: {} pass, {} doubtful, {} not to be used, {} without a difference; {} sources found, {} of them without doubt",
         summary.frames,
         summary.passed,
@@ -465,14 +464,16 @@ fn told(summary: &Summary, folder: &Path) -> String {
         summary.sources,
         summary.clean_sources
     );
-    if let (Some(scatter), Some(floor)) = (summary.scatter_over_expected, summary.bright_floor_mmag)
-    {
-        text += &format!(
-            "\nscatter of {} constant stars: {scatter:.2} times what is expected for faint ones, {floor:.1} mmag for the brightest tenth",
+    let scatter = summary.scatter_over_expected.map_or_else(String::new, |scatter| {
+        format!("; that of faint ones is {scatter:.2} times what their errors let expect")
+    });
+    let stars = summary.bright_floor_mmag.map_or_else(String::new, |floor| {
+        format!(
+            "\nof {} constant stars the brightest tenth scatters by {floor:.1} mmag{scatter}",
             summary.constant_stars
-        );
-    }
-    text + &format!("\nwrote {}", folder.join("report.html").display())
+        )
+    });
+    format!("{frames}{stars}\nwrote {}", folder.join("report.html").display())
 }
 
 #[cfg(test)]

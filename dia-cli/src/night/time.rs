@@ -113,7 +113,7 @@ mod tests {
         assert_eq!(of_text("2000-01-01T12:00:00"), Some(51_544.5));
         assert_eq!(of_text("1858-11-17T00:00:00"), Some(0.0));
         assert_eq!(of_text("2024-02-29T00:00:00Z"), Some(60_369.0));
-        assert!((of_text("2013-06-27T23:13:12").unwrap() - 56_470.9675).abs() < 1e-9);
+        assert!((of_text("2013-06-27T23:13:12").unwrap() - 56_470.967_5).abs() < 1e-9);
         assert_eq!(of_text("27/06/99T00:00:00"), Some(51_356.0));
         for bad in ["2013-13-01T00:00:00", "2013-06-27", "2013-06-27T25:00:00", "yesterdayT1:2:3"] {
             assert_eq!(of_text(bad), None, "{bad}");
@@ -130,7 +130,7 @@ mod tests {
         header.set("UT", "23:13:12", "");
         header.set("EXPTIME", 300.0, "");
         let time = Time::of(&header);
-        assert!((time.mjd.unwrap() - 56_470.9675 - 150.0 / 86_400.0).abs() < 1e-9);
+        assert!((time.mjd.unwrap() - 56_470.967_5 - 150.0 / 86_400.0).abs() < 1e-9);
         assert_eq!(
             (time.source.as_str(), time.scale.as_str()),
             ("DATE-OBS, UT + EXPTIME/2", "UTC")

@@ -289,19 +289,16 @@ impl Measured {
             let measured = fluxes.iter().filter(|row| row.flux.value.is_finite()).count();
             parts.push(format!("{measured} of {} positions measured", fluxes.len()));
         }
-        let mut text = parts.join("; ");
-        if let Some(injection) = &self.report.injection {
-            text += "\n";
-            text += &injection.summary();
-        }
+        let mut lines = vec![parts.join("; ")];
+        lines.extend(self.report.injection.as_ref().map(InjectionReport::summary));
         if let Err(why) = &self.origin.sky
             && (self.detections.is_some() || self.fluxes.is_some())
         {
-            text += &format!(
-                "\nthe tables have no ra and dec: the world coordinates of {} are not known: {why}",
+            lines.push(format!(
+                "the tables have no ra and dec: the world coordinates of {} are not known: {why}",
                 self.origin.target
-            );
+            ));
         }
-        text
+        lines.join("\n")
     }
 }
