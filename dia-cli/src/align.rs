@@ -7,7 +7,7 @@ mod headers;
 mod moved;
 mod report;
 mod search;
-mod turn;
+pub(crate) mod turn;
 
 use anyhow::{Result, ensure};
 use dia_align::PlaneMap;

@@ -286,6 +286,22 @@ pub(crate) struct NoiseArgs {
 }
 
 impl NoiseArgs {
+    /// The files of all planes that are given.
+    pub(crate) fn planes(&self) -> impl Iterator<Item = &FitsSpec> {
+        [
+            &self.reference_variance,
+            &self.target_variance,
+            &self.reference_sigma,
+            &self.target_sigma,
+            &self.reference_weight,
+            &self.target_weight,
+            &self.reference_mask,
+            &self.target_mask,
+        ]
+        .into_iter()
+        .flatten()
+    }
+
     /// Those of one image; what is given for it wins over what is given for both.
     pub(crate) fn of(&self, role: Role) -> InputOptions {
         let of_zeros = |good| match good {

@@ -6,6 +6,8 @@ use clap::{Parser, Subcommand};
 
 use crate::args::{AlignArgs, DemoArgs, InfoArgs, SimulateArgs, SubtractArgs};
 use crate::bench::{self, BenchArgs};
+use crate::night::{self, LightCurvesArgs, NightArgs};
+use crate::photometry::{self, DetectArgs, PhotometryCommandArgs};
 use crate::{align, demo, devices, info, interrupt, simulate, subtract, terminal};
 
 /// Difference image analysis: fit the kernel and background that turn a reference image into a target image, and subtract.
@@ -22,6 +24,14 @@ pub(crate) enum Command {
     Subtract(Box<SubtractArgs>),
     /// Find how a target lies against a reference, and write the map between their pixels
     Align(Box<AlignArgs>),
+    /// Find what changed, on a difference that was written before
+    Detect(Box<DetectArgs>),
+    /// Measure fluxes at given places, on a difference that was written before
+    Photometry(Box<PhotometryCommandArgs>),
+    /// Subtract a reference from many targets, and follow what changes: differences, detections, light curves and a page to look at
+    Night(Box<NightArgs>),
+    /// Light curves at further places, on what dia night has left
+    Lightcurves(Box<LightCurvesArgs>),
     /// Simulate a pair of images with stars, variables, transients and defects, and write the truth beside them
     Simulate(Box<SimulateArgs>),
     /// Simulate a pair, subtract it, and compare what is found with the truth
@@ -36,7 +46,7 @@ pub(crate) enum Command {
 
 /// Runs the command with the arguments of this process.
 ///
-/// Exit codes are 0 for success, 1 for failure, 2 for wrong usage and 3 for a result that its verdict says not to use.
+/// Exit codes are 0 for success, 1 for failure, 2 for wrong usage, 3 for a result that its verdict says not to use, and 75 for what may succeed if it is tried again.
 pub fn command_line() -> ExitCode {
     let cli = Cli::parse();
     if let Err(error) = interrupt::clean_up() {
@@ -48,6 +58,10 @@ pub fn command_line() -> ExitCode {
     let result = match &cli.command {
         Command::Subtract(args) => subtract::run(args, &command_line),
         Command::Align(args) => align::command::run(args).map(|()| ExitCode::SUCCESS),
+        Command::Detect(args) => photometry::run_detect(args),
+        Command::Photometry(args) => photometry::run_photometry(args),
+        Command::Night(args) => night::run(args, &command_line),
+        Command::Lightcurves(args) => night::run_light_curves(args),
         Command::Simulate(args) => simulate::run(args).map(|()| ExitCode::SUCCESS),
         Command::Demo(args) => demo::run(args, &command_line).map(|()| ExitCode::SUCCESS),
         Command::Info(args) => info::run(args).map(|()| ExitCode::SUCCESS),

@@ -16,6 +16,7 @@ const WITH_VALUE: &[&str] = &[
     "--at",
     "--photometry",
     "--apertures",
+    "--inject",
 ];
 
 /// Those without a value.

@@ -1,23 +1,30 @@
 //! `dia demo`: a simulated pair, subtracted, against the truth.
 
-use anyhow::Result;
+use std::path::Path;
+
+use anyhow::{Context, Result};
 use bytesize::ByteSize;
 use dia_core::simulate::{Event, EventKind, SimulatedPair, simulate};
 use dia_core::{Image, Pixel};
+use dia_photometry::{Detection, Flags};
+use dia_solvers::Covariance;
 
 use crate::args::{DemoArgs, NoiseArgs};
 use crate::backend::Precision;
-use crate::figure::{Colour, Marker};
+use crate::figure::{self, Colour, CutOut, Marker};
 use crate::fits::FitsSpec;
-use crate::matched_filter::{PointSpread, Source, detect, measure};
-use crate::photometry::MeasureRequest;
-use crate::request::SubtractRequest;
+use crate::photometry::{MeasureRequest, Measured, Plane};
+use crate::request::{Convolve, SubtractRequest};
 use crate::simulate::{Files, options, write};
 use crate::subtract::{Done, Job, set_threads};
+use crate::table::Positions;
 use crate::terminal::say;
 
 /// Significance of a detection.
 const THRESHOLD: f64 = 5.0;
+
+/// Events whose cut-outs are shown.
+const SHOWN: usize = 6;
 
 /// Runs the command.
 pub(crate) fn run(args: &DemoArgs, command_line: &[String]) -> Result<()> {
@@ -40,11 +47,9 @@ pub(crate) fn run(args: &DemoArgs, command_line: &[String]) -> Result<()> {
         files.truth.display()
     ))?;
 
-    let (output, report, figure) = (
-        args.output.join("difference.fits"),
-        args.output.join("report.json"),
-        args.output.join("figure.png"),
-    );
+    let [output, report, figure, cut_outs, sources] =
+        ["difference.fits", "report.json", "figure.png", "events.png", "sources.ecsv"]
+            .map(|name| args.output.join(name));
     let markers: Vec<Marker> = pair
         .truth
         .events
@@ -60,11 +65,20 @@ pub(crate) fn run(args: &DemoArgs, command_line: &[String]) -> Result<()> {
         })
         .collect();
     let bytes = |size: ByteSize| size.as_u64();
-    let request = SubtractRequest {
+    let mut request = SubtractRequest {
+        convolve: Convolve::Reference,
         backend: args.run.backend.clone(),
         max_memory: args.run.max_memory.map(bytes),
         max_device_memory: args.run.max_device_memory.map(bytes),
         ..SubtractRequest::default()
+    };
+    request.fit.covariance = Some(Covariance::Sampled);
+    let places = pair.truth.events.iter().map(|event| (event.x, event.y)).collect();
+    let measure = MeasureRequest {
+        threshold: Some(THRESHOLD),
+        positions: Some(Positions::Pixels(places)),
+        planes: vec![Plane::Score],
+        ..Default::default()
     };
     let done = Job {
         reference: &FitsSpec::parse(&files.reference)?,
@@ -74,28 +88,60 @@ pub(crate) fn run(args: &DemoArgs, command_line: &[String]) -> Result<()> {
         figure: Some(&figure),
         markers: &markers,
         request: &request,
-        measure: &MeasureRequest::default(),
+        measure: &measure,
         positions: None,
-        tables: [None; 2],
+        tables: [Some(&sources), None],
         precision: Precision::F32,
         noise: &NoiseArgs::default(),
         run: &args.run,
         command_line,
     }
     .run()?;
-    say(against_truth(&pair, &done))?;
-    say(format!("wrote {}, {}", report.display(), figure.display()))?;
+    let measured = done.measured.as_ref().context("nothing was measured")?;
+    say(against_truth(&pair, &done, measured))?;
+    draw_events(&cut_outs, &pair, &done, measured)?;
+    let written = [&report, &figure, &cut_outs, &sources].map(|path| path.display().to_string());
+    say(format!("wrote {}", written.join(", ")))?;
     Ok(())
 }
 
-/// What was found, beside what was put in.
-fn against_truth(pair: &SimulatedPair, done: &Done) -> String {
-    let (difference, truth) = (&done.difference, &pair.truth);
-    let psf = PointSpread { psf: truth.options.psf, fwhm: truth.options.target_fwhm };
-    let found = detect(&difference.difference, &difference.variance, psf, THRESHOLD);
-    let near = |event: &Event| {
-        found.iter().any(|source| distance(source, event.x, event.y) <= truth.options.target_fwhm)
+/// The strongest events that were found, cut out of target, model, difference and score.
+fn draw_events(path: &Path, pair: &SimulatedPair, done: &Done, measured: &Measured) -> Result<()> {
+    let found = measured.detections.as_deref().unwrap_or_default();
+    let reach = pair.truth.options.target_fwhm;
+    let place = |event: &Event| {
+        let detection = found.iter().find(|d| distance(d, event.x, event.y) <= reach)?;
+        let title = format!(
+            "{} at x {:.0}, y {:.0}, S/N {:.1}",
+            name(event),
+            event.x,
+            event.y,
+            detection.significance
+        );
+        Some((detection.significance.abs(), CutOut { title, x: event.x, y: event.y }))
     };
+    let mut places: Vec<(f64, CutOut)> = pair.truth.events.iter().filter_map(place).collect();
+    places.sort_by(|a, b| b.0.total_cmp(&a.0));
+    let places: Vec<CutOut> = places.into_iter().take(SHOWN).map(|(_, place)| place).collect();
+    let score = measured.planes.iter().find_map(|plane| plane.sky_image());
+    let score = score.context("no score was made")?;
+    let images = [&done.target, &done.difference.difference, score];
+    figure::cut_outs(path, "Events that were found", images, &done.difference.model, &places)
+}
+
+fn name(event: &Event) -> &'static str {
+    match event.kind {
+        EventKind::Transient => "transient",
+        EventKind::Variable => "variable",
+    }
+}
+
+/// What was found, beside what was put in.
+fn against_truth(pair: &SimulatedPair, done: &Done, measured: &Measured) -> String {
+    let (difference, truth) = (&done.difference, &pair.truth);
+    let found = measured.detections.as_deref().unwrap_or_default();
+    let reach = truth.options.target_fwhm;
+    let near = |event: &Event| found.iter().any(|d| distance(d, event.x, event.y) <= reach);
     let mut lines = vec![format!(
         "photometric scale: true {}, found {:.5} ± {:.5}; model error ‖(M − M_true)/σ‖_rms = {:.3}",
         truth.options.scale,
@@ -107,46 +153,48 @@ fn against_truth(pair: &SimulatedPair, done: &Done) -> String {
         "{:<10} {:>7} {:>7} {:>12} {:>22} {:>7}  found at {THRESHOLD} σ",
         "event", "x", "y", "true ΔF/ADU", "measured ΔF/ADU", "S/N"
     ));
-    for event in &truth.events {
-        let kind = match event.kind {
-            EventKind::Transient => "transient",
-            EventKind::Variable => "variable",
+    let fluxes = measured.fluxes.as_deref().unwrap_or_default();
+    for (event, forced) in truth.events.iter().zip(fluxes) {
+        let flux = forced.flux;
+        let (shown, signal_to_noise) = if flux.value.is_finite() {
+            let shown = format!("{:.0} ± {:.0}", flux.value, flux.sigma);
+            (shown, format!("{:.1}", flux.value / flux.sigma))
+        } else {
+            ("masked".to_owned(), String::new())
         };
-        let measured = measure(&difference.difference, &difference.variance, psf, event.x, event.y);
-        let (flux, signal_to_noise) =
-            measured.map_or(("masked".to_string(), String::new()), |source| {
-                let flux = format!("{:.0} ± {:.0}", source.flux, source.sigma);
-                (flux, format!("{:.1}", source.signal_to_noise()))
-            });
         let verdict = match (near(event), event.masked) {
             (true, _) => "yes",
             (false, true) => "no (beside masked pixels)",
             (false, false) => "no",
         };
         lines.push(format!(
-            "{kind:<10} {:>7.1} {:>7.1} {:>12.0} {flux:>22} {signal_to_noise:>7}  {verdict}",
-            event.x, event.y, event.flux_change
+            "{:<10} {:>7.1} {:>7.1} {:>12.0} {shown:>22} {signal_to_noise:>7}  {verdict}",
+            name(event),
+            event.x,
+            event.y,
+            event.flux_change
         ));
     }
-    let unexplained = found.iter().filter(|source| {
-        let reach = truth.options.target_fwhm;
-        let event = truth.events.iter().any(|e| distance(source, e.x, e.y) <= reach);
+    let unexplained = found.iter().filter(|detection| {
+        let event = truth.events.iter().any(|e| distance(detection, e.x, e.y) <= reach);
         let cosmic_ray =
-            truth.cosmic_rays.iter().any(|c| distance(source, c.x as f64, c.y as f64) <= reach);
+            truth.cosmic_rays.iter().any(|c| distance(detection, c.x as f64, c.y as f64) <= reach);
         !event && !cosmic_ray
     });
+    let flagged = unexplained.clone().filter(|d| !(d.source.flags - Flags::VARIABLE).is_empty());
     let events_found = truth.events.iter().filter(|e| near(e)).count();
     lines.push(format!(
-        "{events_found} of {} events found; {} detections in all, {} of them neither an event nor a cosmic ray",
+        "{events_found} of {} events found; {} detections in all, {} of them neither an event nor a cosmic ray, {} of those flagged",
         truth.events.len(),
         found.len(),
         unexplained.count(),
+        flagged.count(),
     ));
     lines.join("\n")
 }
 
-fn distance(source: &Source, x: f64, y: f64) -> f64 {
-    (source.x - x).hypot(source.y - y)
+fn distance(detection: &Detection, x: f64, y: f64) -> f64 {
+    (detection.source.x - x).hypot(detection.source.y - y)
 }
 
 /// The rms of (M − M_true)/σ over the pixels that have a model.

@@ -115,7 +115,7 @@ struct Panel<'a> {
 pub(crate) fn subtraction(
     path: &Path,
     heading: &str,
-    images: &[Image<f32>; 2],
+    images: [&Image<f32>; 2],
     difference: &Difference<f32>,
     markers: &[Marker],
 ) -> Result<()> {
@@ -139,8 +139,8 @@ pub(crate) fn subtraction(
     };
     let target = Stretch::stars(images[1].pixels());
     let panels = [
-        panel("Reference", "ADU", &images[0], Stretch::stars(images[0].pixels()), &[][..]),
-        panel("Target", "ADU", &images[1], target, &[]),
+        panel("Reference", "ADU", images[0], Stretch::stars(images[0].pixels()), &[][..]),
+        panel("Target", "ADU", images[1], target, &[]),
         panel("Model", "ADU", &difference.model, target, &[]),
         panel(
             "Difference",
@@ -159,9 +159,87 @@ pub(crate) fn subtraction(
             markers: &[],
         },
     ];
+    write(path, heading, &panels, (2, 3), (WIDTH, HEIGHT))
+}
+
+/// A place to cut out, with what is said of it.
+pub(crate) struct CutOut {
+    pub(crate) title: String,
+    pub(crate) x: f64,
+    pub(crate) y: f64,
+}
+
+/// Half of the side of a cut-out in pixels.
+const CUT: usize = 15;
+
+/// Draws target, model, difference and score around each place, a row for each, and writes the figure to `path` whole or not at all.
+pub(crate) fn cut_outs(
+    path: &Path,
+    heading: &str,
+    [target, difference, score]: [&Image<f32>; 3],
+    model: &Image<f32>,
+    places: &[CutOut],
+) -> Result<()> {
+    let (height, width) = target.view().shape();
+    let side = 2 * CUT + 1;
+    let cut = |image: &Image<f32>, place: &CutOut| {
+        Image::from_fn(side, side, |dy, dx| {
+            let pixel = |centre: f64, step: usize| {
+                usize::try_from(centre.round() as isize + step as isize - CUT as isize).ok()
+            };
+            let (y, x) = (pixel(place.y, dy), pixel(place.x, dx));
+            match (y.filter(|y| *y < height), x.filter(|x| *x < width)) {
+                (Some(y), Some(x)) => image.view().at(y, x),
+                _ => f32::NAN,
+            }
+        })
+    };
+    let limit = |image: &Image<f32>| {
+        let values = image.pixels().iter().map(|v| f64::from(*v));
+        8.0 * robust::median_and_scatter(values).map_or(1.0, |(_, s)| s.max(f64::MIN_POSITIVE))
+    };
+    let stars = Stretch::stars(target.pixels());
+    let kinds = [
+        ("target", "ADU", target, stars),
+        ("model", "ADU", model, stars),
+        ("difference", "ADU", difference, Stretch::Symmetric { limit: limit(difference) }),
+        ("score", "σ", score, Stretch::Symmetric { limit: 8.0 }),
+    ];
+    let cuts: Vec<(String, &str, Image<f32>, Stretch)> = places
+        .iter()
+        .flat_map(|place| {
+            kinds.map(|(name, unit, image, stretch)| {
+                let title = if name == "target" { place.title.clone() } else { name.to_owned() };
+                (title, unit, cut(image, place), stretch)
+            })
+        })
+        .collect();
+    let panels: Vec<Panel<'_>> = cuts
+        .iter()
+        .map(|(title, unit, image, stretch)| Panel {
+            title,
+            unit,
+            image,
+            origin: -(CUT as f64),
+            stretch: *stretch,
+            markers: &[],
+        })
+        .collect();
+    let size = (4 * 400, 44 + 330 * places.len() as u32);
+    write(path, heading, &panels, (places.len(), 4), size)
+}
+
+/// Draws panels in rows and columns, and writes the figure to `path` whole or not at all.
+fn write(
+    path: &Path,
+    heading: &str,
+    panels: &[Panel<'_>],
+    grid: (usize, usize),
+    size: (u32, u32),
+) -> Result<()> {
     // plotters writes to a path of its own.
     let drawing = tempfile::Builder::new().suffix(".png").tempfile()?;
-    draw(drawing.path(), heading, &panels)
+    draw(drawing.path(), heading, panels, grid, size)
         .map_err(|error| anyhow!("cannot draw {}: {error}", path.display()))?;
     let png = std::fs::read(drawing.path())?;
     Ok(fits::write_atomically(path, |mut file| file.write_all(&png))?)
@@ -169,17 +247,23 @@ pub(crate) fn subtraction(
 
 type Failure = Box<dyn std::error::Error>;
 
-fn draw(path: &Path, heading: &str, panels: &[Panel<'_>]) -> Result<(), Failure> {
+fn draw(
+    path: &Path,
+    heading: &str,
+    panels: &[Panel<'_>],
+    grid: (usize, usize),
+    size: (u32, u32),
+) -> Result<(), Failure> {
     static FONT_REGISTERED: Once = Once::new();
     FONT_REGISTERED.call_once(|| {
         // Only a font that is no font is refused; the text would then fail to draw, with its own error.
         let _ = register_font(FONT, FontStyle::Normal, UBUNTU_LIGHT);
     });
-    let root = BitMapBackend::new(path, (WIDTH, HEIGHT)).into_drawing_area();
+    let root = BitMapBackend::new(path, size).into_drawing_area();
     root.fill(&WHITE)?;
     root.draw(&Text::new(heading.to_string(), (24, 14), (FONT, 22).into_font()))?;
     let (_, body) = root.split_vertically(44);
-    for (panel, area) in panels.iter().zip(body.split_evenly((2, 3))) {
+    for (panel, area) in panels.iter().zip(body.split_evenly(grid)) {
         draw_panel(panel, &area)?;
     }
     root.present()?;

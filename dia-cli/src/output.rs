@@ -96,12 +96,8 @@ pub(crate) fn write<T: Real>(path: &Path, described: &Described<'_, T>) -> Resul
     };
     model.set("BUNIT", unit, model_is);
     let extra_header = |extra: &ExtraPlane| {
-        let mut header = wcs.clone();
-        match extra.power {
-            0 => header.set("BUNIT", "", extra.meaning),
-            1 => header.set("BUNIT", unit, extra.meaning),
-            _ => header.set("BUNIT", squared(unit), extra.meaning),
-        }
+        let mut header = if extra.on_sky { wcs.clone() } else { Header::new() };
+        header.extend(&extra.header);
         header
     };
     let extra_headers: Vec<Header> = described.planes.iter().map(extra_header).collect();
@@ -126,7 +122,8 @@ pub(crate) fn write<T: Real>(path: &Path, described: &Described<'_, T>) -> Resul
     }
     hdus.push(plane(&left_out, "LEFT_OUT", HduData::I16(&left_out_bits)));
     for (extra, header) in described.planes.iter().zip(&extra_headers) {
-        hdus.push(plane(header, extra.name, HduData::F32(extra.image.pixels())));
+        let image = Some((extra.height, extra.width, extra.data()));
+        hdus.push(HduOut { name: &extra.name, header, image });
     }
     fits::write(path, &hdus)?;
     Ok(())
@@ -164,7 +161,7 @@ fn kernel_header<T>(
 }
 
 /// The unit of a variance.
-fn squared(unit: &str) -> String {
+pub(crate) fn squared(unit: &str) -> String {
     let one_word = unit.chars().all(|char| char.is_ascii_alphabetic());
     if one_word { format!("{unit}2") } else { format!("({unit})**2") }
 }

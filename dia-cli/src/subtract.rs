@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use dia_core::Image;
 use dia_solvers::{Covariance, Difference, Progress};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
@@ -17,7 +18,7 @@ use crate::fits::FitsSpec;
 use crate::input::{Input, Real, Role, shown};
 use crate::notice::Level;
 use crate::output::{self, Described};
-use crate::photometry::{self, MeasureRequest, Measured};
+use crate::photometry::{self, MeasureRequest, Measured, Scenery};
 use crate::report::{Report, write_json};
 use crate::request::{Convolve, SubtractRequest};
 use crate::subtraction::{Event, Subtraction, subtract};
@@ -104,6 +105,10 @@ pub(crate) struct Job<'a> {
 pub(crate) struct Done {
     pub(crate) difference: Difference<f32>,
     pub(crate) report: Report,
+    /// What was measured, if anything was asked for.
+    pub(crate) measured: Option<Measured>,
+    /// The target's pixels.
+    pub(crate) target: Image<f32>,
 }
 
 impl Job<'_> {
@@ -132,13 +137,22 @@ impl Job<'_> {
         let seconds_to_read = start.elapsed().as_secs_f64();
 
         let mut progress = FitProgress::new(self.run);
+        // Aligning moves the reference.
+        let originals =
+            self.measure.inject.map(|inject| (inject, (reference.clone(), target.clone())));
         let mut subtraction =
             subtract(reference, target, self.request, &mut |event| progress.tell(event))?;
         let measuring = Instant::now();
         let measured = if self.measure.is_empty() {
             None
         } else {
-            let mut measured = self.measure.measure(&subtraction)?;
+            let psf = self.measure.psf.as_ref();
+            let scenery = Scenery::of(&subtraction, psf)?;
+            let mut measured = self.measure.on(&scenery)?;
+            if let Some((inject, pair)) = originals {
+                let report = inject.run(&scenery, &pair, self.request, psf)?;
+                measured.report.injection = Some(report);
+            }
             let [sources, photometry] = self.tables.map(|path| path.map(Path::to_owned));
             measured.report.sources_file = sources;
             measured.report.photometry_file = photometry;
@@ -162,16 +176,17 @@ impl Job<'_> {
             },
         )?;
         if let Some(measured) = &measured {
-            self.write_tables(measured, &subtraction.report)?;
+            self.write_tables(measured)?;
         }
-        let Subtraction { difference, mut report, reference, target } = subtraction;
+        let Subtraction { difference, mut report, reference, target, .. } = subtraction;
         report.timings_s.write = writing.elapsed().as_secs_f64();
         report.timings_s.total = start.elapsed().as_secs_f64();
-        let done = Done { difference: difference.map_pixels(narrow_pixel), report };
+        let difference = difference.map_pixels(narrow_pixel);
+        let done = Done { difference, report, measured, target: target.image.map(narrow_pixel) };
         if let Some(path) = self.figure {
             let heading = heading(&done.report);
-            let images = [reference.image.map(narrow_pixel), target.image.map(narrow_pixel)];
-            figure::subtraction(path, &heading, &images, &done.difference, self.markers)?;
+            let images = [&reference.image.map(narrow_pixel), &done.target];
+            figure::subtraction(path, &heading, images, &done.difference, self.markers)?;
         }
         if let Some(path) = self.report {
             write_json(path, &done.report)?;
@@ -182,20 +197,20 @@ impl Job<'_> {
                 eprintln!("{kind}: {}", notice.text);
             }
             say(summary(&done.report))?;
-            if let Some(measured) = measured {
+            if let Some(measured) = &done.measured {
                 say(measured.summary())?;
             }
         }
         Ok(done)
     }
 
-    fn write_tables(&self, measured: &Measured, report: &Report) -> Result<()> {
+    fn write_tables(&self, measured: &Measured) -> Result<()> {
         let [sources, photometry] = self.tables;
         if let (Some(path), Some(found)) = (sources, &measured.detections) {
-            photometry::detections(found, report).write(path)?;
+            photometry::detections(found, measured).write(path)?;
         }
         if let (Some(path), Some(rows)) = (photometry, &measured.fluxes) {
-            photometry::fluxes(rows, &self.measure.apertures, report).write(path)?;
+            photometry::fluxes(rows, &self.measure.apertures, measured).write(path)?;
         }
         Ok(())
     }
@@ -214,18 +229,7 @@ impl Job<'_> {
             ("table of fluxes", photometry),
         ];
         let outputs = outputs.iter().filter_map(|(what, path)| Some((*what, (*path)?)));
-        let noise = self.noise;
-        let planes = [
-            &noise.reference_variance,
-            &noise.target_variance,
-            &noise.reference_sigma,
-            &noise.target_sigma,
-            &noise.reference_weight,
-            &noise.target_weight,
-            &noise.reference_mask,
-            &noise.target_mask,
-        ];
-        let inputs = [self.reference, self.target].into_iter().chain(planes.into_iter().flatten());
+        let inputs = [self.reference, self.target].into_iter().chain(self.noise.planes());
         let inputs = inputs.chain(&self.measure.psf).map(|spec| spec.path.as_path());
         let mut taken: Vec<_> = inputs.chain(self.positions).map(output::place).collect();
         for (what, path) in outputs {

@@ -7,8 +7,8 @@ use anyhow::{Context, Result, bail, ensure};
 use bytesize::ByteSize;
 use dia_core::stars::Star;
 use dia_core::{
-    Design, DesignMatrix, GaussianTerm, Image, ImageView, Kernel, KernelBasis, KernelShape,
-    KernelSupport, Loss, MaskPlanes, seeing,
+    Design, DesignMatrix, Image, ImageView, Kernel, KernelShape, KernelSupport, Loss, MaskPlanes,
+    seeing,
 };
 use dia_fft::{FftDesignMatrix, Plan};
 use dia_solvers::{
@@ -21,6 +21,7 @@ use crate::Error;
 use crate::align::{Aligned, align};
 use crate::direction::{convolves_target, turned_back};
 use crate::input::{Input, Real};
+use crate::kernel_basis::{BasisRecipe, shape_name};
 use crate::notice::Verdict;
 use crate::report::{
     Background, Centroid, KernelReport, OffsetReport, Pixels, Regularisation, Report, Residuals,
@@ -65,6 +66,8 @@ pub struct Subtraction<T> {
     /// The reference on the target's grid.
     pub(crate) reference: Input<T>,
     pub(crate) target: Input<T>,
+    /// What the kernel's basis was made of.
+    pub(crate) basis: BasisRecipe,
 }
 
 /// Aligns the reference with the target, fits kernel and background, subtracts, and judges the result.
@@ -190,9 +193,14 @@ impl Job<'_> {
             extent = KernelExtent::of_half_width(half_width, seeing.map(Seeing::widest));
         }
         let scale_degree = request.scale_degree;
+        let recipe = |kernel_degree: usize| BasisRecipe {
+            basis: request.basis,
+            shape: request.kernel_shape,
+            extent,
+            conserve_flux: scale_degree != kernel_degree,
+        };
         let designed = |kernel_degree: usize| {
-            let basis = self.basis(&extent, scale_degree != kernel_degree);
-            Design::new(height, width, basis, Some(degree))
+            Design::new(height, width, recipe(kernel_degree).make(), Some(degree))
                 .and_then(|design| design.with_variation(scale_degree, kernel_degree))
                 .map(|design| design.with_border(extent.inner))
                 .with_context(subtracting)
@@ -201,6 +209,7 @@ impl Job<'_> {
             KernelDegree::Given(kernel_degree) => designed(kernel_degree)?,
             KernelDegree::Auto => automatic_degree(designed)?,
         };
+        let basis = recipe(design.kernel_degree());
         let needs_variance = options.needs_reference_variance();
         let mut prepared =
             Prepared::new(&reference_exposure, &target_exposure, design, needs_variance)
@@ -336,7 +345,7 @@ impl Job<'_> {
             reference: reference.taken.clone(),
             target: target.taken.clone(),
         };
-        Ok(Subtraction { difference, report, reference, target })
+        Ok(Subtraction { difference, report, reference, target, basis })
     }
 
     /// How far the kernel reaches: as asked for, or by the seeing.
@@ -403,21 +412,6 @@ impl Job<'_> {
     fn support(&self, half_width: usize) -> KernelSupport {
         KernelSupport::new(half_width, self.request.kernel_shape)
     }
-
-    /// Scale and shape of different degrees need a basis in which one function carries all flux.
-    fn basis(&self, extent: &KernelExtent, conserve_flux: bool) -> KernelBasis {
-        let support = self.support(extent.half_width);
-        match self.request.basis {
-            Basis::Mixed => extent.basis(support.shape(), conserve_flux),
-            Basis::Delta if conserve_flux => KernelBasis::FluxConservingDelta(support),
-            Basis::Delta => KernelBasis::Delta(support),
-            Basis::Gauss => KernelBasis::gaussian_polynomials(
-                extent.half_width,
-                support.shape(),
-                &GaussianTerm::HOTPANTS,
-            ),
-        }
-    }
 }
 
 /// The fit and the difference, with the operators of one back end.
@@ -451,7 +445,7 @@ fn fit_and_subtract<A: DesignMatrix>(
 }
 
 /// What planes of pixels and masks take at the peak, in bytes.
-fn planes<T>(height: usize, width: usize) -> u64 {
+pub(crate) fn planes<T>(height: usize, width: usize) -> u64 {
     (height * width * (IMAGES * size_of::<T>() + MASKS * size_of::<MaskPlanes>())) as u64
 }
 
@@ -467,14 +461,6 @@ fn measure<T: Real>(input: &Input<T>, stars: &[Star]) -> Option<seeing::Seeing> 
     seeing::measure_stars(image, &mask, stars, 3)
         .or_else(|| seeing::measure(image, &mask))
         .or_else(|| seeing::measure_stars(image, &mask, stars, 1))
-}
-
-/// As the command line calls it.
-fn shape_name(shape: KernelShape) -> &'static str {
-    match shape {
-        KernelShape::Square => "square",
-        KernelShape::Circle => "circle",
-    }
 }
 
 fn loss_name(options: &FitOptions) -> &'static str {

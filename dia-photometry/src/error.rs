@@ -23,6 +23,14 @@ pub enum PhotometryError {
         /// Its sum.
         sum: f64,
     },
+    /// Terms of a varying PSF that do not belong together.
+    #[error(
+        "{count} terms of a PSF are given; there must be 1, 3, 6 … of one size, as many as polynomials of a degree"
+    )]
+    Terms {
+        /// Their number.
+        count: usize,
+    },
     /// No star that a PSF can be made of.
     #[error(
         "{usable} of {found} stars of the reference can be used for its PSF, {needed} are needed: the others are saturated, crowded, \

@@ -91,6 +91,28 @@ impl ReferencePsf {
         }))
     }
 
+    /// One that varies by Legendre polynomials of the place on images of `height` × `width` pixels, one term for each: the mean PSF, of unit sum with what lies beyond
+    /// its half-width, and deviations without flux. It is taken as it is.
+    ///
+    /// # Errors
+    /// [`PhotometryError::Terms`] if there are not as many terms of one size as polynomials of some degree.
+    pub fn of_legendre_terms(
+        terms: Vec<Kernel>,
+        height: usize,
+        width: usize,
+    ) -> Result<Self, PhotometryError> {
+        let count = terms.len();
+        let one_size = terms.windows(2).all(|pair| pair[0].half_width() == pair[1].half_width());
+        let degree = (0..count).find(|degree| Polynomial2d::terms(*degree) == count);
+        let degree = degree.filter(|_| one_size).ok_or(PhotometryError::Terms { count })?;
+        Ok(Self::of_terms(Some(Polynomial2d::new(degree, height, width)), terms))
+    }
+
+    /// The mean PSF and its deviations, as [`of_legendre_terms`](Self::of_legendre_terms) takes them.
+    pub fn terms(&self) -> &[Kernel] {
+        &self.terms
+    }
+
     fn of_terms(variation: Option<Polynomial2d>, terms: Vec<Kernel>) -> Self {
         let fwhm = half_maximum(&terms[0]);
         let ellipticity = ellipticity(&terms[0], 2.0 * fwhm);

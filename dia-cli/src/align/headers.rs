@@ -2,11 +2,10 @@
 
 use anyhow::{Context, Result, bail};
 use dia_align::FittedMap;
-use dia_align::wcs::{Value as Plain, Wcs};
 use serde::Serialize;
 
-use crate::fits::{Header, Value};
 use crate::input::{Input, Real};
+use crate::sky::wcs;
 
 /// What the headers are worth beside the images.
 #[derive(Clone, Debug, Serialize)]
@@ -16,21 +15,6 @@ pub(crate) enum WcsReport {
     Disagreement(f64),
     /// Why they were not used.
     Unused(String),
-}
-
-/// What a header says of the sky; `None` where it says nothing.
-fn wcs(header: &Header) -> Result<Option<Wcs>> {
-    if !header.contains("CTYPE1") {
-        return Ok(None);
-    }
-    let lookup = |keyword: &str| match header.get(keyword)?.0 {
-        Value::Integer(value) => Some(Plain::Number(value as f64)),
-        Value::Float(value) => Some(Plain::Number(value)),
-        // What a number should be and is not, is told as it stands.
-        Value::Text(text) | Value::Other(text) => Some(Plain::Text(text)),
-        Value::Bool(_) | Value::Undefined => None,
-    };
-    Ok(Some(Wcs::new(lookup)?))
 }
 
 /// The map from the target's pixels to the reference's, by both headers; `None` where one of them says nothing of the sky.

@@ -99,6 +99,13 @@ impl MapReport {
 }
 
 impl AlignmentReport {
+    /// From the target's pixels to the reference's, if that was warped.
+    pub(crate) fn warp(&self) -> Option<PlaneMap> {
+        let map = self.map.as_ref().filter(|_| self.decision == "warp")?;
+        let centre = (map.centre[0], map.centre[1]);
+        Some(PlaneMap::polynomial(map.degree, centre, map.unit, [&map.x, &map.y]))
+    }
+
     /// Without a search.
     pub(super) fn given(by: &'static str) -> Self {
         Self {

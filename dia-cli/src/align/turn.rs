@@ -70,6 +70,14 @@ impl Turn {
         with_coefficients(map, [&x, &y])
     }
 
+    /// Where a place (x, y) of the turned image of an image of `shape` was before.
+    pub(crate) fn undone(self, (x, y): (f64, f64), shape: (usize, usize)) -> (f64, f64) {
+        let (height, width) = self.shape(shape);
+        let x = if self.reverse_columns { width as f64 - 1.0 - x } else { x };
+        let y = if self.reverse_rows { height as f64 - 1.0 - y } else { y };
+        if self.transpose { (y, x) } else { (x, y) }
+    }
+
     /// Turns an image with all its planes.
     pub(crate) fn apply<T: Pixel>(self, input: &mut Input<T>) {
         input.image = self.image(&input.image);
@@ -136,6 +144,7 @@ mod tests {
                 let [moved] = turn.stars(&[star], (3, 5))[..] else { panic!() };
                 let value = turned.view().at(moved.y as usize, moved.x as usize);
                 assert_eq!(value, image.view().at(y, x), "{turn:?}");
+                assert_eq!(turn.undone((moved.x, moved.y), (3, 5)), (x as f64, y as f64));
             }
             assert!(!all.contains(&turned), "{turn:?}");
             all.push(turned);

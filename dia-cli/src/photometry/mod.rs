@@ -1,24 +1,32 @@
-//! Detections and fluxes on a difference, for `dia subtract`: what is asked for, the scene that it is measured on, and what came out.
+//! Detections and fluxes on a difference, for `dia subtract`, `dia detect` and `dia photometry`: what is asked for, the scene that it is measured on, and what came out.
 
 mod args;
+mod commands;
+mod injection;
+mod scenery;
+mod stored;
 mod tables;
 
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
 use clap::ValueEnum;
-use dia_core::{Image, NoiseModel};
+use dia_core::Image;
 use dia_photometry::{
-    DetectOptions, Detection, Flags, ForcedFlux, ForcedOptions, PsfOptions, ReferencePsf, Scene,
-    ScoreOptions, decorrelate, detect, forced, reference_psf, score,
+    DetectOptions, Detection, Flags, ForcedFlux, ForcedOptions, ReferencePsf, ScoreOptions,
+    decorrelate, detect, forced, score,
 };
 use serde::Serialize;
 
-use crate::fits::{FitsFile, FitsSpec};
-use crate::input::{Input, Real};
-use crate::subtraction::Subtraction;
+use crate::fits::{FitsSpec, HduData, Header};
+use crate::output::squared;
+use crate::table::Positions;
 
-pub(crate) use args::PhotometryArgs;
+pub(crate) use args::{DetectArgs, PhotometryArgs, PhotometryCommandArgs};
+pub(crate) use commands::{run_detect, run_photometry};
+pub(crate) use injection::{InjectRequest, InjectionReport};
+pub(crate) use scenery::{Origin, Scenery};
+pub(crate) use stored::read as read_scenery;
 pub(crate) use tables::{MOST_APERTURES, detections, fluxes};
 
 /// What is measured; nothing by default.
@@ -26,14 +34,16 @@ pub(crate) use tables::{MOST_APERTURES, detections, fluxes};
 pub(crate) struct MeasureRequest {
     /// Least |S_corr| of detections, if any are to be found.
     pub(crate) threshold: Option<f64>,
-    /// Where fluxes are to be measured, as (x, y) in pixels.
-    pub(crate) positions: Option<Vec<(f64, f64)>>,
+    /// Where fluxes are to be measured.
+    pub(crate) positions: Option<Positions>,
     /// Radii of apertures for them, in pixels.
     pub(crate) apertures: Vec<f64>,
     /// Planes beside those that every difference has.
     pub(crate) planes: Vec<Plane>,
     /// The PSF of the reference, if it is given.
     pub(crate) psf: Option<FitsSpec>,
+    /// Stars to inject into the target.
+    pub(crate) inject: Option<InjectRequest>,
 }
 
 /// A plane that can be asked for.
@@ -47,21 +57,63 @@ pub(crate) enum Plane {
     FluxError,
     /// DECORR and DECORRVAR: the difference with white noise, and its variance
     Decorrelated,
+    /// All that dia detect and dia photometry need to measure on the file later: REFERENCE, REFVAR, TGTVAR, PSF, PARAMETERS, COVARIANCE
+    Scene,
 }
 
-/// A plane to write.
+/// A plane to write beside the usual ones.
 #[derive(Clone, Debug)]
 pub(crate) struct ExtraPlane {
-    pub(crate) name: &'static str,
-    pub(crate) meaning: &'static str,
-    /// The power of the target's unit that its pixels have.
-    pub(crate) power: u32,
-    pub(crate) image: Image<f32>,
+    pub(crate) name: String,
+    pub(crate) header: Header,
+    /// Whether its pixels are those of the target, so that it shares its world coordinates.
+    pub(crate) on_sky: bool,
+    pub(crate) height: usize,
+    pub(crate) width: usize,
+    pixels: Pixels,
+}
+
+#[derive(Clone, Debug)]
+enum Pixels {
+    Single(Image<f32>),
+    Double(Vec<f64>),
+}
+
+impl ExtraPlane {
+    /// An image of the sky whose pixels are of the power `power` of `unit`.
+    fn image(name: &str, unit: &str, power: u32, meaning: &str, image: Image<f32>) -> Self {
+        let mut header = Header::new();
+        match power {
+            0 => header.set("BUNIT", "", meaning),
+            1 => header.set("BUNIT", unit, meaning),
+            _ => header.set("BUNIT", squared(unit), meaning),
+        }
+        let (height, width) = image.view().shape();
+        let pixels = Pixels::Single(image);
+        Self { name: name.to_owned(), header, on_sky: true, height, width, pixels }
+    }
+
+    /// The image that it is, if it is one of the sky.
+    pub(crate) fn sky_image(&self) -> Option<&Image<f32>> {
+        match &self.pixels {
+            Pixels::Single(image) => Some(image),
+            Pixels::Double(_) => None,
+        }
+    }
+
+    /// Its numbers.
+    pub(crate) fn data(&self) -> HduData<'_> {
+        match &self.pixels {
+            Pixels::Single(image) => HduData::F32(image.pixels()),
+            Pixels::Double(pixels) => HduData::F64(pixels),
+        }
+    }
 }
 
 /// What was measured.
 #[derive(Clone, Debug)]
 pub(crate) struct Measured {
+    pub(crate) origin: Origin,
     pub(crate) detections: Option<Vec<Detection>>,
     pub(crate) fluxes: Option<Vec<ForcedFlux>>,
     pub(crate) planes: Vec<ExtraPlane>,
@@ -78,6 +130,9 @@ pub(crate) struct PhotometryReport {
     /// Those that Gaussian noise alone makes at that threshold.
     pub(crate) expected_false_alarms: Option<f64>,
     pub(crate) positions: Option<usize>,
+    /// Left out where no stars were injected.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) injection: Option<InjectionReport>,
     pub(crate) sources_file: Option<PathBuf>,
     pub(crate) photometry_file: Option<PathBuf>,
 }
@@ -95,71 +150,43 @@ pub(crate) struct PsfReport {
     pub(crate) half_width: usize,
 }
 
+impl PsfReport {
+    fn of(psf: &ReferencePsf) -> Self {
+        Self {
+            stars: psf.stars,
+            rejected: psf.rejected,
+            fwhm: psf.fwhm,
+            ellipticity: psf.ellipticity,
+            residual: psf.residual,
+            degree: psf.degree(),
+            half_width: psf.half_width(),
+        }
+    }
+}
+
 impl MeasureRequest {
     /// Whether anything is to be measured.
     pub(crate) fn is_empty(&self) -> bool {
-        self.threshold.is_none() && self.positions.is_none() && self.planes.is_empty()
+        self.threshold.is_none()
+            && self.positions.is_none()
+            && self.planes.is_empty()
+            && self.inject.is_none()
     }
 
-    /// Measures on a subtraction whose parameters have a covariance.
-    pub(crate) fn measure<T: Real>(&self, subtraction: &Subtraction<T>) -> Result<Measured> {
-        let Subtraction { difference, report, reference, target } = subtraction;
-        let name = &target.taken.image;
-        ensure!(
-            report.kernel.convolves == "reference",
-            "{name}: sources are measured where the reference is convolved, and here the target was; add --convolve reference, or give as the reference the image \
-             of the better seeing"
-        );
-        let psf = match &self.psf {
-            Some(spec) => given_psf(spec)?,
-            None => reference_psf(
-                reference.image.view(),
-                &reference.unusable(),
-                &PsfOptions::default(),
-            )
-            .with_context(|| {
-                format!(
-                    "{}: the sources cannot be measured; give --reference-psf FILE, an image of odd sides with a star in its middle",
-                    reference.taken.image
-                )
-            })?,
+    /// Measures on a scene.
+    pub(crate) fn on(&self, scenery: &Scenery) -> Result<Measured> {
+        let origin = &scenery.origin;
+        let positions = match &self.positions {
+            Some(positions) => Some(pixels_of(positions, origin)?),
+            None => None,
         };
-        let narrow = |value: T| value.widen() as f32;
-        let d = difference.difference.map(narrow);
-        let scale = difference.noise_scale as f32;
-        let target_variance = variance(target, &difference.model).map(|v| scale * v);
-        let reference_variance = variance(reference, &reference.image);
-        let light = light(reference, difference.reference_sky);
-        let photon = match target.exposure().noise {
-            NoiseModel::Ccd(ccd, _) => difference.noise_scale * ccd.photon(1.0),
-            NoiseModel::Variance(_) => 0.0,
-        };
-        let covariance = difference.covariance.as_ref().map(|matrix| {
-            move |a: &[f64], b: &[f64]| -> f64 {
-                let column = |j: usize| -> f64 {
-                    a.iter().enumerate().map(|(i, a)| a * matrix[(i, j)]).sum()
-                };
-                b.iter().enumerate().map(|(j, b)| b * column(j)).sum()
-            }
-        });
-        let scene = Scene {
-            difference: d.view(),
-            target_variance: target_variance.view(),
-            reference_variance: reference_variance.view(),
-            reference: light.view(),
-            mask: &difference.mask,
-            design: &difference.design,
-            parameters: &difference.parameters,
-            reference_psf: &psf,
-            photon,
-            covariance: covariance.as_ref().map(|c| c as &dyn dia_photometry::FitCovariance),
-        };
-        let measuring = || format!("{name}: its sources cannot be measured");
-        self.on(&scene, &psf).with_context(measuring)
+        self.at(scenery, positions)
+            .with_context(|| format!("{}: its sources cannot be measured", origin.target))
     }
 
-    fn on(&self, scene: &Scene<'_>, psf: &ReferencePsf) -> Result<Measured> {
-        let of_score = |plane: &Plane| *plane != Plane::Decorrelated;
+    fn at(&self, scenery: &Scenery, positions: Option<Vec<(f64, f64)>>) -> Result<Measured> {
+        let scene = &scenery.scene();
+        let of_score = |plane: &Plane| !matches!(plane, Plane::Decorrelated | Plane::Scene);
         let scored = if self.threshold.is_some() || self.planes.iter().any(of_score) {
             Some(score(scene, &ScoreOptions::default())?)
         } else {
@@ -173,56 +200,74 @@ impl MeasureRequest {
             expected = Some(score.expected_false_alarms(threshold));
         }
         let options = ForcedOptions { apertures: self.apertures.clone(), ..Default::default() };
-        let fluxes = match &self.positions {
-            Some(positions) => Some(forced(scene, positions, &options)?),
+        let fluxes = match positions {
+            Some(positions) => Some(forced(scene, &positions, &options)?),
             None => None,
         };
-        let mut planes = Vec::new();
-        let mut add = |name, meaning, power, image: &Image<f32>| {
-            planes.push(ExtraPlane { name, meaning, power, image: image.clone() });
+        let unit = &scenery.origin.unit;
+        let image = |name, meaning, power, image: &Image<f32>| {
+            ExtraPlane::image(name, unit, power, meaning, image.clone())
         };
+        let mut planes = Vec::new();
         for plane in &self.planes {
             match (plane, &scored) {
                 (Plane::Score, Some(s)) => {
-                    add("SCORE", "significance of a point source, in sigma", 0, &s.significance);
+                    let meaning = "significance of a point source, in sigma";
+                    planes.push(image("SCORE", meaning, 0, &s.significance));
                 }
                 (Plane::Flux, Some(s)) => {
-                    add("FLUX", "flux of a point source at the pixel", 1, &s.flux);
+                    planes.push(image("FLUX", "flux of a point source at the pixel", 1, &s.flux));
                 }
                 (Plane::FluxError, Some(s)) => {
-                    add("FLUXERR", "standard deviation of FLUX", 1, &s.flux_error);
+                    planes.push(image("FLUXERR", "standard deviation of FLUX", 1, &s.flux_error));
                 }
                 (Plane::Decorrelated, _) => {
                     let white = decorrelate(scene)?;
-                    add("DECORR", "difference with white noise", 1, &white.difference);
-                    add("DECORRVAR", "variance of DECORR", 2, &white.variance);
+                    let meaning = "difference with white noise";
+                    planes.push(image("DECORR", meaning, 1, &white.difference));
+                    planes.push(image("DECORRVAR", "variance of DECORR", 2, &white.variance));
                 }
+                // The last of all.
+                (Plane::Scene, _) => planes.extend(stored::planes(scenery)),
                 (Plane::Score | Plane::Flux | Plane::FluxError, None) => {}
             }
         }
         let report = PhotometryReport {
-            psf: PsfReport {
-                stars: psf.stars,
-                rejected: psf.rejected,
-                fwhm: psf.fwhm,
-                ellipticity: psf.ellipticity,
-                residual: psf.residual,
-                degree: psf.degree(),
-                half_width: psf.half_width(),
-            },
+            psf: PsfReport::of(&scenery.psf),
             threshold: self.threshold,
             detections: detections.as_ref().map(Vec::len),
             expected_false_alarms: expected,
             positions: fluxes.as_ref().map(Vec::len),
+            injection: None,
             sources_file: None,
             photometry_file: None,
         };
-        Ok(Measured { detections, fluxes, planes, report })
+        Ok(Measured { origin: scenery.origin.clone(), detections, fluxes, planes, report })
     }
 }
 
+/// Positions in the target's pixels.
+pub(crate) fn pixels_of(positions: &Positions, origin: &Origin) -> Result<Vec<(f64, f64)>> {
+    let target = &origin.target;
+    let sky = match (&origin.sky, positions) {
+        (Ok(sky), _) => sky.as_ref(),
+        (Err(_), Positions::Pixels(_)) => None,
+        (Err(why), Positions::Sky(_)) => {
+            anyhow::bail!(
+                "{target}: positions are given as ra and dec, and its world coordinates cannot be used: {why}; give pixels, columns x and y"
+            )
+        }
+    };
+    let pixels = positions.in_pixels(sky);
+    ensure!(
+        pixels.is_some(),
+        "{target}: positions are given as ra and dec, and its header has no world coordinates of the sky; give pixels, columns x and y"
+    );
+    Ok(pixels.unwrap_or_default())
+}
+
 impl Measured {
-    /// One line for the terminal.
+    /// Lines for the terminal.
     pub(crate) fn summary(&self) -> String {
         let PhotometryReport { psf, threshold, expected_false_alarms, .. } = &self.report;
         let mut parts = vec![if psf.stars == 0 {
@@ -244,48 +289,16 @@ impl Measured {
             let measured = fluxes.iter().filter(|row| row.flux.value.is_finite()).count();
             parts.push(format!("{measured} of {} positions measured", fluxes.len()));
         }
-        parts.join("; ")
-    }
-}
-
-/// The PSF in an image.
-fn given_psf(spec: &FitsSpec) -> Result<ReferencePsf> {
-    let context = || format!("the PSF {spec} cannot be used");
-    let (file, index): (FitsFile, usize) = spec.open_selected().with_context(context)?;
-    let image = file.read_image::<f64>(index).with_context(context)?;
-    let (height, width) = (image.height, image.width);
-    ensure!(
-        height % 2 == 1 && width % 2 == 1,
-        "{}: it has {height} × {width} pixels; give an image of odd sides, with the star in its middle pixel",
-        context()
-    );
-    let image = Image::from_vec(height, width, image.pixels).with_context(context)?;
-    ReferencePsf::of_image(&image).with_context(context)
-}
-
-/// σ² of an image at the values `at`, in the square of its unit; 0 where they are not known.
-fn variance<T: Real>(input: &Input<T>, at: &Image<T>) -> Image<f32> {
-    let (height, width) = at.view().shape();
-    match input.exposure().noise {
-        NoiseModel::Variance(variance) => {
-            let known = |v: f32| if v.is_finite() { v } else { 0.0 };
-            Image::from_fn(height, width, |y, x| known(variance.at(y, x).widen() as f32))
+        let mut lines = vec![parts.join("; ")];
+        lines.extend(self.report.injection.as_ref().map(InjectionReport::summary));
+        if let Err(why) = &self.origin.sky
+            && (self.detections.is_some() || self.fluxes.is_some())
+        {
+            lines.push(format!(
+                "the tables have no ra and dec: the world coordinates of {} are not known: {why}",
+                self.origin.target
+            ));
         }
-        // One electron is the least, as it is in the fit.
-        NoiseModel::Ccd(ccd, _) => at.map(|value| {
-            let least = ccd.photon(1.0).powi(2);
-            let variance = ccd.variance(value.widen(), 1.0).max(least);
-            if variance.is_finite() { variance as f32 } else { 0.0 }
-        }),
+        lines.join("\n")
     }
-}
-
-/// The reference without its sky; NaN where it is masked.
-fn light<T: Real>(reference: &Input<T>, sky: f64) -> Image<f32> {
-    let mask = reference.unusable();
-    let (height, width) = reference.image.view().shape();
-    Image::from_fn(height, width, |y, x| {
-        let good = mask.at(y, x).is_empty();
-        if good { (reference.image.view().at(y, x).widen() - sky) as f32 } else { f32::NAN }
-    })
 }

@@ -2,7 +2,7 @@
 
 use dia_photometry::{Detection, Flags, ForcedFlux, Measured as Value};
 
-use crate::report::Report;
+use super::{Measured, Origin};
 use crate::table::{About, Column, Table, Values};
 
 /// Makes columns one after the other, each from all rows.
@@ -56,7 +56,7 @@ impl<R> Columns<'_, R> {
 }
 
 /// What was found, the strongest first.
-pub(crate) fn detections(found: &[Detection], report: &Report) -> Table {
+pub(crate) fn detections(found: &[Detection], measured: &Measured) -> Table {
     let mut columns = Columns { rows: found, columns: Vec::new() };
     columns.add(
         "diaSourceId",
@@ -64,7 +64,7 @@ pub(crate) fn detections(found: &[Detection], report: &Report) -> Table {
         "number of the detection, the strongest first",
         Values::Integers((1..=found.len() as i64).collect()),
     );
-    measurements(&mut columns, report, |detection| &detection.source);
+    measurements(&mut columns, &measured.origin, |detection| &detection.source);
     let strength = "significance of the peak in the score, of the sign of the change";
     columns.number("snr", "", strength, |d| d.significance);
     columns.integer("peakX", "column of the peak, from 0", |d| d.peak.0 as i64);
@@ -82,11 +82,21 @@ pub(crate) fn detections(found: &[Detection], report: &Report) -> Table {
     columns.truth("bothSigns", "whether significant pixels of both signs hang together", |d| {
         d.both_signs
     });
-    table(columns.columns, report)
+    let mut table = table(columns.columns, measured);
+    let report = &measured.report;
+    if let (Some(threshold), Some(expected)) = (report.threshold, report.expected_false_alarms) {
+        table.about.push(("DIATHR", About::Number(threshold), "[sigma] threshold of detections"));
+        table.about.push((
+            "DIAFALSE",
+            About::Number(expected),
+            "detections that noise alone makes",
+        ));
+    }
+    table
 }
 
 /// Forced fluxes, one row for each position.
-pub(crate) fn fluxes(rows: &[ForcedFlux], apertures: &[f64], report: &Report) -> Table {
+pub(crate) fn fluxes(rows: &[ForcedFlux], apertures: &[f64], measured: &Measured) -> Table {
     let mut columns = Columns { rows, columns: Vec::new() };
     columns.add(
         "row",
@@ -94,13 +104,13 @@ pub(crate) fn fluxes(rows: &[ForcedFlux], apertures: &[f64], report: &Report) ->
         "row of the table of positions, from 0",
         Values::Integers((0..rows.len() as i64).collect()),
     );
-    measurements(&mut columns, report, |row| row);
-    let unit = report.target.unit.clone();
+    measurements(&mut columns, &measured.origin, |row| row);
+    let unit = measured.origin.unit.clone();
     for (k, _) in apertures.iter().enumerate().take(APERTURES.len()) {
         let what = "flux within an aperture over the PSF's part in it; its radius is in the header";
         columns.measured(APERTURES[k], &unit, what, |row| row.apertures[k]);
     }
-    let mut table = table(columns.columns, report);
+    let mut table = table(columns.columns, measured);
     for (radius, keyword) in apertures.iter().zip(RADII) {
         table.about.push((keyword, About::Number(*radius), "[pix] radius of an aperture"));
     }
@@ -123,13 +133,19 @@ pub(crate) const MOST_APERTURES: usize = APERTURES.len();
 /// What every measured place has.
 fn measurements<R>(
     columns: &mut Columns<'_, R>,
-    report: &Report,
+    origin: &Origin,
     of: impl Fn(&R) -> &ForcedFlux + Copy,
 ) {
-    let (unit, reference_unit) = (report.target.unit.as_str(), report.reference.unit.as_str());
+    let (unit, reference_unit) = (origin.unit.as_str(), origin.reference_unit.as_str());
     let covariance = |row: &R, k: usize| of(row).position_covariance.map_or(f64::NAN, |c| c[k]);
     columns.number("x", "pix", "column in the target, 0 in the middle of the first", |r| of(r).x);
     columns.number("y", "pix", "row in the target, 0 in the middle of the first", |r| of(r).y);
+    if let Ok(Some(sky)) = &origin.sky {
+        let place = |row: &R| sky.of_pixel(of(row).x, of(row).y);
+        let ra = "right ascension of x, y by the target's world coordinates, in their frame";
+        columns.number("ra", "deg", ra, |row| place(row).0);
+        columns.number("dec", "deg", "declination of x, y", |row| place(row).1);
+    }
     columns.number("xErr", "pix", "standard deviation of x if it was fitted", |r| {
         covariance(r, 0).sqrt()
     });
@@ -177,23 +193,16 @@ fn measurements<R>(
     columns.add("flagNames", "", "their names", names);
 }
 
-fn table(columns: Vec<Column>, report: &Report) -> Table {
+fn table(columns: Vec<Column>, measured: &Measured) -> Table {
     let text = |text: &str| About::Text(text.to_owned());
-    let mut about = vec![
-        ("DIAVERS", text(report.version), "version of dia"),
-        ("DIAREF", text(&report.reference.image), "reference image"),
-        ("DIATGT", text(&report.target.image), "target image"),
-        ("DIAPHSC", About::Number(report.photometric_scale.value), "photometric scale"),
-        ("DIAVERD", text(report.verdict.level.name()), "verdict: PASS, WARN or FAIL"),
+    let Measured { origin, report, .. } = measured;
+    let about = vec![
+        ("DIAVERS", text(env!("CARGO_PKG_VERSION")), "version of dia"),
+        ("DIAREF", text(&origin.reference), "reference image"),
+        ("DIATGT", text(&origin.target), "target image"),
+        ("DIAPHSC", About::Number(origin.scale), "photometric scale"),
+        ("DIAVERD", text(&origin.verdict), "verdict: PASS, WARN or FAIL"),
+        ("PSFFWHM", About::Number(report.psf.fwhm), "[pix] of the reference's PSF"),
     ];
-    if let Some(photometry) = &report.photometry {
-        about.push(("PSFFWHM", About::Number(photometry.psf.fwhm), "[pix] of the reference's PSF"));
-        if let (Some(threshold), Some(expected)) =
-            (photometry.threshold, photometry.expected_false_alarms)
-        {
-            about.push(("DIATHR", About::Number(threshold), "[sigma] threshold of detections"));
-            about.push(("DIAFALSE", About::Number(expected), "detections that noise alone makes"));
-        }
-    }
     Table { columns, about }
 }

@@ -9,7 +9,7 @@ use anyhow::{Result, bail};
 
 use crate::fits::{self, Field, HduData, HduOut, Header};
 
-pub(crate) use positions::read_positions;
+pub(crate) use positions::{Positions, read_positions};
 
 /// Columns of one length.
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -8,34 +8,77 @@ use anyhow::{Context, Result, bail, ensure};
 
 use super::Format;
 use crate::fits::FitsFile;
+use crate::sky::Sky;
 
-/// Names of the columns that hold x and y, in the order in which they are looked for, without regard to case.
-const NAMES: [(&str, &str); 2] = [("x", "y"), ("xcentroid", "ycentroid")];
+/// Where to measure, one pair for each row of a table; NaN where a field is empty or says so.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Positions {
+    /// (x, y) in pixels of the target, 0 in the middle of the first.
+    Pixels(Vec<(f64, f64)>),
+    /// Right ascension and declination in degrees, in the frame of the target's world coordinates.
+    Sky(Vec<(f64, f64)>),
+}
 
-/// The positions (x, y) of all rows, in pixels, 0 in the middle of the first; NaN where a field is empty or says so.
-///
-/// # Errors
-/// Names file, row and column of what is no number, or the columns that are there if x and y are not.
-pub(crate) fn read_positions(path: &Path) -> Result<Vec<(f64, f64)>> {
-    let shown = path.display();
-    match Format::of(path)? {
-        Format::Fits => {
-            let file = FitsFile::open(path)?;
-            for (x, y) in NAMES {
-                if let [Some(x), Some(y)] = file.read_numbers(&[x, y])?.as_slice() {
-                    return Ok(x.iter().copied().zip(y.iter().copied()).collect());
-                }
+impl Positions {
+    /// As (x, y) in the pixels of an image whose world coordinates are `sky`; NaN where a place has none, on the other half of the sky say.
+    pub(crate) fn in_pixels(&self, sky: Option<&Sky>) -> Option<Vec<(f64, f64)>> {
+        match self {
+            Self::Pixels(pixels) => Some(pixels.clone()),
+            Self::Sky(places) => {
+                let sky = sky?;
+                let pixel = |(ra, dec): &(f64, f64)| sky.pixel_of(*ra, *dec);
+                Some(places.iter().map(|p| pixel(p).unwrap_or((f64::NAN, f64::NAN))).collect())
             }
-            bail!("{shown}: the table has no columns x and y; {REMEDY}")
         }
-        Format::Ecsv | Format::Csv => read_text(path),
     }
 }
 
-const REMEDY: &str =
-    "name the pixel coordinates of the target, 0 in the middle of the first pixel, x and y";
+/// Names of the columns, in the order in which they are looked for, without regard to case.
+const PIXELS: [(&str, &str); 2] = [("x", "y"), ("xcentroid", "ycentroid")];
+const SKY: [(&str, &str); 2] = [("ra", "dec"), ("coord_ra", "coord_dec")];
 
-fn read_text(path: &Path) -> Result<Vec<(f64, f64)>> {
+/// The positions of all rows: of columns x and y, or where there are none, ra and dec.
+///
+/// # Errors
+/// Names file, row and column of what is no number, or the columns that are there if those are not.
+pub(crate) fn read_positions(path: &Path) -> Result<Positions> {
+    let shown = path.display();
+    let positions = match Format::of(path)? {
+        Format::Fits => {
+            let file = FitsFile::open(path)?;
+            let pair = |names: (&str, &str)| -> Result<Option<Vec<(f64, f64)>>> {
+                let found = file.read_numbers(&[names.0, names.1])?;
+                let [Some(x), Some(y)] = found.as_slice() else { return Ok(None) };
+                Ok(Some(x.iter().copied().zip(y.iter().copied()).collect()))
+            };
+            let mut found = None;
+            for names in PIXELS {
+                found = found.or(pair(names)?.map(Positions::Pixels));
+            }
+            for names in SKY {
+                found = found.or(pair(names)?.map(Positions::Sky));
+            }
+            found.with_context(|| {
+                format!("{shown}: the table has neither columns x and y nor ra and dec; {REMEDY}")
+            })?
+        }
+        Format::Ecsv | Format::Csv => read_text(path)?,
+    };
+    if let Positions::Sky(places) = &positions {
+        for (row, (ra, dec)) in places.iter().enumerate() {
+            ensure!(
+                !(ra.abs() > 360.0 || dec.abs() > 90.0),
+                "{shown}: row {} is at ra {ra}, dec {dec}; give degrees, the declination from −90 to 90",
+                row + 1
+            );
+        }
+    }
+    Ok(positions)
+}
+
+const REMEDY: &str = "name the pixel coordinates of the target, 0 in the middle of the first pixel, x and y, or right ascension and declination in degrees ra and dec";
+
+fn read_text(path: &Path) -> Result<Positions> {
     let shown = path.display();
     let open = || File::open(path).with_context(|| format!("cannot read the positions {shown}"));
     let delimiter = delimiter(BufReader::new(open()?))
@@ -48,18 +91,24 @@ fn read_text(path: &Path) -> Result<Vec<(f64, f64)>> {
     let headers = reader.headers().with_context(|| format!("cannot read the positions {shown}"))?;
     ensure!(
         !headers.is_empty(),
-        "{shown} is empty; give a table whose first line names its columns, x and y among them"
+        "{shown} is empty; give a table whose first line names its columns, x and y or ra and dec among them"
     );
     let place = |name: &str| headers.iter().position(|header| header.eq_ignore_ascii_case(name));
-    let columns = NAMES.iter().find_map(|(x, y)| Some((place(x)?, place(y)?)));
-    let Some((x, y)) = columns else {
+    let pair = |names: &[(&'static str, &'static str)]| {
+        names.iter().find_map(|(a, b)| Some(((place(a)?, *a), (place(b)?, *b))))
+    };
+    let (pixels, sky) = (pair(&PIXELS), pair(&SKY));
+    let Some((first, second)) = pixels.or(sky) else {
         let all: Vec<&str> = headers.iter().collect();
-        bail!("{shown}: the columns are {}, and not x and y; {REMEDY}", all.join(", "))
+        bail!(
+            "{shown}: the columns are {}, and neither x and y nor ra and dec; {REMEDY}",
+            all.join(", ")
+        )
     };
     let mut positions = Vec::new();
     for (row, record) in reader.records().enumerate() {
         let record = record.with_context(|| format!("{shown}: row {} cannot be read", row + 1))?;
-        let number = |column: usize, name: &str| -> Result<f64> {
+        let number = |(column, name): (usize, &str)| -> Result<f64> {
             let text = record.get(column).unwrap_or_default();
             if text.is_empty() {
                 return Ok(f64::NAN);
@@ -71,9 +120,9 @@ fn read_text(path: &Path) -> Result<Vec<(f64, f64)>> {
                 )
             })
         };
-        positions.push((number(x, "x")?, number(y, "y")?));
+        positions.push((number(first)?, number(second)?));
     }
-    Ok(positions)
+    Ok(if pixels.is_some() { Positions::Pixels(positions) } else { Positions::Sky(positions) })
 }
 
 /// A comma, or what an ECSV header says; a blank where such a header says nothing.

@@ -42,7 +42,7 @@ pub(super) fn judge<T: dia_core::Pixel>(evidence: &Evidence<'_, T>) -> Vec<Notic
 
 fn significance(scale: Estimate) -> Option<Notice> {
     let Estimate { value, sigma } = scale;
-    if !(sigma > 0.0) {
+    if sigma.is_nan() || sigma <= 0.0 {
         let text = format!(
             "the error of the photometric scale {value:.4} came out as {sigma}: noise, mask or kernel make no sense together; check gain and read noise, or give --lambda 1"
         );

@@ -12,6 +12,8 @@ mod direction;
 mod fits_astropy;
 mod golden;
 mod library;
+#[cfg(unix)]
+mod night;
 mod photometry;
 mod real_images;
 mod subtract;

@@ -758,11 +758,31 @@ fn the_other_subcommands() {
     assert_eq!(version, format!("dia {}\n", env!("CARGO_PKG_VERSION")));
     for help in [&["help"][..], &["--help"], &["-h"]] {
         let text = folder.succeed(help).stdout;
-        for subcommand in ["subtract", "simulate", "demo", "info", "devices"] {
+        for subcommand in [
+            "subtract",
+            "detect",
+            "photometry",
+            "night",
+            "lightcurves",
+            "simulate",
+            "demo",
+            "info",
+            "devices",
+        ] {
             assert!(text.contains(subcommand), "{subcommand} is missing:\n{text}");
         }
     }
-    for subcommand in ["subtract", "simulate", "demo", "info", "devices"] {
+    for subcommand in [
+        "subtract",
+        "detect",
+        "photometry",
+        "night",
+        "lightcurves",
+        "simulate",
+        "demo",
+        "info",
+        "devices",
+    ] {
         let text = folder.succeed(&["help", subcommand]).stdout;
         assert!(text.contains("Usage: dia "), "{text}");
     }
@@ -837,25 +857,34 @@ fn the_demonstration_writes_what_it_says() {
         "night/difference.fits",
         "night/report.json",
         "night/figure.png",
+        "night/events.png",
+        "night/sources.ecsv",
     ];
     let mut there: Vec<_> = folder.contents().into_keys().collect();
     there.sort();
     let mut expected = files.map(|file| folder.path(file));
     expected.sort();
     assert_eq!(there, expected);
-    for file in
-        ["night/truth.json", "night/difference.fits", "night/report.json", "night/figure.png"]
-    {
+    for file in [
+        "night/truth.json",
+        "night/difference.fits",
+        "night/report.json",
+        "night/figure.png",
+        "night/events.png",
+        "night/sources.ecsv",
+    ] {
         assert!(said.contains(file), "{file} is not told:\n{said}");
     }
     assert!(said.contains("photometric scale: true 0.8, found"), "{said}");
     // PNG signature, and the chunks that begin and end every file.
-    let figure = folder.bytes("night/figure.png");
-    assert!(figure.starts_with(b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"));
-    assert!(figure.ends_with(b"IEND\xae\x42\x60\x82"));
-    // Five planes, and a kernel for each polynomial.
+    for figure in ["night/figure.png", "night/events.png"] {
+        let figure = folder.bytes(figure);
+        assert!(figure.starts_with(b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"));
+        assert!(figure.ends_with(b"IEND\xae\x42\x60\x82"));
+    }
+    // Six planes, one of them the score, and a kernel for each polynomial.
     let report: Value = serde_json::from_slice(&folder.bytes("night/report.json")).unwrap();
     let kernels = report["kernel"]["scale_coefficients"].as_array().unwrap().len();
     let planes = FitsFile::open(&folder.path("night/difference.fits")).unwrap();
-    assert_eq!(planes.hdus().len(), 5 + kernels);
+    assert_eq!(planes.hdus().len(), 6 + kernels);
 }
