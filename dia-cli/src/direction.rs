@@ -107,6 +107,7 @@ pub(crate) fn turned_back<T: Real>(
     difference.residuals.mfb = -difference.residuals.mfb;
     if let Some(variables) = &mut difference.variables {
         // Relative to the flux in the reference, which was the one that had changed.
+        variables.common_change_error *= (1.0 + variables.common_change).powi(-2);
         variables.common_change = (1.0 + variables.common_change).recip() - 1.0;
         for source in &mut variables.sources {
             (source.flux, source.change) = ((source.flux + source.change) / p, -source.change / p);

@@ -169,6 +169,8 @@ pub(crate) struct Variables {
     pub(crate) left_out: usize,
     /// The median relative change of all sources.
     pub(crate) common_change: f64,
+    /// Its standard deviation.
+    pub(crate) common_change_error: f64,
     /// The scatter of relative changes beyond noise.
     pub(crate) error_floor: f64,
     /// By what the noise in apertures exceeds the given one.
@@ -201,6 +203,7 @@ impl Variables {
             fraction: found.fraction,
             left_out: found.left_out,
             common_change: found.common_change,
+            common_change_error: found.common_change_error,
             error_floor: found.error_floor,
             noise_excess: found.noise_excess,
             sources: found.sources.iter().map(source).collect(),

@@ -19,7 +19,7 @@
 //! The idea of an error floor proportional to flux is that of photometric pipelines; the profile is that of Moffat (1969, A&A 3, 455).
 
 use dia_core::Pixel;
-use dia_core::robust::{MAD_TO_SIGMA, median};
+use dia_core::robust::{MAD_TO_SIGMA, median, median_and_scatter};
 use rayon::prelude::*;
 
 use crate::apertures::{Apertures, SIGMA_PER_FWHM};
@@ -95,6 +95,8 @@ pub struct VariableSources {
     pub left_out: usize,
     /// c, the median relative change of all sources of the field. Far from 0, the fit is wrong for all stars alike, in scale or width.
     pub common_change: f64,
+    /// Its σ, by the scatter of the sources' changes; 0 where they are too few for a common one.
+    pub common_change_error: f64,
     /// f, the scatter of relative changes beyond noise.
     pub error_floor: f64,
     /// s ≥ 1, by which the noise in apertures exceeds what the variance tells.
@@ -153,6 +155,7 @@ pub fn variable_sources<T: Pixel>(
         sources: Vec::new(),
         left_out: 0,
         common_change: errors.common_change,
+        common_change_error: errors.common_change_error,
         error_floor: errors.floor,
         noise_excess: errors.noise_excess,
     };
@@ -185,8 +188,9 @@ pub fn variable_sources<T: Pixel>(
 /// Errors of relative fluxes that all sources of a field share.
 #[derive(Clone, Copy, Debug)]
 struct Errors {
-    /// c.
+    /// c and its σ.
     common_change: f64,
+    common_change_error: f64,
     /// f.
     floor: f64,
     /// s.
@@ -204,9 +208,13 @@ impl Errors {
             .into_par_iter()
             .filter(|&i| signal(i) > LEAST_SIGNAL && field.is_largest_around(&apertures.flux, i))
             .collect();
-        let mut changes: Vec<f64> = sources.iter().map(|&i| relative(i)).collect();
-        let common_change =
-            median(&mut changes).filter(|_| changes.len() >= SOURCES_FOR_MEDIAN).unwrap_or(0.0);
+        let changes: Vec<f64> = sources.iter().map(|&i| relative(i)).collect();
+        let (common_change, scatter) = median_and_scatter(changes.iter().copied())
+            .filter(|_| changes.len() >= SOURCES_FOR_MEDIAN)
+            .unwrap_or_default();
+        // The median of Gaussian numbers scatters by √(π/2) times as much as their mean.
+        let common_change_error =
+            (0.5 * std::f64::consts::PI / changes.len().max(1) as f64).sqrt() * scatter;
 
         // An odd stride visits all columns of images of the usual widths.
         let sample = (0..apertures.noise.len()).step_by((apertures.noise.len() / SAMPLE) | 1);
@@ -216,7 +224,8 @@ impl Errors {
         };
         let sky_noise = of_sample(&|i| apertures.noise[i].widen()).unwrap_or(1.0);
         let faint = of_sample(&signal).unwrap_or(0.0);
-        let mut errors = Self { common_change, floor: 0.0, noise_excess: 1.0, sky_noise };
+        let mut errors =
+            Self { common_change, common_change_error, floor: 0.0, noise_excess: 1.0, sky_noise };
         let faint = sample.iter().copied().filter(|&i| signal(i) <= faint);
         let mut deviations: Vec<f64> =
             faint.map(|i| errors.change(apertures, i).abs() / apertures.noise[i].widen()).collect();

@@ -24,7 +24,7 @@ const STARS: usize = 60;
 const FEWEST: usize = 5;
 
 /// A relative change that all stars share: the limit of what was measured on right fields is in ACCURACY.md.
-const COMMON: f64 = 0.015;
+const COMMON: f64 = 0.008;
 
 /// Scatter of the stars' relative changes beyond noise, above which they have no common scale.
 const FLOOR: f64 = 0.05;
@@ -68,13 +68,13 @@ fn changes<T>(evidence: &Evidence<'_, T>) -> Vec<Notice> {
     let Some(found) = &evidence.difference.variables else { return Vec::new() };
     let mut notices = Vec::new();
     let (common, floor) = (found.common_change, found.error_floor);
-    if common.abs() > COMMON {
+    let limit = COMMON + 4.0 * found.common_change_error;
+    if common.abs() > limit {
         let text = format!(
             "the stars' residuals are {:+.1} % of their light in the median: the kernel gives not all of it; check noise, saturation and the subtraction of the sky",
             100.0 * common
         );
-        notices
-            .push(Notice::new(Level::Warn, "common-change", text).measured(common.abs(), COMMON));
+        notices.push(Notice::new(Level::Warn, "common-change", text).measured(common.abs(), limit));
     }
     if floor > FLOOR {
         let text = format!(
