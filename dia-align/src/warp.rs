@@ -108,6 +108,9 @@ impl<T: Pixel> Source<'_, T> {
             return None;
         }
         let (x0, y0) = (self.taps.fill(u, across), self.taps.fill(v, down));
+        if let Some(sample) = self.all_good((x0, y0), [across, down]) {
+            return Some(sample);
+        }
         let mut planes = MaskPlanes::empty();
         let (mut weight, mut value, mut variance, mut squares) = (0.0, 0.0, 0.0, 0.0);
         for (y, down) in (y0..).zip(down.iter()) {
@@ -131,6 +134,34 @@ impl<T: Pixel> Source<'_, T> {
         // What is left of the taps where they fall on masked pixels may be nothing.
         let counts = weight > 0.5;
         Some(Sample { value: value / weight, variance: variance / squares, counts, planes })
+    }
+
+    /// The same where no pixel is masked or missing: most of the image.
+    fn all_good(&self, (x0, y0): (isize, isize), [across, down]: [&[f64]; 2]) -> Option<Sample> {
+        let (height, width) = self.image.shape();
+        let n = self.taps.count();
+        let (x, y) = (usize::try_from(x0).ok()?, usize::try_from(y0).ok()?);
+        if x + n > width || y + n > height {
+            return None;
+        }
+        let (mut value, mut variance, mut squares) = (0.0, 0.0, 0.0);
+        let widths: f64 = across.iter().map(|tap| tap * tap).sum();
+        for (y, down) in (y..y + n).zip(down) {
+            if !self.mask.row(y)[x..x + n].iter().all(MaskPlanes::is_empty) {
+                return None;
+            }
+            let (pixels, noise) = (&self.image.row(y)[x..x + n], &self.variance.row(y)[x..x + n]);
+            let (mut sum, mut spread) = (0.0, 0.0);
+            for ((tap, pixel), variance) in across.iter().zip(pixels).zip(noise) {
+                sum += tap * pixel.widen();
+                spread += tap * tap * variance.widen();
+            }
+            value += down * sum;
+            variance += down * down * spread;
+            squares += down * down * widths;
+        }
+        let planes = MaskPlanes::empty();
+        Some(Sample { value, variance: variance / squares, counts: true, planes })
     }
 }
 

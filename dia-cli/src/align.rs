@@ -149,7 +149,7 @@ fn warped(
 ) -> String {
     let MapReport { rotation, scale, mirrored, .. } = MapReport::new(map, "", shape);
     format!(
-        "{} is {}turned by {rotation:.3}° and scaled by {scale:.5} against {}: displacements differ by {:.1} pixels over the field, which no kernel follows; the reference was warped \
+        "{} is {}turned by {rotation:.3}° and scaled by {scale:.5} against {}: displacements differ by {:.1} pixels over the field, which no kernel follows; the reference is warped \
          onto the target's grid",
         names.1,
         if mirrored { "mirrored, " } else { "" },
