@@ -9,7 +9,6 @@ use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
 use rand_xoshiro::Xoshiro256PlusPlus;
 
-use crate::Result;
 use crate::field::{Field, Model};
 
 /// Sides of the images in pixels, drawn in the logarithm.
@@ -20,7 +19,7 @@ struct Case {
     model: Model,
 }
 
-pub(crate) fn print(fields: u64) -> Result<()> {
+pub(crate) fn print(fields: u64) {
     let (mut passes, mut products) = (Vec::new(), Vec::new());
     let mut failures: BTreeMap<String, Vec<u64>> = BTreeMap::new();
     let mut preconditioners: BTreeMap<&str, usize> = BTreeMap::new();
@@ -52,7 +51,6 @@ pub(crate) fn print(fields: u64) -> Result<()> {
     for (error, seeds) in failures {
         println!("- {} × {error} (seeds {seeds:?})", seeds.len());
     }
-    Ok(())
 }
 
 /// A field of any kind that surveys have, and a fit of any kind that users ask for.

@@ -25,7 +25,10 @@ fn main() -> Result<()> {
         "coverage" => coverage::print(seeds.unwrap_or(500)),
         "scale" => scale::print(seeds.unwrap_or(100)),
         "spatial" => spatial::print(seeds.unwrap_or(1)),
-        "descents" => descents::print(seeds.unwrap_or(2000)),
+        "descents" => {
+            descents::print(seeds.unwrap_or(2000));
+            Ok(())
+        }
         "photometry" => photometry::print(seeds.unwrap_or(20)),
         "alarms" => alarms::print(seeds.unwrap_or(20)),
         _ => Err("give the name of a table: models, bias, coverage, scale, spatial, descents, photometry or alarms".into()),
