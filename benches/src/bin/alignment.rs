@@ -1,4 +1,4 @@
-//! Pairs of star lists that lie in any way, and whether they are matched rightly: `alignment [PAIRS] [FOLDER]`.
+//! Pairs of star lists that lie in any way, and whether they are matched rightly: `alignment [PAIRS [FIRST [FOLDER]]]`, FIRST being the first seed.
 //!
 //! A sky of stars is seen by two images of 512 × 512 pixels: turned by 0 to 180°, mirrored or not, scaled by 0.7 to 1.3, overlapping by 20 to 100 %, with 3 to 300 stars per 100 × 100 pixels;
 //! every tenth pair has five stars in all. Each image has centroids with errors that grow with faintness (0.05 to 0.5 pixels), fluxes to 5 %, a tenth of the stars missing, five in a hundred that are none, and of
@@ -145,12 +145,14 @@ struct Tally {
 fn main() -> Result<(), Box<dyn Error>> {
     let mut arguments = std::env::args().skip(1);
     let pairs: u64 = arguments.next().map_or(Ok(400), |text| text.parse())?;
+    let first: u64 = arguments.next().map_or(Ok(0), |text| text.parse())?;
+    let seeds = first..first + pairs;
     let folder = arguments.next().map(PathBuf::from);
     let groups = ["5 stars", "overlap 20–40 %", "overlap 40–70 %", "overlap 70–100 %"];
     let mut tallies = [Tally::default(); 4];
     let mut times = Vec::new();
     let mut errors = Vec::new();
-    for seed in 0..pairs {
+    for seed in seeds.clone() {
         let pair = pair(seed);
         if let Some(folder) = &folder {
             write(&pair, &folder.join(format!("{seed:03}.txt")))?;
@@ -194,7 +196,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     // The first image of each pair with the second of the next, which is of another sky.
     let options = MatchOptions::default();
-    let unrelated = (0..pairs).filter(|seed| {
+    let unrelated = seeds.filter(|seed| {
         let (one, other) = (pair(*seed), pair(seed + 1));
         let found = match_stars(&one.lists[0], &other.lists[1], SHAPE, SHAPE, &options);
         if let Ok(found) = &found {
