@@ -69,19 +69,19 @@ fn of_text(text: &str) -> Option<f64> {
     let numbers = |text: &str, mark: char| -> Option<Vec<f64>> {
         text.split(mark).map(|part| part.trim().parse().ok()).collect()
     };
-    let (year, month, day) = match numbers(date, '-')?.as_slice() {
-        [year, month, day] => (*year, *month, *day),
-        _ => match numbers(date, '/')?.as_slice() {
-            [day, month, year] if *year < 100.0 => (1900.0 + year, *month, *day),
-            _ => return None,
-        },
+    let (year, month, day) = if let Some([year, month, day]) = numbers(date, '-').as_deref() {
+        (*year, *month, *day)
+    } else if let Some([day, month, year]) = numbers(date, '/').as_deref() {
+        (1900.0 + year, *month, *day)
+    } else {
+        return None;
     };
     let clock = numbers(clock.trim_end_matches('Z'), ':')?;
     let [hour, minute, second] = [0, 1, 2].map(|place| clock.get(place).copied().unwrap_or(0.0));
     let whole = |value: f64, range: std::ops::RangeInclusive<f64>| {
         value.fract() == 0.0 && range.contains(&value)
     };
-    let valid = whole(year, 1500.0..=3000.0)
+    let valid = whole(year, 1858.0..=3000.0)
         && whole(month, 1.0..=12.0)
         && whole(day, 1.0..=31.0)
         && (0.0..=24.0).contains(&hour)
