@@ -329,7 +329,14 @@ fn the_report_has_all_its_fields() {
     expect("/kernel", &[&kernel[..], &["scale_coefficients", "centroid", "convolves"]].concat());
     expect("/kernel/centroid", &["dx", "dy"]);
     expect("/regularisation", &["lambda", "lambda_variation", "noise_correction", "chosen"]);
-    let variables = ["fraction", "left_out", "common_change", "error_floor", "noise_excess"];
+    let variables = [
+        "fraction",
+        "left_out",
+        "common_change",
+        "common_change_error",
+        "error_floor",
+        "noise_excess",
+    ];
     expect("/variables", &[&variables[..], &["sources"]].concat());
     let solver = ["name", "stop", "passes", "iterations", "products", "optimality", "tolerance"];
     expect("/solver", &[&solver[..], &["preconditioner"]].concat());
