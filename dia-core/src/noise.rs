@@ -54,6 +54,11 @@ impl CcdNoise {
     pub fn variance(self, model: f64, flat: f64) -> f64 {
         self.fixed(flat) + self.photon(flat) * model.max(0.0)
     }
+
+    /// σ² in ADU² of a pixel that has the value `value`, at a flat field of 1: one electron at least, lest a detector without read noise have pixels without noise.
+    pub fn of_value(self, value: f64) -> f64 {
+        self.variance(value, 1.0).max(self.photon(1.0).powi(2))
+    }
 }
 
 /// Where the variance of an image comes from.

@@ -399,7 +399,9 @@ pub fn fit_uploaded<A: DesignMatrix>(
         loss == Loss::Gaussian && reference.is_none() && matches!(photon, Photon::Uniform(0.0));
     let Method { preconditioning, can_fall_back, inner } =
         Method::new(first, solver, fixed_weights)?;
-    let seeing = options.reference_seeing.or_else(|| prepared.reference_seeing());
+    // Without correction and regularisation there is no kernel that the fit is drawn to.
+    let seeing = || options.reference_seeing.or_else(|| prepared.reference_seeing());
+    let seeing = if correct || lambda > 0.0 { seeing() } else { None };
     let mut problem = Problem {
         a: first,
         reference: Arc::clone(prepared.shared_reference()),

@@ -50,11 +50,7 @@ const SEED: u64 = 20_150_315;
 pub(super) fn warp_onto_grid<T: Real>(input: &mut Input<T>, map: &PlaneMap, shape: (usize, usize)) {
     let variance = match input.exposure().noise {
         NoiseModel::Variance(variance) => variance.to_owned(),
-        NoiseModel::Ccd(ccd, _) => {
-            // One electron is the least, as it is in the fit.
-            let least = ccd.photon(1.0).powi(2);
-            input.image.map(|value| T::narrow(ccd.variance(value.widen(), 1.0).max(least)))
-        }
+        NoiseModel::Ccd(ccd, _) => input.image.map(|value| T::narrow(ccd.of_value(value.widen()))),
     };
     let warped = warp(input.image.view(), variance.view(), &input.unusable(), map, shape, SEED);
     if let Some(sky) = &mut input.sky {

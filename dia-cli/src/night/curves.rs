@@ -237,11 +237,7 @@ fn error_factor(curves: &[Curve]) -> Option<f64> {
 }
 
 /// A curve with its fluxes over the zero points, where these are known, and its errors times a factor.
-pub(super) fn corrected(
-    curve: &Curve,
-    zero_points: &[Option<ZeroPoint>],
-    factor: Option<f64>,
-) -> Curve {
+fn corrected(curve: &Curve, zero_points: &[Option<ZeroPoint>], factor: Option<f64>) -> Curve {
     let mut curve = curve.clone();
     let factor = factor.unwrap_or(1.0).max(1.0);
     for (point, zero_point) in curve.points.iter_mut().zip(zero_points) {
@@ -253,11 +249,16 @@ pub(super) fn corrected(
 }
 
 impl Curves {
+    /// What errors are multiplied by, if that is asked for.
+    pub(super) fn factor(&self, corrections: Corrections) -> Option<f64> {
+        self.error_factor.filter(|_| corrections.rescale_errors)
+    }
+
     /// With what is asked for.
     pub(super) fn with(&self, corrections: Corrections) -> Vec<Curve> {
         let none = vec![None; self.zero_points.len()];
         let zero_points = if corrections.apply_zero_points { &self.zero_points } else { &none };
-        let factor = self.error_factor.filter(|_| corrections.rescale_errors);
+        let factor = self.factor(corrections);
         self.all.iter().map(|curve| corrected(curve, zero_points, factor)).collect()
     }
 }

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, ensure};
 
 use super::args::LightCurvesArgs;
-use super::curves::{Curve, Epoch, ZeroPoint, corrected, measured};
+use super::curves::{Curves, Epoch, ZeroPoint, measured};
 use super::frame::folder_of;
 use super::record::Record;
 use super::season::NightRecord;
@@ -65,19 +65,17 @@ pub(crate) fn run(args: &LightCurvesArgs) -> Result<ExitCode> {
         pixels.into_iter().map(|(x, y)| Source::at(Kind::Given, x, y)).collect();
     let crew = Crew::of(args.threads, None, epochs.len(), (0, None));
     let found = measured(&args.folder, &epochs, &sources, night.reference_shape, crew)?;
-    let none = vec![None; zero_points.len()];
-    let applied = if args.corrections.apply_zero_points { &zero_points } else { &none };
-    let factor = night.error_factor.filter(|_| args.corrections.rescale_errors);
-    let curves: Vec<Curve> =
-        found.all.iter().map(|curve| corrected(curve, applied, factor)).collect();
+    // Zero points and factor are those of the stars of the night.
+    let found = Curves { zero_points, error_factor: night.error_factor, ..found };
+    let curves = found.with(args.corrections);
     let origin = tables::Origin {
         reference: &night.reference,
         unit: &night.reference_unit,
         sky: None,
         zero_points_applied: args.corrections.apply_zero_points,
-        error_factor: factor,
+        error_factor: found.factor(args.corrections),
     };
-    tables::light_curves(&epochs, &curves, &zero_points, &origin).write(&args.output)?;
+    tables::light_curves(&epochs, &curves, &found.zero_points, &origin).write(&args.output)?;
     if !args.quiet {
         let text = format!(
             "wrote {}: {} places in {} frames",

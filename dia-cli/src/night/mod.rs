@@ -27,6 +27,7 @@ mod tables;
 mod time;
 mod work;
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::Path;
 use std::process::ExitCode;
@@ -130,7 +131,7 @@ fn run_in<T: Real>(args: &NightArgs, command_line: &[String]) -> Result<ExitCode
     for (frame, ended) in mine.iter().zip(&mut ended) {
         if matches!(ended, Ok(Ended::Busy)) {
             wait(&folder_of(&args.output, &frame.id))?;
-            *ended = Ok(Night { force: false, ..copy(&night) }.run(frame));
+            *ended = Ok(Night { force: false, ..night }.run(frame));
         }
     }
     log.finish();
@@ -146,9 +147,18 @@ fn run_in<T: Real>(args: &NightArgs, command_line: &[String]) -> Result<ExitCode
             }
         }
     }
+    let done = mine.iter().zip(ended).filter_map(|(frame, ended)| match ended {
+        Ok(Ended::Kept(record) | Ended::Done(record)) => Some((frame.id.as_str(), *record)),
+        Ok(Ended::Busy | Ended::Later(_)) | Err(_) => None,
+    });
+    let mut done: BTreeMap<&str, Record> = done.collect();
     let records: Vec<Record> = all
         .iter()
         .filter_map(|frame| {
+            if let Some(record) = done.remove(frame.id.as_str()) {
+                return Some(record);
+            }
+            // That of another process, or none.
             let record = Record::read(&folder_of(&args.output, &frame.id))?;
             let key = night.key.with_files(&[&frame.spec.path]).map(key::Key::to_hex);
             // What could not be read has no key.
@@ -185,10 +195,6 @@ fn run_in<T: Real>(args: &NightArgs, command_line: &[String]) -> Result<ExitCode
     } else {
         ExitCode::SUCCESS
     })
-}
-
-fn copy<'a, T>(night: &Night<'a, T>) -> Night<'a, T> {
-    Night { ..*night }
 }
 
 /// The request of every frame: sources are measured where the reference is convolved.

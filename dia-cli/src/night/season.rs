@@ -74,7 +74,7 @@ impl<T: Real> Season<'_, T> {
             unit: &self.reference.taken.unit,
             sky: sky.as_ref().ok().and_then(Option::as_ref),
             zero_points_applied: self.args.corrections.apply_zero_points,
-            error_factor: error_factor.filter(|_| self.args.corrections.rescale_errors),
+            error_factor: measured.factor(self.args.corrections),
         };
         tables::frames(&epochs, zero_points, &origin).write(&folder.join("frames.ecsv"))?;
         tables::sources(&sources, &curves, &origin).write(&folder.join("sources.ecsv"))?;

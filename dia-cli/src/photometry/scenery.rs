@@ -184,10 +184,8 @@ fn variance<T: Real>(input: &Input<T>, at: &Image<T>) -> Image<f32> {
             let known = |v: f32| if v.is_finite() { v } else { 0.0 };
             Image::from_fn(height, width, |y, x| known(variance.at(y, x).widen() as f32))
         }
-        // One electron is the least, as it is in the fit.
         NoiseModel::Ccd(ccd, _) => at.map(|value| {
-            let least = ccd.photon(1.0).powi(2);
-            let variance = ccd.variance(value.widen(), 1.0).max(least);
+            let variance = ccd.of_value(value.widen());
             if variance.is_finite() { variance as f32 } else { 0.0 }
         }),
     }
