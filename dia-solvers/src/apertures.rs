@@ -26,20 +26,8 @@ pub(crate) struct Apertures<T> {
 }
 
 impl<T: Pixel> Apertures<T> {
-    /// Apertures of FWHM `fwhm` pixels on rows of `width`; `used` tells which pixels are not masked.
-    pub(crate) fn new(
-        residual: &[T],
-        variance: &[T],
-        flux: &[T],
-        used: &[bool],
-        width: usize,
-        fwhm: f64,
-    ) -> Self {
-        let unmasked = |values: &[T]| -> Vec<T> {
-            let values = values.par_iter().zip(used);
-            values.map(|(&v, &used)| if used { v } else { T::zero() }).collect()
-        };
-        let planes = [residual, flux, variance].map(unmasked);
+    /// Apertures of FWHM `fwhm` pixels on rows of `width`, of residual, flux and variance; `used` tells which pixels are not masked, and all three are zero where they are.
+    pub(crate) fn new(planes: [&[T]; 3], used: &[bool], width: usize, fwhm: f64) -> Self {
         let gaussian = gaussian(SIGMA_PER_FWHM * fwhm);
         let squares: Vec<f64> = gaussian.iter().map(|g| g * g).collect();
         let norm = T::narrow(squares.iter().sum::<f64>().powi(-2));

@@ -11,8 +11,9 @@
 //! The sum over q is taken over a part of the sampled rows, each with the inverse of its probability. Pixels of the reference outside the valid region,
 //! its border and the margin, are left out.
 
-use dia_core::{DataVector, DesignMatrix, Image, OperatorError, Pixel};
+use dia_core::{DataVector, DesignMatrix, Image, Kernel, OperatorError, Pixel};
 
+use crate::cg::dot;
 use crate::problem::Problem;
 
 /// Number of pixels q of the reference: the sum is known to some percent of itself, and is a small part of the variance.
@@ -36,6 +37,36 @@ struct SampledPixel {
     rows: usize,
 }
 
+/// The part of Σ|K| in the smallest pixels that is left out: less than the sum is known to.
+const LEFT_OUT: f64 = 0.01;
+
+/// A pixel of the kernel at (dy, dx) from its centre, of all terms.
+struct Tap {
+    dy: isize,
+    dx: isize,
+    of_terms: Vec<f64>,
+}
+
+/// The pixels of the mean kernel that hold all of Σ|K| but [`LEFT_OUT`], out to a half-width: wings carry a percent of the flux.
+fn taps(kernels: &[Kernel], half_width: usize) -> Vec<Tap> {
+    let h = half_width as isize;
+    let places = (-h..=h).flat_map(|dy| (-h..=h).map(move |dx| (dy, dx)));
+    let size = |(dy, dx): &(isize, isize)| kernels[0].at(*dy, *dx).abs();
+    let mut places: Vec<(isize, isize)> = places.filter(|place| size(place) > 0.0).collect();
+    places.sort_by(|a, b| size(a).total_cmp(&size(b)));
+    let mut left = LEFT_OUT * places.iter().map(size).sum::<f64>();
+    let small = places.iter().take_while(|place| {
+        left -= size(place);
+        left >= 0.0
+    });
+    let small = small.count();
+    let of_terms = |dy, dx| kernels.iter().map(|kernel| kernel.at(dy, dx)).collect();
+    places.drain(..small);
+    // In the order of memory.
+    places.sort_unstable();
+    places.into_iter().map(|(dy, dx)| Tap { dy, dx, of_terms: of_terms(dy, dx) }).collect()
+}
+
 impl CorrelatedNoise {
     /// For the kernel of the parameters `x`.
     pub(crate) fn new<A: DesignMatrix>(
@@ -45,10 +76,9 @@ impl CorrelatedNoise {
     ) -> Self {
         let design = problem.a.design();
         let (valid, margin) = (design.valid(), design.margin());
-        // Wings carry a percent of the flux: less than the sum is known to.
-        let (h, side) = (design.half_width() - margin, design.basis().support().side());
         let border = design.inner_half_width();
         let kernels = design.kernels(x);
+        let taps = taps(&kernels, border.min(design.half_width() - margin));
         let mut terms = vec![0.0; kernels.len()];
         let draw = problem.sample.draw;
         let every = draw.rows().len().div_ceil(SAMPLE);
@@ -58,20 +88,14 @@ impl CorrelatedNoise {
             let before = noise.rows.len();
             // Over its own width, K hardly varies.
             design.variation().evaluate(valid.y + y, valid.x + x, &mut terms);
-            // At q + u, by the offsets of u from (−h, −h).
-            for dy in 0..=2 * h {
-                let Some(py) = (y + dy).checked_sub(h).filter(|py| *py < valid.height) else {
+            for Tap { dy, dx, of_terms } in &taps {
+                let at = y.checked_add_signed(*dy).zip(x.checked_add_signed(*dx));
+                let Some((py, px)) = at.filter(|(y, x)| *y < valid.height && *x < valid.width)
+                else {
                     continue;
                 };
-                let place = (margin + dy) * side + margin;
-                for dx in h.saturating_sub(x)..=(2 * h).min(valid.width - 1 + h - x) {
-                    let of_term = kernels.iter().map(|kernel| kernel.pixels()[place + dx]);
-                    let k: f64 = of_term.zip(&terms).map(|(k, t)| k * t).sum();
-                    if k != 0.0 {
-                        noise.rows.push(py * valid.width + x + dx - h);
-                        noise.kernel.push(k);
-                    }
-                }
+                noise.rows.push(py * valid.width + px);
+                noise.kernel.push(dot(of_terms, &terms));
             }
             let at = (border + y, border + x);
             let variance = reference_variance.view().at(at.0, at.1).widen();

@@ -1,5 +1,7 @@
 //! Pixels that a fit leaves out, found between its rounds: variable sources, and what is clipped; and the scale of the noise.
 
+use std::collections::HashSet;
+
 use dia_core::robust::median_and_scatter;
 use dia_core::{
     DataVector, DesignMatrix, Loss, MaskPlanes, Photon, Pixel, PixelWeight, Reweight, seeing,
@@ -7,7 +9,8 @@ use dia_core::{
 use rayon::prelude::*;
 
 use crate::problem::Problem;
-use crate::{Prepared, SubtractError, VariableSourceOptions, VariableSources, variable_sources};
+use crate::variable_sources::variable_sources_in_place;
+use crate::{Prepared, SubtractError, VariableSourceOptions, VariableSources};
 
 /// Rejection of pixels by their residuals, the classical alternative to a robust loss.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -47,6 +50,23 @@ pub(crate) struct Rules {
 
 /// Most rounds: a fit of good data settles after two.
 const MAX_ROUNDS: usize = 5;
+
+/// Pixels that are left out in one round only, as a part of those of the round before, that are not worth another round: the rim of a footprint comes and goes.
+const SETTLED: f64 = 0.01;
+
+/// How many pixels are in one of the lists only, or for another reason.
+fn differing(
+    before: &[(usize, MaskPlanes)],
+    now: impl Iterator<Item = (usize, MaskPlanes)>,
+) -> usize {
+    let before: HashSet<_> = before.iter().copied().collect();
+    let (mut same, mut all) = (0, 0);
+    now.for_each(|pixel| {
+        all += 1;
+        same += usize::from(before.contains(&pixel));
+    });
+    (before.len() - same) + (all - same)
+}
 
 /// The pixels that are left out.
 pub(crate) struct Exclusion<T> {
@@ -98,7 +118,7 @@ impl<T: Pixel> Exclusion<T> {
                 (i, why)
             })
             .collect();
-        problem.noise.fixed = a.upload(fixed.clone())?;
+        problem.noise.fixed = a.upload(fixed)?;
 
         let mut model = a.zeros()?;
         a.apply(x, &mut model, &mut problem.memory.operator)?;
@@ -107,24 +127,27 @@ impl<T: Pixel> Exclusion<T> {
         inverse.axpby(1.0, &model, 0.0)?;
         let kind = PixelWeight::Robust;
         problem.data.reweight(&problem.noise, Loss::Gaussian, kind, &mut inverse)?;
-        let (model, variance) = (a.download(model)?, a.download(inverse)?);
-        let variance: Vec<T> = variance.into_par_iter().map(T::recip).collect();
+        let fixed = std::mem::replace(&mut problem.noise.fixed, a.zeros()?);
+        let (mut fixed, mut model) = (a.download(fixed)?, a.download(model)?);
+        let mut variance = a.download(inverse)?;
+        variance.par_iter_mut().for_each(|v| *v = v.recip());
         let (design, valid) = (a.design(), a.design().valid());
         let unit = prepared.units().target;
-        let mut residual = model.clone();
-        residual.par_chunks_mut(valid.width).enumerate().for_each(|(y, row)| {
+        let mut residual = vec![T::zero(); model.len()];
+        let rows = residual.par_chunks_mut(valid.width).zip(model.par_chunks(valid.width));
+        rows.enumerate().for_each(|(y, (residual, model))| {
             let target = &prepared.target().row(valid.y + y)[valid.x..];
-            for (value, target) in row.iter_mut().zip(target) {
-                *value = T::narrow(target.widen() / unit) - *value;
+            for ((value, target), model) in residual.iter_mut().zip(target).zip(model) {
+                *value = T::narrow(target.widen() / unit) - *model;
             }
         });
 
         if let (Some(options), Some(fwhm)) = (&self.rules.variables, self.fwhm) {
-            let mut flux = model.clone();
-            flux.par_chunks_mut(valid.width).enumerate().for_each(|(y, row)| {
+            model.par_chunks_mut(valid.width).enumerate().for_each(|(y, row)| {
                 design.subtract_background(x, valid.y + y, valid.x, row);
             });
-            let found = variable_sources(&residual, &variance, &flux, valid.width, fwhm, options);
+            let field = [residual.as_mut_slice(), &mut variance, &mut model];
+            let found = variable_sources_in_place(field, valid.width, fwhm, options);
             let masked = found.masked.iter().enumerate().filter(|(_, masked)| **masked);
             self.pixels.extend(masked.map(|(i, _)| (i, fixed[i], MaskPlanes::VARIABLE)));
             self.variables = Some(found);
@@ -132,12 +155,12 @@ impl<T: Pixel> Exclusion<T> {
         let z = |i: usize| residual[i].widen() / variance[i].widen().sqrt();
         if let Some(Clipping { threshold, .. }) = clipping {
             let clipped =
-                (0..model.len()).filter(|i| fixed[*i].is_finite() && z(*i).abs() > threshold);
+                (0..residual.len()).filter(|i| fixed[*i].is_finite() && z(*i).abs() > threshold);
             self.pixels.extend(clipped.map(|i| (i, fixed[i], MaskPlanes::CLIPPED)));
         }
         let mut rescaled = false;
         if self.rules.noise_scale == NoiseScale::Estimated {
-            let used = (0..model.len()).filter(|i| fixed[*i].is_finite()).map(z);
+            let used = (0..residual.len()).filter(|i| fixed[*i].is_finite()).map(z);
             if let Some((_, scatter)) = median_and_scatter(used).filter(|(_, s)| *s > 0.0) {
                 let factor = scatter * scatter;
                 rescaled = (factor - 1.0).abs() > 1e-3;
@@ -151,11 +174,15 @@ impl<T: Pixel> Exclusion<T> {
                 }
             }
         }
+        let now = self.pixels.iter().map(|(i, _, why)| (*i, *why));
+        let changed = rescaled || differing(&before, now) as f64 > SETTLED * before.len() as f64;
+        if !changed {
+            self.pixels = before.into_iter().map(|(i, why)| (i, fixed[i], why)).collect();
+        }
         for (i, ..) in &self.pixels {
             fixed[*i] = T::infinity();
         }
         problem.noise.fixed = a.upload(fixed)?;
-        let now = self.pixels.iter().map(|(i, _, why)| (*i, *why));
-        Ok(rescaled || !now.eq(before))
+        Ok(changed)
     }
 }

@@ -23,11 +23,13 @@ use crate::lambda::Search;
 use crate::nested_kernels::compare_kernels;
 use crate::penalty::{Penalty, PenaltyMaps, Strength};
 use crate::problem::{Method, Preconditioning, Problem, explain, with_workspace};
-use crate::sample::{Factor, Sample};
+use crate::sample::Sample;
 use crate::sample_fit::{Start, fit_sample};
+use crate::sampled_uncertainty::SampledUncertainty;
 use crate::seeing_kernel::ReferenceStars;
+use crate::settle::Until;
 use crate::shared_noise::SharedNoise;
-use crate::uncertainty::{Uncertainty, model_variance, sampled_covariance};
+use crate::uncertainty::{Uncertainty, model_variance, of_positive, sampled_covariance};
 use crate::units::scaled;
 use crate::variation_test::{VariationTest, variation_test};
 use crate::{
@@ -385,7 +387,8 @@ pub fn fit_uploaded<A: DesignMatrix>(
         Ok(Some(values.into_iter().map(A::Pixel::narrow).collect()))
     };
     let image = prepared.reference();
-    let Start { x: start, rows } = fit_sample(design, image, &sample, sampled, safe, &mut carried)?;
+    let Start { x: start, rows, data: sampled_data } =
+        fit_sample(design, image, &sample, sampled, safe, &mut carried)?;
     let mut x = of_constant_kernel(design, &start);
 
     let correct = options.reference_noise == ReferenceNoise::Correct && variance.is_some();
@@ -405,7 +408,7 @@ pub fn fit_uploaded<A: DesignMatrix>(
     let mut problem = Problem {
         a: first,
         reference: Arc::clone(prepared.shared_reference()),
-        sample: Sample { draw: &sample, rows },
+        sample: Sample { draw: &sample, rows, data: sampled_data },
         preconditioning,
         can_fall_back,
         data,
@@ -440,52 +443,64 @@ pub fn fit_uploaded<A: DesignMatrix>(
     let mut exclusion = Exclusion::new(rules, prepared);
     let explained = |error| explain(error, correct);
     let mut searches = (options.lambda == Lambda::Auto).then(|| [Search::new(), Search::new()]);
-    problem.settle_strengths(&mut x, searches.as_mut(), 4).map_err(explained)?;
-    let mut test = None;
-    if constant.is_some() {
-        let image = prepared.shared_reference_variance().map(AsRef::as_ref);
-        let variance = reference_variance.zip(image);
-        test = variation_test(&mut problem, a, variance, &x).map_err(explained)?;
-        if test.as_ref().is_none_or(VariationTest::varies) {
-            x = of_constant_kernel(a.design(), &x);
-            let method = Method::new(a, solver, fixed_weights)?;
-            problem = problem.with_operator(a, reference_variance, method)?;
-            problem.settle_strengths(&mut x, searches.as_mut(), 4).map_err(explained)?;
-        }
-    }
-    let (a, design) = (problem.a, problem.a.design());
-    let (n, varies) = (a.ncols(), design.variation().len() > 1);
-    let mut p = problem.factor(&x).map_err(explained)?;
     let mut report = |pass: usize, optimality| observe(Progress { pass, optimality });
     let mut steps = 0;
-    let mut run = |problem: &mut Problem<'_, A>, p: &mut Factor, x: &mut [f64], tolerance| {
+    let mut run = |problem: &mut Problem<'_, A>, x: &mut [f64], tolerance| {
         problem.tolerance = tolerance;
+        let mut p = problem.factor(x).map_err(explained)?;
         let options = DescentOptions {
             tolerance,
             max_steps: max_passes.saturating_sub(steps),
             rounding: <A::Pixel as num_traits::Float>::epsilon().widen(),
         };
-        let done = descend(problem, p, x, options, &mut |pass, optimality| {
+        let done = descend(problem, &mut p, x, options, &mut |pass, optimality| {
             report(steps + pass, optimality);
         });
-        done.inspect(|done| steps += done.steps).map_err(explained)
+        let done = done.map_err(explained)?;
+        steps += done.steps;
+        Ok::<_, SubtractError>((done, p))
     };
     // Near enough for the residuals to be those of the noise: a tenth of what n unknowns cost.
-    let rough = (0.1 * (n as f64).sqrt()).max(tolerance);
-    if loss != safe {
-        let _ = run(&mut problem, &mut p, &mut x, rough)?;
-        problem.loss = loss;
-    }
-    while exclusion.pending() {
-        let _ = run(&mut problem, &mut p, &mut x, rough)?;
-        if !exclusion.update(&mut problem, prepared, &x)? {
+    let rough = |n: usize| (0.1 * (n as f64).sqrt()).max(tolerance);
+    // Sources that changed are left out before it is asked what the kernel and its regularisation are: they would count as structure of the kernel, and of its variation.
+    let mut near = problem.settle(&mut x, searches.as_mut(), Until::Near).map_err(explained)?;
+    let (mut settled, mut test) = (false, None);
+    loop {
+        if problem.loss != loss {
+            let near_enough = rough(x.len());
+            let _ = run(&mut problem, &mut x, near_enough)?;
+            (problem.loss, near) = (loss, false);
+        }
+        if !near && (exclusion.pending() || !settled) {
+            let near_enough = rough(x.len());
+            let _ = run(&mut problem, &mut x, near_enough)?;
+        }
+        if exclusion.pending() && exclusion.update(&mut problem, prepared, &x)? {
+            problem.moved = f64::INFINITY;
+            settled = false;
+        }
+        if settled {
             break;
         }
-        searches.iter_mut().flatten().for_each(Search::widen);
-        problem.settle_strengths(&mut x, searches.as_mut(), 3).map_err(explained)?;
-        p = problem.factor(&x).map_err(explained)?;
+        near = problem.settle(&mut x, searches.as_mut(), Until::Settled).map_err(explained)?;
+        settled = true;
+        if constant.is_some() && test.is_none() {
+            let image = prepared.shared_reference_variance().map(AsRef::as_ref);
+            let variance = reference_variance.zip(image);
+            let tested = variation_test(&mut problem, a, variance, &x).map_err(explained)?;
+            if tested.as_ref().is_none_or(VariationTest::varies) {
+                x = of_constant_kernel(a.design(), &x);
+                let method = Method::new(a, solver, fixed_weights)?;
+                problem = problem.with_operator(a, reference_variance, method)?;
+                let until = Until::Settled;
+                near = problem.settle(&mut x, searches.as_mut(), until).map_err(explained)?;
+            }
+            test = Some(tested);
+        }
     }
-    let descended = run(&mut problem, &mut p, &mut x, tolerance)?;
+    let (descended, p) = run(&mut problem, &mut x, tolerance)?;
+    let (a, design) = (problem.a, problem.a.design());
+    let (n, varies) = (a.ncols(), design.variation().len() > 1);
 
     // The noise at the solution; and when the weights have served, the model in their place, also where the target is masked.
     problem.update(&x)?;
@@ -501,14 +516,22 @@ pub fn fit_uploaded<A: DesignMatrix>(
     let scale = design.photometric_scale_functional();
     let photometric_scale = Estimate {
         value: dot(&scale, &x),
-        sigma: uncertainty.sigma_of_scale(&mut problem, &p, &scale, 1000)?,
+        sigma: uncertainty.sigma_of_scale(&mut problem, &p, &scale)?,
     };
     let first = design.kernel_ncols();
+    let sampled = SampledUncertainty::new(&problem, &uncertainty, variance_image, &x)?;
     let mut background = Vec::with_capacity(n - first);
     for j in first..n {
         let mut c = vec![0.0; n];
         c[j] = 1.0;
-        let sigma = uncertainty.sigma_of_positive(&mut problem, &p, ("the background", &c), 0)?;
+        let functional = ("the background", c.as_slice());
+        let sigma = of_positive(&mut problem, |problem| {
+            if varies {
+                uncertainty.sigma_of_solved(problem, &p, functional)
+            } else {
+                sampled.sigma(problem, &p, functional)
+            }
+        })?;
         background.push(Estimate { value: x[j], sigma });
     }
     let scale_variance = photometric_scale.sigma.powi(2);
@@ -552,7 +575,7 @@ pub fn fit_uploaded<A: DesignMatrix>(
     });
     Ok(Fit {
         design: design.clone(),
-        variation_test: test,
+        variation_test: test.flatten(),
         kernel: design.kernel(&x),
         model: weights,
         parameters: x,

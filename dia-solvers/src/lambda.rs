@@ -32,11 +32,6 @@ impl Search {
         Self { best: (3.0, 1.0), step: 1.0 }
     }
 
-    /// Searches with large steps again, because something has changed.
-    pub(crate) fn widen(&mut self) {
-        self.step = 1.0;
-    }
-
     /// Whether the next search is as fine as any.
     pub(crate) fn is_fine(&self) -> bool {
         self.step <= FINEST

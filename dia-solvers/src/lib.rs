@@ -56,6 +56,7 @@ mod sample;
 mod sample_fit;
 mod sampled_gram;
 mod sampled_rows;
+mod sampled_uncertainty;
 mod seeing_kernel;
 mod series;
 mod settle;

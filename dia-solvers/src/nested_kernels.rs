@@ -135,9 +135,8 @@ pub(crate) fn compare_kernels<A: DesignMatrix>(
     let first = background.len();
     let order: Vec<usize> = background.chain(rings.iter().map(|(_, column)| *column)).collect();
 
-    let mut gram = |kind| -> Result<Mat<f64>, SubtractError> {
-        problem.reweight(x, kind)?;
-        let weights = problem.gather(problem.sample.draw.rows())?;
+    let gram = |kind| -> Result<Mat<f64>, SubtractError> {
+        let weights = problem.sampled_weights(x, problem.loss, kind)?;
         let h = problem.sample.gram(&weights, GramPrecision::Double);
         Ok(Mat::from_fn(order.len(), order.len(), |i, j| h[(order[i], order[j])]))
     };

@@ -30,15 +30,15 @@ impl<T: Pixel> Exposure<'_, T> {
     pub fn unusable(&self) -> Mask {
         let (height, width) = self.image.shape();
         let mut mask = self.mask.cloned().unwrap_or_else(|| Mask::good(height, width));
-        let saturation = self.saturation.unwrap_or(f64::INFINITY);
+        let saturation = self.saturation.filter(|level| !level.is_nan()).unwrap_or(f64::INFINITY);
         mask.merge(self.image.pixels().iter().map(|value| {
             let value = value.widen();
-            if !value.is_finite() {
-                MaskPlanes::NO_DATA
-            } else if value >= saturation {
+            if value > f64::NEG_INFINITY && value < saturation {
+                MaskPlanes::empty()
+            } else if value.is_finite() {
                 MaskPlanes::SATURATED
             } else {
-                MaskPlanes::empty()
+                MaskPlanes::NO_DATA
             }
         }));
         mask

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use dia_core::{
-    DataVector, DesignMatrix, Image, LinearOperator, Loss, Noise, OperatorError, PixelWeight,
-    Reweight,
+    DataVector, DesignMatrix, Image, LinearOperator, Loss, Noise, OperatorError, Photon, Pixel,
+    PixelWeight, Reweight,
 };
 
 use crate::augmented::{Augmented, PenaltyRows, WithRows};
@@ -204,10 +204,10 @@ impl<A: DesignMatrix> Method<A> {
 }
 
 impl<A: DesignMatrix> Problem<'_, A> {
-    /// Renews noise and penalty once the parameters have moved by 100 tolerances in all. The reference's part is a small one, and
+    /// Renews noise and penalty once the parameters have moved by 300 tolerances in all, 3 σ with the default. The reference's part is a small one, and
     /// K moves within its own uncertainty: an old variance shifts the minimum by less than a hundredth of that movement.
     pub(crate) fn update(&mut self, x: &[f64]) -> Result<(), SubtractError> {
-        if self.moved < 100.0 * self.tolerance {
+        if self.moved < 300.0 * self.tolerance {
             return Ok(());
         }
         self.renew(x)
@@ -236,7 +236,7 @@ impl<A: DesignMatrix> Problem<'_, A> {
             v.apply_adjoint(&self.weights, &mut moments, workspace)?;
             self.products += 1;
         }
-        let weights = self.gather(self.sample.draw.rows())?;
+        let weights = self.at_sample(&self.weights)?;
         let probabilities = self.sample.draw.probabilities();
         let total: f64 = weights.iter().zip(probabilities).map(|(w, p)| w / p).sum();
         let (share, otherwise) = (self.share, self.scatter * total);
@@ -251,16 +251,12 @@ impl<A: DesignMatrix> Problem<'_, A> {
     /// The bias of the right-hand side, by the sample's rows.
     fn renew_shared(&mut self, x: &[f64]) -> Result<(), SubtractError> {
         let rows = self.sample.draw.rows();
-        self.reweight(x, PixelWeight::Curvature)?;
-        let curvature = self.gather(rows)?;
-        self.a.apply(x, &mut self.weights, &mut self.memory.operator)?;
-        self.products += 1;
-        self.data.reweight(&self.noise, Loss::Gaussian, PixelWeight::Robust, &mut self.weights)?;
-        let inverse = self.gather(rows)?;
-        let mut reference = vec![0.0; rows.len()];
-        if let Some(carried) = &self.noise.reference {
-            self.a.gather(carried, rows, &mut reference)?;
-        }
+        let curvature = self.sampled_weights(x, self.loss, PixelWeight::Curvature)?;
+        let inverse = self.sampled_weights(x, Loss::Gaussian, PixelWeight::Robust)?;
+        let reference = match &self.noise.reference {
+            Some(carried) => self.at_sample(carried)?,
+            None => vec![0.0; rows.len()],
+        };
         let terms = curvature.iter().zip(&inverse).zip(&reference);
         // Masked rows have σ² = ∞ and no weight.
         let of_row = |((w, inverse), reference): ((&f64, &f64), &f64)| {
@@ -305,30 +301,62 @@ impl<A: DesignMatrix> Problem<'_, A> {
         self.data.reweight(&self.noise, self.loss, kind, &mut self.weights)
     }
 
-    /// The weights of some rows at `x`.
-    pub(crate) fn gather(&self, rows: &[usize]) -> Result<Vec<f64>, OperatorError> {
-        let mut weights = vec![0.0; rows.len()];
-        self.a.gather(&self.weights, rows, &mut weights)?;
-        Ok(weights)
+    /// Some values at the sampled rows.
+    pub(crate) fn at_sample(&self, values: &A::Data) -> Result<Vec<f64>, OperatorError> {
+        let rows = self.sample.draw.rows();
+        let mut gathered = vec![0.0; rows.len()];
+        self.a.gather(values, rows, &mut gathered)?;
+        Ok(gathered)
+    }
+
+    /// The weights of the sampled rows at `x`, without a product with the whole image.
+    pub(crate) fn sampled_weights(
+        &self,
+        x: &[f64],
+        loss: Loss,
+        kind: PixelWeight,
+    ) -> Result<Vec<f64>, OperatorError> {
+        let narrow = |values: Vec<f64>| -> Vec<A::Pixel> {
+            values.into_iter().map(A::Pixel::narrow).collect()
+        };
+        let at_sample = |values: &A::Data| self.at_sample(values).map(narrow);
+        let Noise { fixed, photon, reference } = &self.noise;
+        let noise = Noise {
+            fixed: at_sample(fixed)?,
+            photon: match photon {
+                Photon::Uniform(photon) => Photon::Uniform(*photon),
+                Photon::PerPixel(photon) => Photon::PerPixel(at_sample(photon)?),
+            },
+            reference: reference.as_ref().map(at_sample).transpose()?,
+        };
+        let mut weights = narrow(self.sample.model(self.a.design(), x));
+        self.sample.data.reweight(&noise, loss, kind, &mut weights)?;
+        Ok(weights.into_iter().map(Pixel::widen).collect())
     }
 
     /// The factor of P = H + Q, H of the sampled rows or for the direct solver of all, with the weights in memory.
     pub(crate) fn factor_weights(&self) -> Result<Factor, SubtractError> {
-        let design = self.a.design();
-        if self.preconditioning == Preconditioning::AllRows {
-            let rows = DesignRows::new(design, self.reference.view());
-            let weights = self.gather(&(0..self.a.nrows()).collect::<Vec<_>>())?;
-            let mut h = rows.normal_matrix(&weights, GramPrecision::Double);
-            if let Some(penalty) = &self.penalty {
-                penalty.add_to(&mut h);
-            }
-            return Ok(Factor::Dense(Cholesky::new(&h)?));
+        if self.preconditioning != Preconditioning::AllRows {
+            return self.factor_sampled(&self.at_sample(&self.weights)?);
         }
-        let weights = self.gather(self.sample.draw.rows())?;
+        let rows = DesignRows::new(self.a.design(), self.reference.view());
+        let all: Vec<usize> = (0..self.a.nrows()).collect();
+        let mut weights = vec![0.0; all.len()];
+        self.a.gather(&self.weights, &all, &mut weights)?;
+        let mut h = rows.normal_matrix(&weights, GramPrecision::Double);
+        if let Some(penalty) = &self.penalty {
+            penalty.add_to(&mut h);
+        }
+        Ok(Factor::Dense(Cholesky::new(&h)?))
+    }
+
+    /// The factor of P = H + Q, H of the sampled rows with the weights of these.
+    fn factor_sampled(&self, weights: &[f64]) -> Result<Factor, SubtractError> {
+        let design = self.a.design();
         if self.preconditioning == Preconditioning::SampledRows && design.variation().len() > 1 {
             let rows = DesignRows::new(design, self.reference.view());
             let p = of_least_precision(|precision| {
-                let mut h = self.sample.draw.gram_of_design(&rows, &weights, precision);
+                let mut h = self.sample.draw.gram_of_design(&rows, weights, precision);
                 if let Some(penalty) = &self.penalty {
                     penalty.add_to(&mut h);
                 }
@@ -336,7 +364,7 @@ impl<A: DesignMatrix> Problem<'_, A> {
             });
             return Ok(Factor::Dense(p?));
         }
-        self.sample.factor(design, &weights, self.loss, self.penalty.as_ref())
+        self.sample.factor(design, weights, self.loss, self.penalty.as_ref())
     }
 
     /// Whether P ≈ C ⊗ H is bad and there is a better one, which is then in its place: that of the sampled rows of the whole design.
@@ -404,9 +432,19 @@ impl<A: DesignMatrix> RobustProblem for Problem<'_, A> {
     /// Of the sampled rows, or for the direct solver of all.
     fn factor(&mut self, x: &[f64]) -> Result<Factor, SubtractError> {
         self.update(x)?;
-        self.reweight(x, PixelWeight::Robust)?;
+        // What solves for a step needs the weights of all rows as well.
+        let of_all =
+            self.preconditioning == Preconditioning::AllRows || !matches!(self.inner, Inner::None);
+        let mut weights = Vec::new();
+        if of_all {
+            self.reweight(x, PixelWeight::Robust)?;
+        } else {
+            weights = self.sampled_weights(x, self.loss, PixelWeight::Robust)?;
+        }
         loop {
-            match self.factor_weights() {
+            let factored =
+                if of_all { self.factor_weights() } else { self.factor_sampled(&weights) };
+            match factored {
                 Err(SubtractError::Solve(SolveError::NotPositiveDefinite { .. }))
                     if self.give_way() => {}
                 factored => return factored,

@@ -1,7 +1,8 @@
 //! What sampled rows tell of the normal matrix of all: their Hessians, and the factor of P = H + Q.
 
-use dia_core::{Design, Loss, Pixel, PixelWeight, Polynomial2d};
+use dia_core::{Design, KernelTerm, Loss, Pixel, PixelWeight, Polynomial2d};
 use faer::Mat;
+use rayon::prelude::*;
 
 use crate::cg::dot;
 use crate::kronecker::Kronecker;
@@ -16,6 +17,8 @@ use crate::{
 pub(crate) struct Sample<'a, T> {
     pub(crate) draw: &'a RowSample,
     pub(crate) rows: SampledRows<T>,
+    /// The data there.
+    pub(crate) data: Vec<T>,
 }
 
 /// P, one of two kinds.
@@ -50,6 +53,25 @@ impl Preconditioner for Factor {
 }
 
 impl<T: Pixel> Sample<'_, T> {
+    /// A y at the sampled rows.
+    pub(crate) fn model(&self, design: &Design, y: &[f64]) -> Vec<f64> {
+        let (kernel, background) = y.split_at(design.kernel_ncols());
+        let terms: Vec<KernelTerm> = design.kernel_terms().collect();
+        let factors = terms_at(design, self.draw.rows());
+        let product = |row: &[T], y: &[f64]| -> f64 {
+            row.iter().zip(y).map(|(value, y)| value.widen() * y).sum()
+        };
+        let at = |i: usize| {
+            let (functions, constant) = self.rows.row(i).split_at(design.basis().len());
+            let of_kernel = terms.iter().zip(&factors).map(|(term, factor)| {
+                let row = &functions[term.functions.clone()];
+                factor[i] * product(row, &kernel[term.columns.clone()])
+            });
+            of_kernel.sum::<f64>() + product(constant, background)
+        };
+        (0..self.draw.rows().len()).into_par_iter().map(at).collect()
+    }
+
     /// H of the sample with both triangles, weights in ADU⁻².
     pub(crate) fn gram(&self, weights: &[f64], precision: GramPrecision) -> Mat<f64> {
         let mut h = self.draw.gram(&self.rows, weights, precision);
@@ -128,6 +150,19 @@ impl<T: Pixel> Sample<'_, T> {
         }
         Cholesky::new(&c)
     }
+}
+
+/// Each T_t at some valid pixels.
+pub(crate) fn terms_at(design: &Design, rows: &[usize]) -> Vec<Vec<f64>> {
+    let (valid, polynomial) = (design.valid(), design.variation());
+    let mut values = vec![0.0; polynomial.len()];
+    let mut terms = vec![Vec::with_capacity(rows.len()); values.len()];
+    for row in rows {
+        let (y, x) = (valid.y + row / valid.width, valid.x + row % valid.width);
+        polynomial.evaluate(y, x, &mut values);
+        terms.iter_mut().zip(&values).for_each(|(term, value)| term.push(*value));
+    }
+    terms
 }
 
 /// The part of a matrix that belongs to one term: the functions of the basis and the constant background, if there is one; of a kernel that does not

@@ -20,6 +20,8 @@ pub(crate) struct Start<T> {
     pub(crate) x: Vec<f64>,
     /// The rows of the sample, of the design with that kernel.
     pub(crate) rows: SampledRows<T>,
+    /// The data of these rows.
+    pub(crate) data: Vec<T>,
 }
 
 /// The sampled pixels of a target.
@@ -107,7 +109,8 @@ pub(crate) fn fit_sample<T: Pixel>(
     let mut step = vec![0.0; design.ncols()];
     factor(&weights)?.solve(&g, &mut step);
     axpy(1.0, &step, &mut x);
-    Ok(Start { x, rows })
+    let SampleFit { data, .. } = fit;
+    Ok(Start { x, rows, data })
 }
 
 /// One row in so many gives the first guess: its Gram matrix costs little, and it only has to give fair weights.

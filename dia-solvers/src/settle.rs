@@ -19,17 +19,16 @@ impl<A: DesignMatrix> Problem<'_, A> {
     ///
     /// With J and C of the sample, X and the gradient G without Q as matrices of terms × functions, and C = L_C L_Cᵀ, the minimum for the mean kernel
     /// and for the deviations from it are the rows of L_Cᵀ X + L_C⁻¹ G J⁻¹. A step leads from the sample's minimum, or that before pixels were left
-    /// out, to where they are known well enough for λ.
-    pub(crate) fn settle_strengths(
+    /// out, to where they are known well enough for λ. Says whether the minimum is so near in the end that the residuals are those of the noise.
+    pub(crate) fn settle(
         &mut self,
         x: &mut [f64],
         searches: Option<&mut [Search; 2]>,
-        steps: usize,
-    ) -> Result<(), SubtractError> {
-        self.renew(x)?;
-        let Some(mut penalty) = self.penalty.take() else { return Ok(()) };
-        self.reweight(x, PixelWeight::Robust)?;
-        let weights = self.gather(self.sample.draw.rows())?;
+        until: Until,
+    ) -> Result<bool, SubtractError> {
+        self.update(x)?;
+        let Some(mut penalty) = self.penalty.take() else { return Ok(false) };
+        let weights = self.sampled_weights(x, self.loss, PixelWeight::Robust)?;
         let design = self.a.design();
         let c = penalty.terms().clone();
         let h = self.sample.hessians(design, &weights, &c);
@@ -51,9 +50,12 @@ impl<A: DesignMatrix> Problem<'_, A> {
         let score = relative(PixelWeight::Score) / relative(PixelWeight::Curvature);
         let mut known: Option<Vec<Known>> = None;
         let mut searches = searches;
-        let near = 0.1 * (self.effective_unknowns.min(x.len() as f64)).sqrt();
+        // What is left after a step is a small part of it.
+        let noise = self.effective_unknowns.min(x.len() as f64).sqrt();
+        let near = if until == Until::Near { noise } else { 0.1 * noise };
+        let mut is_near = false;
         let (mut g, mut step) = (vec![0.0; x.len()], vec![0.0; x.len()]);
-        for _ in 0..steps {
+        for _ in 0..STEPS {
             self.gradient_without_penalty(x, &mut g)?;
             let mut rows = rows_of_terms(design, x);
             mix_rows(c.factor(), &mut rows);
@@ -111,8 +113,9 @@ impl<A: DesignMatrix> Problem<'_, A> {
             let distance = dot(&g, &step).max(0.0).sqrt();
             self.moved += distance;
             axpy(1.0, &step, x);
+            is_near = distance < near;
             let fine = |s: &&mut [Search; 2]| s[..known.len()].iter().all(Search::is_fine);
-            if distance < near && searches.as_ref().is_none_or(fine) {
+            if is_near && (until == Until::Near || searches.as_ref().is_none_or(fine)) {
                 break;
             }
         }
@@ -120,8 +123,20 @@ impl<A: DesignMatrix> Problem<'_, A> {
             self.effective_unknowns = effective_unknowns(design, known, &penalty)?;
         }
         self.penalty = Some(penalty);
-        Ok(())
+        Ok(is_near)
     }
+}
+
+/// Most steps.
+const STEPS: usize = 4;
+
+/// Where steps end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Until {
+    /// Where the residuals are those of the noise.
+    Near,
+    /// At a tenth of that distance from the minimum, with strengths that are searched for as finely as any.
+    Settled,
 }
 
 /// What the sample tells of the mean kernel or of a deviation, without what is known of the wings before.

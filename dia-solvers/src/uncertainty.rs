@@ -46,59 +46,66 @@ impl<A: DesignMatrix> Uncertainty<A> {
         Ok(Self { curvature, score, correlated, workspace: CgWorkspace::new(x.len()) })
     }
 
-    /// As [`sigma`](Self::sigma). Where J is not positive definite though the fit's majorant of it was, less of the noise's bias is taken out of it, until it is one: the
-    /// reference has less noise than is said of it, and [`Problem::share`] tells so.
-    pub(crate) fn sigma_of_positive(
-        &mut self,
-        problem: &mut Problem<'_, A>,
-        p: &Factor,
-        functional: (&'static str, &[f64]),
-        iterations: usize,
-    ) -> Result<f64, SubtractError> {
-        loop {
-            match self.sigma(problem, p, functional, iterations) {
-                Err(SubtractError::Uncertainty { .. }) if problem.correct_less() => {}
-                done => return done,
-            }
-        }
+    /// ψ′/σ² of the pixels.
+    pub(crate) fn curvature(&self) -> &A::Data {
+        &self.curvature
+    }
+
+    /// ψ²/σ² of the pixels.
+    pub(crate) fn score(&self) -> &A::Data {
+        &self.score
     }
 
     /// The standard deviation of c·x, of a functional with a name.
     ///
     /// For the best y along a given direction, σ² = cᵀJ⁻¹SJ⁻¹c is (c·y)² yᵀSy / (yᵀJy)²: exactly for y ∝ J⁻¹c, and where S is proportional to J, the error
-    /// is the square of that of y. y is P⁻¹c after at most `iterations` of conjugate gradients, and A y gives both forms. Without iterations, σ of a
-    /// background's coefficient was too small by 0.1 % for a constant kernel, by 1 to 5 % for one that varies, and by up to 20 % with all stars in one
-    /// corner; that of the photometric scale by up to half, which is why it takes iterations.
-    pub(crate) fn sigma(
+    /// is the square of that of y. y is P⁻¹c after some conjugate gradients, without which σ of the photometric scale was too small by up to half, and A y gives both forms.
+    fn sigma(
         &mut self,
         problem: &mut Problem<'_, A>,
         p: &Factor,
         (of, c): (&'static str, &[f64]),
-        iterations: usize,
     ) -> Result<f64, SubtractError> {
-        let undetermined = |stop: StopReason, iterations| {
-            Err(SubtractError::Uncertainty { of, stop: stop.name(), iterations })
-        };
         let Problem { a, penalty, memory, products, .. } = &mut *problem;
         let mut y = vec![0.0; c.len()];
-        if iterations == 0 {
-            p.solve(c, &mut y);
-        } else {
-            let normal = NormalOperator { operator: *a, weights: &self.curvature };
-            let j = Penalised { normal, penalty: penalty.as_ref() };
-            let options =
-                CgOptions { tolerance: 0.0, relative: ACCURACY, max_iterations: iterations };
-            let outcome = cg(&j, p, c, &mut y, &options, &mut self.workspace, memory)?;
-            *products += outcome.products;
-            if !outcome.stop.converged() {
-                return undetermined(outcome.stop, outcome.iterations);
-            }
+        let normal = NormalOperator { operator: *a, weights: &self.curvature };
+        let j = Penalised { normal, penalty: penalty.as_ref() };
+        let options =
+            CgOptions { tolerance: 0.0, relative: ACCURACY, max_iterations: MAX_ITERATIONS };
+        let outcome = cg(&j, p, c, &mut y, &options, &mut self.workspace, memory)?;
+        *products += outcome.products;
+        if !outcome.stop.converged() {
+            let (stop, iterations) = (outcome.stop.name(), outcome.iterations);
+            return Err(SubtractError::Uncertainty { of, stop, iterations });
         }
+        self.sigma_of_direction(problem, (of, c), &y)
+    }
+
+    /// As [`sigma_along`](Self::sigma_along), with the problem's own penalty.
+    fn sigma_of_direction(
+        &self,
+        problem: &mut Problem<'_, A>,
+        functional: (&'static str, &[f64]),
+        y: &[f64],
+    ) -> Result<f64, SubtractError> {
         // Lent out meanwhile: it is as large as all kernels.
         let penalty = problem.penalty.take();
-        let sigma = self.sigma_along(problem, penalty.as_ref(), (of, c), &y);
+        let sigma = self.sigma_along(problem, penalty.as_ref(), functional, y);
         problem.penalty = penalty;
         sigma
+    }
+
+    /// The standard deviation of c·x for y = P⁻¹c: for a coefficient of the background of a kernel that varies, too small by 1 to 5 %, and by up to 20 % with all stars in
+    /// one corner.
+    pub(crate) fn sigma_of_solved(
+        &self,
+        problem: &mut Problem<'_, A>,
+        p: &Factor,
+        functional: (&'static str, &[f64]),
+    ) -> Result<f64, SubtractError> {
+        let mut y = vec![0.0; functional.1.len()];
+        p.solve(functional.1, &mut y);
+        self.sigma_of_direction(problem, functional, &y)
     }
 
     /// The standard deviation of P as [`sigma`](Self::sigma) has it, and at least that of a fit of nothing but the kernels of the free family,
@@ -108,10 +115,9 @@ impl<A: DesignMatrix> Uncertainty<A> {
         problem: &mut Problem<'_, A>,
         p: &Factor,
         scale: &[f64],
-        iterations: usize,
     ) -> Result<f64, SubtractError> {
         let functional = ("the photometric scale", scale);
-        let sigma = self.sigma_of_positive(problem, p, functional, iterations)?;
+        let sigma = of_positive(problem, |problem| self.sigma(problem, p, functional))?;
         let penalty = problem.penalty.as_ref().map(Penalty::without_roughness);
         let Some(y) = penalty.as_ref().and_then(Penalty::free_direction) else { return Ok(sigma) };
         // Where that fit has no minimum, it says nothing.
@@ -196,8 +202,25 @@ impl<A: DesignMatrix> Uncertainty<A> {
     }
 }
 
+/// A standard deviation. Where J is not positive definite though the fit's majorant of it was, less of the noise's bias is taken out of it, until it is one: the
+/// reference has less noise than is said of it, and [`Problem::share`] tells so.
+pub(crate) fn of_positive<A: DesignMatrix>(
+    problem: &mut Problem<'_, A>,
+    mut sigma: impl FnMut(&mut Problem<'_, A>) -> Result<f64, SubtractError>,
+) -> Result<f64, SubtractError> {
+    loop {
+        match sigma(problem) {
+            Err(SubtractError::Uncertainty { .. }) if problem.correct_less() => {}
+            done => return done,
+        }
+    }
+}
+
 /// Relative accuracy of the solve in the norm of P: σ is then known to a percent of itself.
 const ACCURACY: f64 = 0.1;
+
+/// Most iterations of that solve.
+const MAX_ITERATIONS: usize = 1000;
 
 /// Random kernels and backgrounds of the covariance P⁻¹ whose models' mean square is Var (A x): good to √(2/64) = 18 % of itself.
 const DRAWS: usize = 64;

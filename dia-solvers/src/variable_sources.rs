@@ -126,17 +126,30 @@ pub fn variable_sources<T: Pixel>(
     fwhm: f64,
     options: &VariableSourceOptions,
 ) -> VariableSources {
+    let [mut residual, mut variance, mut flux] = [residual, variance, flux].map(<[T]>::to_vec);
+    variable_sources_in_place([&mut residual, &mut variance, &mut flux], width, fwhm, options)
+}
+
+/// As [`variable_sources`]; sets residual, variance and flux to zero where a pixel is masked.
+pub(crate) fn variable_sources_in_place<T: Pixel>(
+    [residual, variance, flux]: [&mut [T]; 3],
+    width: usize,
+    fwhm: f64,
+    options: &VariableSourceOptions,
+) -> VariableSources {
     assert!(residual.len() == variance.len() && residual.len() == flux.len(), "one field");
     assert!(width > 0 && residual.len().is_multiple_of(width), "rows of one width");
     assert!(fwhm > 0.0 && fwhm.is_finite(), "a seeing");
-    let used: Vec<bool> = residual
-        .par_iter()
-        .zip(variance)
-        .zip(flux)
-        .map(|((r, v), f)| r.is_finite() && v.is_finite() && *v > T::zero() && f.is_finite())
-        .collect();
+    let mut used = vec![false; residual.len()];
+    let pixels = residual.par_iter_mut().zip(&mut *variance).zip(&mut *flux);
+    pixels.zip(&mut used).for_each(|(((r, v), f), used)| {
+        *used = r.is_finite() && v.is_finite() && *v > T::zero() && f.is_finite();
+        if !*used {
+            (*r, *v, *f) = (T::zero(), T::zero(), T::zero());
+        }
+    });
     let field = Field { width, height: residual.len() / width, fwhm };
-    let apertures = Apertures::new(residual, variance, flux, &used, width, fwhm);
+    let apertures = Apertures::new([&*residual, &*flux, &*variance], &used, width, fwhm);
     let errors = Errors::of(&apertures, field);
     let sharpest = |i: usize| {
         let around = field.around(i, (0.5 * fwhm).round() as usize).filter(|&j| used[j]);

@@ -25,7 +25,7 @@ use faer::{Mat, Side};
 use crate::cg::{axpy, dot};
 use crate::correlated_noise::CorrelatedNoise;
 use crate::problem::Problem;
-use crate::sample::Sample;
+use crate::sample::{Sample, terms_at};
 use crate::seeing_kernel::{NearestKernel, SeeingShape};
 use crate::{GramPrecision, Preconditioner, SolveError, SubtractError};
 
@@ -80,7 +80,7 @@ pub(crate) fn variation_test<A: DesignMatrix>(
     let Some(free) = problem.free.clone() else { return Ok(None) };
     let directions = Directions::new(problem, all.design(), free.shape)?;
     let (g, mut score) = gradients(problem, all, &directions, x)?;
-    let weights = problem.gather(problem.sample.draw.rows())?;
+    let weights = problem.at_sample(&problem.weights)?;
     let sampled = SampledDirections::new(problem, all.design(), &directions, &weights);
 
     let j_nn = problem.sample.gram(&weights, GramPrecision::Double);
@@ -227,7 +227,7 @@ impl SampledDirections {
         directions: &Directions,
         weights: &[f64],
     ) -> Self {
-        let Sample { draw, rows } = &problem.sample;
+        let Sample { draw, rows, .. } = &problem.sample;
         let along = directions.changes.iter().map(|change| {
             let value = |i: usize| rows.row(i).iter().zip(change).map(|(r, c)| r.widen() * c).sum();
             (0..weights.len()).map(value).collect()
@@ -273,11 +273,10 @@ impl SampledDirections {
         &self,
         problem: &Problem<'_, A>,
     ) -> Result<Vec<f64>, OperatorError> {
-        let mut noise = vec![0.0; self.weights.len()];
-        if let Some(reference) = &problem.noise.reference {
-            problem.a.gather(reference, problem.sample.draw.rows(), &mut noise)?;
+        match &problem.noise.reference {
+            Some(reference) => problem.at_sample(reference),
+            None => Ok(vec![0.0; self.weights.len()]),
         }
-        Ok(noise)
     }
 
     /// What the reference's noise adds to S_vv because neighbours share it.
@@ -332,19 +331,6 @@ impl SampledDirections {
             form(&of_pixels, &variances, k, l) - form(&of_rows, &own, k, l)
         }))
     }
-}
-
-/// Each T_t at some valid pixels.
-fn terms_at(design: &Design, rows: &[usize]) -> Vec<Vec<f64>> {
-    let (valid, polynomial) = (design.valid(), design.variation());
-    let mut values = vec![0.0; polynomial.len()];
-    let mut terms = vec![Vec::with_capacity(rows.len()); values.len()];
-    for row in rows {
-        let (y, x) = (valid.y + row / valid.width, valid.x + row % valid.width);
-        polynomial.evaluate(y, x, &mut values);
-        terms.iter_mut().zip(&values).for_each(|(term, value)| term.push(*value));
-    }
-    terms
 }
 
 /// sᵀ V⁻¹ s over the directions in which V is determined, and their number.

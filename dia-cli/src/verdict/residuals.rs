@@ -136,12 +136,15 @@ fn sky<T: Pixel>(evidence: &Evidence<'_, T>) -> Option<Notice> {
 /// Medians of the normalised residuals of blocks, of which at least half takes part.
 fn block_medians<T: Pixel>(of: &Difference<T>) -> Vec<f64> {
     let Difference { difference, variance, mask, .. } = of;
-    let z = |(y, x)| difference.view().at(y, x).widen() / variance.view().at(y, x).widen().sqrt();
     let of_block = |y: usize, x: usize| {
-        let rows = y..(y + BLOCK).min(mask.height());
-        let places = rows.flat_map(|y| (x..(x + BLOCK).min(mask.width())).map(move |x| (y, x)));
-        let mut block: Vec<f64> =
-            places.filter(|(y, x)| mask.at(*y, *x).is_empty()).map(z).collect();
+        let columns = x..(x + BLOCK).min(mask.width());
+        let mut block = Vec::with_capacity(BLOCK * BLOCK);
+        for y in y..(y + BLOCK).min(mask.height()) {
+            let values = difference.view().row(y)[columns.clone()].iter();
+            let values = values.zip(&variance.view().row(y)[columns.clone()]);
+            let good = values.zip(&mask.row(y)[columns.clone()]).filter(|(_, m)| m.is_empty());
+            block.extend(good.map(|((d, v), _)| d.widen() / v.widen().sqrt()));
+        }
         if 2 * block.len() < BLOCK * BLOCK { None } else { robust::median(&mut block) }
     };
     let rows = (0..mask.height().div_ceil(BLOCK)).into_par_iter();

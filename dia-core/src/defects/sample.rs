@@ -72,7 +72,10 @@ impl Distribution {
         values.par_sort_unstable_by(f64::total_cmp);
         let runs = runs(&values);
         let around = |i: usize| neighbours(&runs, i, f64::INFINITY);
-        let is_spike = |i: usize| runs[i].count >= FEWEST.max(SPIKE * around(i)) && runs.len() > 1;
+        let is_spike = |i: usize| {
+            let count = runs[i].count;
+            count >= FEWEST && count >= SPIKE * around(i) && runs.len() > 1
+        };
         let (spikes, rest): (Vec<usize>, Vec<usize>) = (0..runs.len()).partition(|&i| is_spike(i));
         let rest: Vec<Run> = rest.into_iter().map(|i| runs[i]).collect();
         let total: usize = rest.iter().map(|run| run.count).sum();

@@ -114,7 +114,8 @@ const SKY_SAMPLE: usize = 1 << 16;
 /// # Panics
 /// If image and mask differ in shape.
 pub fn measure<T: Pixel>(image: ImageView<'_, T>, mask: &Mask) -> Option<Seeing> {
-    measure_peaks(image, mask, |_, _| true, FEWEST_STARS)
+    let field = Field::new(image, mask)?;
+    field.measure(field.candidates(), FEWEST_STARS)
 }
 
 /// As [`measure`], on maxima that lie within 3 pixels of known stars, of which `fewest` are enough: what is sharp or wide elsewhere, a hot pixel or a satellite's trail, is not
@@ -128,80 +129,23 @@ pub fn measure_stars<T: Pixel>(
     stars: &[Star],
     fewest: usize,
 ) -> Option<Seeing> {
-    let near = |y: usize, x: usize| {
-        let square = |star: &Star| (star.x - x as f64).powi(2) + (star.y - y as f64).powi(2);
-        stars.iter().any(|star| square(star) <= NEAR_STAR * NEAR_STAR)
-    };
-    measure_peaks(image, mask, near, fewest.max(1))
+    let field = Field::new(image, mask)?;
+    field.measure(field.candidates_near(stars), fewest.max(1))
 }
 
 /// Distance in pixels of a maximum from the star that it is.
 const NEAR_STAR: f64 = 3.0;
 
-/// The width of maxima at (row, column) that `is_star`, at least of `fewest`.
-fn measure_peaks<T: Pixel>(
-    image: ImageView<'_, T>,
-    mask: &Mask,
-    is_star: impl Fn(usize, usize) -> bool,
-    fewest: usize,
-) -> Option<Seeing> {
-    assert_eq!(image.shape(), (mask.height(), mask.width()), "image and mask share a grid");
-    let field = Field::new(image, mask)?;
-    let peaks: Vec<Peak> = field
-        .candidates()
-        .into_iter()
-        .filter(|peak| is_star(peak.y, peak.x) && field.is_clear(peak))
-        .take(FIRST_WIDTHS)
-        .collect();
-    let first: Vec<(Peak, FirstWidth)> = peaks
-        .into_iter()
-        .filter_map(|peak| Some((peak, field.first_width(&peak)?)))
-        .filter(|(_, width)| width.short > SHARPEST)
-        .collect();
-    let short = densest(first.iter().map(|(_, width)| width.short).collect())?;
-    let long = densest(first.iter().map(|(_, width)| width.long).collect())?;
-    let mut stars: Vec<Peak> = first
-        .into_iter()
-        .filter(|(_, width)| width.short > 0.65 * short)
-        .map(|(peak, _)| peak)
-        .collect();
-
-    // The highest come first.
-    let bright = stars.partition_point(|peak| peak.height > BRIGHT * field.scatter);
-    stars.truncate(bright.max(ENOUGH_BRIGHT));
-
-    let mut typical = (short * long).sqrt();
-    let (mut found, mut shapes) = (None, Vec::new());
-    // The second round chooses its pixels by the result of the first.
-    for _ in 0..2 {
-        let (mut alone, mut others) = (Vec::new(), Vec::new());
-        for peak in &stars {
-            if let Some((shape, isolated)) = field.fitted_shape(peak, typical, typical.max(long)) {
-                if isolated { &mut alone } else { &mut others }.push(shape);
-                if alone.len() == BEST_STARS {
-                    break;
-                }
-            }
-        }
-        // A field without lonely stars is measured on the others, whose densest place is not far off.
-        shapes = if alone.len() < fewest { others } else { alone };
-        let centre = densest(shapes.iter().map(|shape| shape.width).collect())?;
-        shapes.retain(|shape| (0.8..=1.25).contains(&(shape.width / centre)));
-        let of = |value: &dyn Fn(&Shape) -> f64| {
-            median(&mut shapes.iter().map(value).collect::<Vec<_>>())
-        };
-        typical = of(&|shape| shape.width)?;
-        let covariance =
-            [of(&|s| s.covariance[0])?, of(&|s| s.covariance[1])?, of(&|s| s.covariance[2])?];
-        found = (shapes.len() >= fewest).then_some((covariance, shapes.len()));
+/// The highest peaks first, and of very many no others.
+fn highest(mut peaks: Vec<Peak>) -> Vec<Peak> {
+    let brighter =
+        |a: &Peak, b: &Peak| b.height.total_cmp(&a.height).then((a.y, a.x).cmp(&(b.y, b.x)));
+    if peaks.len() > CANDIDATES {
+        peaks.select_nth_unstable_by(CANDIDATES, brighter);
+        peaks.truncate(CANDIDATES);
     }
-    let fwhm = (typical * typical - PIXEL_WIDTH_SQUARED).max(0.0).sqrt();
-    let (with_pixel, stars) = found?;
-    let wings = wings::measure(&field, &shapes, with_pixel);
-    // That of a pixel is 1/12.
-    let [xx, xy, yy] = with_pixel;
-    let covariance = [xx - 1.0 / 12.0, xy, yy - 1.0 / 12.0];
-    Some(Seeing { fwhm, covariance, stars, wings })
+    peaks.sort_unstable_by(brighter);
+    peaks
 }
 
 /// A local maximum.
@@ -244,6 +188,7 @@ struct Field<'a, T> {
 
 impl<'a, T: Pixel> Field<'a, T> {
     fn new(image: ImageView<'a, T>, mask: &'a Mask) -> Option<Self> {
+        assert_eq!(image.shape(), (mask.height(), mask.width()), "image and mask share a grid");
         let (planes, width) = (mask.planes(), image.width());
         let sky = LocalSky::of(image, mask, UNUSABLE)?;
         // An odd step meets every column of an image of even width.
@@ -256,6 +201,62 @@ impl<'a, T: Pixel> Field<'a, T> {
         Some(Self { image, mask, sky, scatter })
     }
 
+    /// The width of the stars among these maxima, the highest of which come first, if there are at least `fewest`.
+    fn measure(&self, candidates: Vec<Peak>, fewest: usize) -> Option<Seeing> {
+        let first: Vec<(Peak, FirstWidth)> = candidates
+            .into_iter()
+            .filter(|peak| self.is_clear(peak))
+            .take(FIRST_WIDTHS)
+            .filter_map(|peak| Some((peak, self.first_width(&peak)?)))
+            .filter(|(_, width)| width.short > SHARPEST)
+            .collect();
+        let short = densest(first.iter().map(|(_, width)| width.short).collect())?;
+        let long = densest(first.iter().map(|(_, width)| width.long).collect())?;
+        let mut stars: Vec<Peak> = first
+            .into_iter()
+            .filter(|(_, width)| width.short > 0.65 * short)
+            .map(|(peak, _)| peak)
+            .collect();
+
+        // The highest come first.
+        let bright = stars.partition_point(|peak| peak.height > BRIGHT * self.scatter);
+        stars.truncate(bright.max(ENOUGH_BRIGHT));
+
+        let mut typical = (short * long).sqrt();
+        let (mut found, mut shapes) = (None, Vec::new());
+        // The second round chooses its pixels by the result of the first.
+        for _ in 0..2 {
+            let (mut alone, mut others) = (Vec::new(), Vec::new());
+            for peak in &stars {
+                if let Some((shape, isolated)) = self.fitted_shape(peak, typical, typical.max(long))
+                {
+                    if isolated { &mut alone } else { &mut others }.push(shape);
+                    if alone.len() == BEST_STARS {
+                        break;
+                    }
+                }
+            }
+            // A field without lonely stars is measured on the others, whose densest place is not far off.
+            shapes = if alone.len() < fewest { others } else { alone };
+            let centre = densest(shapes.iter().map(|shape| shape.width).collect())?;
+            shapes.retain(|shape| (0.8..=1.25).contains(&(shape.width / centre)));
+            let of = |value: &dyn Fn(&Shape) -> f64| {
+                median(&mut shapes.iter().map(value).collect::<Vec<_>>())
+            };
+            typical = of(&|shape| shape.width)?;
+            let covariance =
+                [of(&|s| s.covariance[0])?, of(&|s| s.covariance[1])?, of(&|s| s.covariance[2])?];
+            found = (shapes.len() >= fewest).then_some((covariance, shapes.len()));
+        }
+        let fwhm = (typical * typical - PIXEL_WIDTH_SQUARED).max(0.0).sqrt();
+        let (with_pixel, stars) = found?;
+        let wings = wings::measure(self, &shapes, with_pixel);
+        // That of a pixel is 1/12.
+        let [xx, xy, yy] = with_pixel;
+        let covariance = [xx - 1.0 / 12.0, xy, yy - 1.0 / 12.0];
+        Some(Seeing { fwhm, covariance, stars, wings })
+    }
+
     fn at(&self, y: usize, x: usize) -> f64 {
         self.image.at(y, x).widen() - self.sky.at(y, x)
     }
@@ -265,23 +266,48 @@ impl<'a, T: Pixel> Field<'a, T> {
         let (height, width) = self.image.shape();
         let border = CLEAR_RADIUS;
         let threshold = THRESHOLD * self.scatter;
-        let mut peaks: Vec<Peak> = (border..height.saturating_sub(border))
+        let peaks = (border..height.saturating_sub(border))
             .into_par_iter()
             .flat_map_iter(|y| {
                 let (row, sky) = (self.image.row(y), self.sky.row(y));
                 (border..width.saturating_sub(border)).filter_map(move |x| {
+                    // Few pixels are higher than their neighbours, and what the sky is there takes longer to find.
+                    if !(row[x] > row[x - 1] && row[x] > row[x + 1]) {
+                        return None;
+                    }
                     let height = row[x].widen() - sky(x);
                     (height > threshold && self.is_maximum(y, x)).then_some(Peak { y, x, height })
                 })
             })
             .collect();
-        let brighter =
-            |a: &Peak, b: &Peak| b.height.total_cmp(&a.height).then((a.y, a.x).cmp(&(b.y, b.x)));
-        if peaks.len() > CANDIDATES {
-            peaks.select_nth_unstable_by(CANDIDATES, brighter);
-            peaks.truncate(CANDIDATES);
-        }
-        peaks.sort_unstable_by(brighter);
+        highest(peaks)
+    }
+
+    /// Those within [`NEAR_STAR`] of one of these stars.
+    fn candidates_near(&self, stars: &[Star]) -> Vec<Peak> {
+        let (height, width) = self.image.shape();
+        let border = CLEAR_RADIUS as f64;
+        let inside = |centre: f64, size: usize| {
+            let last = size as f64 - border - 1.0;
+            let (from, to) =
+                ((centre - NEAR_STAR).ceil().max(border), (centre + NEAR_STAR).min(last));
+            // Empty where the first comes after the last.
+            from as usize..(to + 1.0).max(from).floor() as usize
+        };
+        let of_star = |star: &Star| {
+            let (y, x) = (star.y, star.x);
+            let places =
+                inside(y, height).flat_map(move |py| inside(x, width).map(move |px| (py, px)));
+            places
+                .filter(|(py, px)| (*py as f64 - y).hypot(*px as f64 - x) <= NEAR_STAR)
+                .map(|(y, x)| Peak { y, x, height: self.at(y, x) })
+                .filter(|peak| {
+                    peak.height > THRESHOLD * self.scatter && self.is_maximum(peak.y, peak.x)
+                })
+                .collect::<Vec<_>>()
+        };
+        let mut peaks = highest(stars.iter().flat_map(of_star).collect());
+        peaks.dedup_by_key(|peak| (peak.y, peak.x));
         peaks
     }
 
