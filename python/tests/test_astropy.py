@@ -105,6 +105,7 @@ def test_world_coordinates_are_used(pair, wcs):
     assert result.report["alignment"]["by"].startswith("wcs")
 
 
+@pytest.mark.filterwarnings("ignore::dia.DiaWarning")
 @pytest.mark.parametrize("precision", ["f32", "f64"])
 def test_the_command_gives_the_same_bits(command, tmp_path, precision):
     command("simulate", "--size", 200, "--seed", 3, "-o", tmp_path)

@@ -91,17 +91,13 @@ def test_threads_subtract_at_once(pair):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
-def test_ctrl_c_ends_a_fit():
-    rng = np.random.default_rng(1)
-    # Takes many seconds to the end.
-    reference = rng.normal(1000, 10, (1500, 1500)).astype(np.float32)
-    target = reference + rng.normal(0, 10, reference.shape).astype(np.float32)
-    pressed = threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT))
+def test_ctrl_c_ends_a_fit(pair):
+    # Takes many times as long as the key needs.
+    reference, target = (np.tile(pixels, (3, 3)) for pixels in (pair.reference, pair.target))
+    pressed = threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT))
     pressed.start()
     with pytest.raises(KeyboardInterrupt):
-        dia.subtract(
-            reference, target, half_width=25, basis="delta", align="none", tolerance=1e-12, **OPTIONS
-        )
+        dia.subtract(reference, target, align="none", **OPTIONS)
     pressed.join()
 
 
@@ -110,18 +106,17 @@ def test_what_progress_raises_ends_the_fit(pair):
 
     def progress(number, optimality):
         passes.append((number, optimality))
-        if number == 2:
-            raise StopIteration("enough")
+        raise ArithmeticError("enough")
 
-    with pytest.raises(StopIteration, match="enough"):
+    with pytest.raises(ArithmeticError, match="enough"):
         dia.subtract(pair.reference, pair.target, progress=progress, **OPTIONS)
-    assert passes[-1][0] == 2
+    assert len(passes) == 1 and passes[0][1] > 0
     # The next one goes to the end.
     passes.clear()
     dia.subtract(
         pair.reference, pair.target, progress=lambda *told: passes.append(told), **OPTIONS
     )
-    assert len(passes) > 2
+    assert len(passes) >= 1
 
 
 def test_a_bar_of_tqdm(pair, capsys):
