@@ -36,7 +36,7 @@ impl Scene {
     /// That in a file of `dia subtract --planes scene`.
     #[staticmethod]
     fn read(py: Python<'_>, path: PathBuf) -> PyResult<Self> {
-        py.detach(|| Scenery::read(&path)).map(Self).map_err(|error| failed(&error))
+        py.detach(move || Scenery::read(&path)).map(Self).map_err(|error| failed(&error))
     }
 
     /// What changed, as columns and what is said of all of them.

@@ -17,6 +17,7 @@ const SCHEMA: u32 = 1;
 
 /// How two images lie: what `dia align` writes.
 #[derive(Debug, Serialize)]
+#[expect(clippy::struct_field_names, reason = "the section has the name that it has in the report")]
 pub struct Alignment {
     schema: u32,
     version: &'static str,
