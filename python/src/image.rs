@@ -129,7 +129,7 @@ pub(crate) fn array<T: Real + Element>(py: Python<'_>, image: Image<T>) -> Bound
 
 /// The bits of a mask.
 pub(crate) fn bits<'py>(py: Python<'py>, mask: &Mask) -> PyResult<Bound<'py, PyArray2<u16>>> {
-    let bits = mask.planes().iter().copied().map(MaskPlanes::bits).collect();
+    let bits = mask.planes().iter().map(MaskPlanes::bits).collect();
     let array = Array2::from_shape_vec((mask.height(), mask.width()), bits);
     let array = array.map_err(|error| PyValueError::new_err(error.to_string()))?;
     Ok(array.into_pyarray(py))
