@@ -1,5 +1,6 @@
 //! The command line: which subcommand runs, and how it ends.
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -48,13 +49,21 @@ pub(crate) enum Command {
 ///
 /// Exit codes are 0 for success, 1 for failure, 2 for wrong usage, 3 for a result that its verdict says not to use, and 75 for what may succeed if it is tried again.
 pub fn command_line() -> ExitCode {
-    let cli = Cli::parse();
+    run_command(std::env::args_os())
+}
+
+/// As [`command_line`], with the arguments of the caller, the first of which is the name of the command.
+///
+/// Wrong usage, and questions for help, end the process.
+pub fn run_command(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let cli = Cli::parse_from(&arguments);
     if let Err(error) = interrupt::clean_up() {
         eprintln!("dia: error: cannot listen to signals: {error}");
         return ExitCode::FAILURE;
     }
     let command_line: Vec<String> =
-        std::env::args_os().map(|arg| arg.to_string_lossy().into_owned()).collect();
+        arguments.iter().map(|arg| arg.to_string_lossy().into_owned()).collect();
     let result = match &cli.command {
         Command::Subtract(args) => subtract::run(args, &command_line),
         Command::Align(args) => align::command::run(args).map(|()| ExitCode::SUCCESS),

@@ -16,6 +16,8 @@ use crate::notice::{Level, Notice};
 use crate::planes::{
     MASKS, MaskBits, Uncertainty, joined_header, label, read_mask, read_variance, to_image,
 };
+use crate::request::SubtractRequest;
+use crate::subtraction::{Event, Subtraction, run};
 
 /// The two types of pixels that are computed with, `f32` and `f64`.
 pub trait Real: dia_core::Pixel + fits::Pixel + dia_fft::FftPixel + OnDevice {
@@ -27,6 +29,17 @@ pub trait Real: dia_core::Pixel + fits::Pixel + dia_fft::FftPixel + OnDevice {
 
     /// Pixels as the data of an HDU.
     fn hdu_data(pixels: &[Self]) -> fits::HduData<'_>;
+
+    /// [`subtract`](crate::subtract()), which is compiled here, and not once more in each crate that calls it.
+    ///
+    /// # Errors
+    /// Those of [`subtract`](crate::subtract()).
+    fn subtract(
+        reference: Input<Self>,
+        target: Input<Self>,
+        request: &SubtractRequest,
+        tell: &mut dyn FnMut(Event),
+    ) -> Result<Subtraction<Self>, Error>;
 }
 
 impl Real for f32 {
@@ -36,6 +49,15 @@ impl Real for f32 {
     fn hdu_data(pixels: &[Self]) -> fits::HduData<'_> {
         fits::HduData::F32(pixels)
     }
+
+    fn subtract(
+        reference: Input<Self>,
+        target: Input<Self>,
+        request: &SubtractRequest,
+        tell: &mut dyn FnMut(Event),
+    ) -> Result<Subtraction<Self>, Error> {
+        run(reference, target, request, tell)
+    }
 }
 
 impl Real for f64 {
@@ -44,6 +66,15 @@ impl Real for f64 {
 
     fn hdu_data(pixels: &[Self]) -> fits::HduData<'_> {
         fits::HduData::F64(pixels)
+    }
+
+    fn subtract(
+        reference: Input<Self>,
+        target: Input<Self>,
+        request: &SubtractRequest,
+        tell: &mut dyn FnMut(Event),
+    ) -> Result<Subtraction<Self>, Error> {
+        run(reference, target, request, tell)
     }
 }
 
@@ -167,6 +198,14 @@ impl<T: Real> Input<T> {
     /// If the planes differ in shape, gain or read noise are impossible, or the pixels cannot be used.
     pub fn of_exposure(name: &str, role: Role, exposure: &Exposure<'_, T>) -> Result<Self, Error> {
         Ok(Self::checked_exposure(name, role, exposure)?)
+    }
+
+    /// The same with a header: its world coordinates, and the unit that BUNIT tells.
+    #[must_use]
+    pub fn with_header(mut self, header: Header) -> Self {
+        self.taken.unit = detector::unit(&header);
+        self.header = header;
+        self
     }
 
     fn checked_exposure(name: &str, role: Role, exposure: &Exposure<'_, T>) -> Result<Self> {

@@ -117,6 +117,16 @@ pub fn subtract<T: Real>(
     request: &SubtractRequest,
     tell: &mut dyn FnMut(Event),
 ) -> Result<Subtraction<T>, Error> {
+    T::subtract(reference, target, request, tell)
+}
+
+/// [`subtract`] of one type of pixels.
+pub(crate) fn run<T: Real>(
+    reference: Input<T>,
+    target: Input<T>,
+    request: &SubtractRequest,
+    tell: &mut dyn FnMut(Event),
+) -> Result<Subtraction<T>, Error> {
     Ok(Job { request }.run(reference, target, tell)?)
 }
 

@@ -3,6 +3,7 @@
 mod args;
 mod commands;
 mod injection;
+mod library;
 mod scenery;
 mod stored;
 mod tables;
@@ -25,7 +26,8 @@ use crate::table::Positions;
 pub(crate) use args::{DetectArgs, PhotometryArgs, PhotometryCommandArgs};
 pub(crate) use commands::{run_detect, run_photometry};
 pub(crate) use injection::{InjectRequest, InjectionReport};
-pub(crate) use scenery::{Origin, Scenery};
+pub(crate) use scenery::Origin;
+pub use scenery::Scenery;
 pub(crate) use stored::read as read_scenery;
 pub(crate) use tables::{MOST_APERTURES, detections, fluxes};
 

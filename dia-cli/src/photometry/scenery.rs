@@ -11,9 +11,9 @@ use crate::report::Report;
 use crate::sky::Sky;
 use crate::subtraction::Subtraction;
 
-/// A [`Scene`] with its planes.
+/// What measurements on a difference need, with its planes: a [`Scene`] that owns them.
 #[derive(Clone, Debug)]
-pub(crate) struct Scenery {
+pub struct Scenery {
     pub(crate) origin: Origin,
     pub(crate) difference: Image<f32>,
     pub(crate) target_variance: Image<f32>,

@@ -9,38 +9,50 @@ use anyhow::{Result, bail};
 
 use crate::fits::{self, Field, HduData, HduOut, Header};
 
-pub(crate) use positions::{Positions, read_positions};
+pub use positions::Positions;
+pub(crate) use positions::read_positions;
 
 /// Columns of one length.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct Table {
-    pub(crate) columns: Vec<Column>,
+pub struct Table {
+    /// The columns in their order.
+    pub columns: Vec<Column>,
     /// What is said of the whole table, as (keyword of at most 8 characters, value, meaning).
-    pub(crate) about: Vec<(&'static str, About, &'static str)>,
+    pub about: Vec<(&'static str, About, &'static str)>,
 }
 
 /// A value that belongs to a whole table.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) enum About {
+pub enum About {
+    /// Words.
     Text(String),
+    /// A number.
     Number(f64),
 }
 
+/// A column of a [`Table`].
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Column {
-    pub(crate) name: &'static str,
+pub struct Column {
+    /// Its name, which dia-cli/README.md explains.
+    pub name: &'static str,
     /// As the FITS standard writes units; empty for none.
-    pub(crate) unit: String,
-    pub(crate) description: &'static str,
-    pub(crate) values: Values,
+    pub unit: String,
+    /// One line.
+    pub description: &'static str,
+    /// One value for each row.
+    pub values: Values,
 }
 
+/// The values of a [`Column`].
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Values {
+pub enum Values {
     /// NaN where there is no number.
     Numbers(Vec<f64>),
+    /// Whole numbers.
     Integers(Vec<i64>),
+    /// Truth values.
     Truths(Vec<bool>),
+    /// Words.
     Texts(Vec<String>),
 }
 

@@ -12,7 +12,7 @@ use crate::sky::Sky;
 
 /// Where to measure, one pair for each row of a table; NaN where a field is empty or says so.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Positions {
+pub enum Positions {
     /// (x, y) in pixels of the target, 0 in the middle of the first.
     Pixels(Vec<(f64, f64)>),
     /// Right ascension and declination in degrees, in the frame of the target's world coordinates.
