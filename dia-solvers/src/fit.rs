@@ -24,7 +24,6 @@ use crate::sample::Sample;
 use crate::sample_fit::{Start, fit_sample};
 use crate::sampled_uncertainty::SampledUncertainty;
 use crate::seeing_kernel::ReferenceStars;
-use crate::settle::Until;
 use crate::shared_noise::SharedNoise;
 use crate::uncertainty::{Uncertainty, model_variance, of_positive, sampled_covariance};
 use crate::units::scaled;
@@ -275,27 +274,23 @@ pub fn fit_uploaded<A: DesignMatrix>(
     // Near enough for the residuals to be those of the noise: a tenth of what n unknowns cost.
     let rough = |n: usize| (0.1 * (n as f64).sqrt()).max(tolerance);
     // Sources that changed are left out before it is asked what the kernel and its regularisation are: they would count as structure of the kernel, and of its variation.
-    let mut near = problem.settle(&mut x, searches.as_mut(), Until::Near).map_err(explained)?;
-    let (mut settled, mut test) = (false, None);
+    let mut near = problem.settle(&mut x, searches.as_mut()).map_err(explained)?;
+    let mut test = None;
     loop {
         if problem.loss != loss {
             let near_enough = rough(x.len());
             let _ = run(&mut problem, &mut x, near_enough)?;
             (problem.loss, near) = (loss, false);
         }
-        if !near && (exclusion.pending() || !settled) {
+        if !near && exclusion.pending() {
             let near_enough = rough(x.len());
             let _ = run(&mut problem, &mut x, near_enough)?;
         }
-        if exclusion.pending() && exclusion.update(&mut problem, prepared, &x)? {
+        let mut changed = exclusion.pending() && exclusion.update(&mut problem, prepared, &x)?;
+        if changed {
             problem.moved = f64::INFINITY;
-            settled = false;
+            near = problem.settle(&mut x, searches.as_mut()).map_err(explained)?;
         }
-        if settled {
-            break;
-        }
-        near = problem.settle(&mut x, searches.as_mut(), Until::Settled).map_err(explained)?;
-        settled = true;
         if constant.is_some() && test.is_none() {
             let image = prepared.shared_reference_variance().map(AsRef::as_ref);
             let variance = reference_variance.zip(image);
@@ -304,10 +299,13 @@ pub fn fit_uploaded<A: DesignMatrix>(
                 x = of_constant_kernel(a.design(), &x);
                 let method = Method::new(a, solver, fixed_weights)?;
                 problem = problem.with_operator(a, reference_variance, method)?;
-                let until = Until::Settled;
-                near = problem.settle(&mut x, searches.as_mut(), until).map_err(explained)?;
+                near = problem.settle(&mut x, searches.as_mut()).map_err(explained)?;
+                changed = true;
             }
             test = Some(tested);
+        }
+        if !changed {
+            break;
         }
     }
     let (descended, p) = run(&mut problem, &mut x, tolerance)?;
