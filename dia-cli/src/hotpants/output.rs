@@ -99,17 +99,15 @@ impl Outputs {
         let scaled = filled(&scaled, asked.fill);
         let noise = filled(&planes.noise, asked.fill_noise);
         let difference = filled(&planes.difference, asked.fill);
-        let (height, width) = region.shape;
-        let hdu = |header, data| HduOut { name: "", header, image: Some((height, width, data)) };
-        let one = |path: &Option<PathBuf>, header: &Header, data: HduData<'_>| match path {
-            Some(path) => fits::write(path, &[hdu(header, data)]),
+        let one = |path: Option<&PathBuf>, header: &Header, data: HduData<'_>| match path {
+            Some(path) => fits::write(path, &[layer(region, header, data)]),
             None => Ok(()),
         };
-        one(&self.convolved, &convolved_header, HduData::F32(&convolved))?;
-        one(&self.scaled, &scaled_header, HduData::F32(&scaled))?;
-        one(&self.noise, &noise_header, HduData::F32(&noise))?;
+        one(self.convolved.as_ref(), &convolved_header, HduData::F32(&convolved))?;
+        one(self.scaled.as_ref(), &scaled_header, HduData::F32(&scaled))?;
+        one(self.noise.as_ref(), &noise_header, HduData::F32(&noise))?;
         let mask = region.whole(&mask(subtraction, inputs), bits::OUTPUT_BAD);
-        one(&self.mask, &titled("Hotpants output Mask Image"), HduData::U16(&mask))?;
+        one(self.mask.as_ref(), &titled("Hotpants output Mask Image"), HduData::U16(&mask))?;
 
         let kernels = subtraction.difference.design.kernels(&subtraction.difference.parameters);
         let names: Vec<String> = (0..kernels.len()).map(kernel_name).collect();
@@ -124,12 +122,12 @@ impl Outputs {
         let mut primary = image_header.clone();
         primary.set("BUNIT", planes.unit.as_str(), "difference: image minus template");
         keywords(&mut primary, subtraction, asked, region, &planes, words, &self.difference);
-        let mut hdus = vec![hdu(&primary, HduData::F32(&difference))];
+        let mut hdus = vec![layer(region, &primary, HduData::F32(&difference))];
         let layers =
             [(&convolved_header, &convolved), (&scaled_header, &scaled), (&noise_header, &noise)];
         for ((header, pixels), asked) in layers.into_iter().zip(self.layers) {
             if asked {
-                hdus.push(hdu(header, HduData::F32(pixels)));
+                hdus.push(layer(region, header, HduData::F32(pixels)));
             }
         }
         if self.layers[3] {
@@ -138,6 +136,12 @@ impl Outputs {
         fits::write(&self.difference, &hdus)?;
         Ok(())
     }
+}
+
+/// An image of the whole size.
+fn layer<'a>(region: Region, header: &'a Header, data: HduData<'a>) -> HduOut<'a> {
+    let (height, width) = region.shape;
+    HduOut { name: "", header, image: Some((height, width, data)) }
 }
 
 fn kernel_name(t: usize) -> String {
