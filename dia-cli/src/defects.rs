@@ -35,16 +35,15 @@ pub(crate) fn is_doubtful(sky: &SkyNoise) -> bool {
 }
 
 impl<T: Real> Input<T> {
-    /// Masks values that stand for no data, padding, saturated pixels and what no light has reached, and says so.
-    pub(crate) fn find_defects(&mut self) {
-        let mut mask = self.unusable();
-        let found = sentinels(self.image.view(), &mut mask);
+    /// Adds values that stand for no data, padding, saturated pixels and what no light has reached to the `mask` of what is known, and says so.
+    pub(crate) fn find_defects(&mut self, mask: &mut Mask) {
+        let found = sentinels(self.image.view(), mask);
         let pixels = found.iter().map(|sentinel| sentinel.pixels).sum();
         self.say("fill-value", pixels, || {
             let values = values(found.iter().map(|sentinel| sentinel.value));
             format!("have values that stand for no data ({values}), and are masked")
         });
-        if let Some(found) = pile_up(self.image.view(), &mask, self.saturation) {
+        if let Some(found) = pile_up(self.image.view(), mask, self.saturation) {
             let known = self.taken.saturation.as_ref().map_or(String::new(), |known| {
                 format!(", below the saturation level of {} ADU ({})", known.value, known.source)
             });
@@ -56,13 +55,13 @@ impl<T: Real> Input<T> {
             self.taken.saturation = Some(Provenance { value: found.level, source });
             mask.merge(self.unusable().planes().iter().copied());
         }
-        let found = constant_blocks(self.image.view(), &mut mask);
+        let found = constant_blocks(self.image.view(), mask);
         let pixels = found.iter().map(|block| block.pixels).sum();
         self.say("padding", pixels, || {
             let values = values(found.iter().map(|block| block.value));
             format!("of areas of one value ({values}) hold no data, and are masked")
         });
-        if let Some(Unexposed { pixels, level, sky }) = unexposed(self.image.view(), &mut mask) {
+        if let Some(Unexposed { pixels, level, sky }) = unexposed(self.image.view(), mask) {
             self.say("unexposed", pixels, || {
                 format!(
                     "lie in or beside regions that no light has reached ({level:.4} ADU, while the sky has {sky:.4}), \
@@ -70,31 +69,34 @@ impl<T: Real> Input<T> {
                 )
             });
         }
-        self.mask_found(mask);
     }
 
-    /// Masks pixels that are sharper than any star, and says so; `given` is the mask without all that was found in the image.
-    ///
-    /// # Errors
-    /// If hardly any pixel is left of what `given` leaves.
-    pub(crate) fn find_sharp_pixels(&mut self, role: Role, given: &Mask) -> Result<()> {
-        let mut mask = self.unusable();
+    /// Adds pixels that are sharper than any star to the `mask` of what is known, and says so.
+    pub(crate) fn find_sharp_pixels(&mut self, mask: &mut Mask) {
         let (image, noise) = (self.image.view(), self.exposure().noise);
-        let Some(sky) = &self.sky else { return Ok(()) };
-        let fwhm = |mask: &Mask| seeing::measure(image, mask).map(|seeing| seeing.fwhm);
-        let found = sharp_pixels(image, &mut mask, &noise, sky, fwhm);
+        let Some(sky) = &self.sky else { return };
+        let fwhm = |mask: &Mask| seeing::fwhm(image, mask);
+        let found = sharp_pixels(image, mask, &noise, sky, fwhm);
         self.say("hot-pixels", found.bright, || {
             "are sharper than any star (hot pixels, cosmic rays), and are masked".into()
         });
         self.say("dead-pixels", found.dark, || {
             "are darker than the sky can be (dead pixels), and are masked".into()
         });
-        self.mask_found(mask);
-        let good = |mask: &Mask| mask.planes().iter().filter(|planes| planes.is_empty()).count();
-        let (before, left) = (good(given), good(&self.unusable()));
+    }
+
+    /// Takes the mask of all that was found.
+    ///
+    /// # Errors
+    /// If hardly any pixel is left of the `given` good ones.
+    pub(crate) fn mask_found(&mut self, role: Role, mask: Mask, given: usize) -> Result<()> {
+        let left = mask.good_pixels();
+        if left < mask.planes().len() {
+            self.mask = Some(mask);
+        }
         ensure!(
-            left as f64 >= LEAST_LEFT * before as f64,
-            "hardly any pixel of the {} can be used, {left} of {before}: {}; is it the right file and extension?",
+            left as f64 >= LEAST_LEFT * given as f64,
+            "hardly any pixel of the {} can be used, {left} of {given}: {}; is it the right file and extension?",
             role.name(),
             self.notices.iter().map(|notice| notice.text.as_str()).collect::<Vec<_>>().join("; ")
         );
@@ -108,8 +110,8 @@ impl<T: Real> Input<T> {
     ///
     /// # Errors
     /// If a plane of variances cannot be one.
-    pub(crate) fn check_noise(&mut self, role: Role) -> Result<()> {
-        self.sky = sky_noise(self.image.view(), &self.unusable(), &self.exposure().noise);
+    pub(crate) fn check_noise(&mut self, role: Role, mask: &Mask) -> Result<()> {
+        self.sky = sky_noise(self.image.view(), mask, &self.exposure().noise);
         let Some(sky) = self.sky else { return Ok(()) };
         let doubtful = is_doubtful(&sky);
         let SkyNoise { level, sigma, expected, .. } = sky;
@@ -171,13 +173,6 @@ impl<T: Real> Input<T> {
             let (name, text) = (&self.taken.image, text());
             let text = format!("{name}: {pixels} pixels ({percent:.2} %) {text}");
             self.notices.push(Notice::new(Level::Pass, code, text));
-        }
-    }
-
-    /// Takes a mask if it has any pixel.
-    fn mask_found(&mut self, mask: Mask) {
-        if mask.planes().iter().any(|planes| !planes.is_empty()) {
-            self.mask = Some(mask);
         }
     }
 }

@@ -494,19 +494,20 @@ impl<T: Real> Input<T> {
     /// Finds what its pixels say against it, and masks those that hold no measurement.
     fn checked(mut self, role: Role) -> Result<Self> {
         self.check_digits(role)?;
-        let given = self.unusable();
-        self.find_defects();
-        self.check_usable(role)?;
-        self.check_noise(role)?;
-        self.find_sharp_pixels(role, &given)?;
+        let mut mask = self.unusable();
+        let given = mask.good_pixels();
+        self.find_defects(&mut mask);
+        self.check_usable(role, &mask)?;
+        self.check_noise(role, &mask)?;
+        self.find_sharp_pixels(&mut mask);
+        self.mask_found(role, mask, given)?;
         Ok(self)
     }
 
     /// An image without usable pixels, without structure or without a valid variance cannot be subtracted.
-    fn check_usable(&self, role: Role) -> Result<()> {
+    fn check_usable(&self, role: Role, mask: &Mask) -> Result<()> {
         let (name, reference) = (&self.taken.image, role == Role::Reference);
         let role = role.name();
-        let mask = self.unusable();
         let good = || (0..mask.planes().len()).filter(|i| mask.planes()[*i].is_empty());
         let pixels = self.image.pixels();
         let Some(first) = good().next() else {
@@ -521,7 +522,7 @@ impl<T: Real> Input<T> {
                 pixels.len(),
                 pixels.iter().filter(|value| !value.widen().is_finite()).count(),
                 pixels.iter().filter(|v| v.widen() >= self.saturation.unwrap_or(f64::NAN)).count(),
-                self.mask.as_ref().map_or(0, |mask| mask.count(MaskPlanes::all())),
+                mask.count(MaskPlanes::all()),
             );
         };
         ensure!(

@@ -125,6 +125,11 @@ impl Mask {
         }
     }
 
+    /// Number of pixels without any plane.
+    pub fn good_pixels(&self) -> usize {
+        self.planes.iter().filter(|planes| planes.is_empty()).count()
+    }
+
     /// Number of pixels with any of `planes` set.
     pub fn count(&self, planes: MaskPlanes) -> usize {
         self.planes.iter().filter(|p| p.intersects(planes)).count()

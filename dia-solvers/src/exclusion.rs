@@ -82,7 +82,7 @@ pub(crate) struct Exclusion<T> {
 
 impl<T: Pixel> Exclusion<T> {
     pub(crate) fn new(rules: Rules, prepared: &Prepared<'_, T>) -> Self {
-        let measured = || seeing::measure(prepared.target(), prepared.mask()).map(|s| s.fwhm);
+        let measured = || seeing::fwhm(prepared.target(), prepared.mask());
         let fwhm = rules.variables.and_then(|_| rules.fwhm.or_else(measured));
         Self { rules, rounds: 0, fwhm, pixels: Vec::new(), variables: None, noise_scale: 1.0 }
     }

@@ -10,10 +10,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use dia_core::seeing::Seeing;
-use dia_core::{
-    Design, DesignMatrix, Kernel, Loss, MaskPlanes, ModelError, Noise, Photon, Pixel, Traffic,
-};
+use dia_core::{Design, DesignMatrix, Kernel, Loss, MaskPlanes, Noise, Photon, Pixel, Traffic};
 use faer::Mat;
 
 use crate::cg::dot;
@@ -27,200 +24,14 @@ use crate::sample::Sample;
 use crate::sample_fit::{Start, fit_sample};
 use crate::sampled_uncertainty::SampledUncertainty;
 use crate::seeing_kernel::ReferenceStars;
-use crate::settle::Until;
 use crate::shared_noise::SharedNoise;
 use crate::uncertainty::{Uncertainty, model_variance, of_positive, sampled_covariance};
 use crate::units::scaled;
 use crate::variation_test::{VariationTest, variation_test};
 use crate::{
-    Clipping, NestedKernel, NoiseScale, NormalWorkspace, Prepared, StopReason, SubtractError,
-    Uploaded, VariableSourceOptions, VariableSources,
+    Covariance, FitOptions, Lambda, NestedKernel, NormalWorkspace, Prepared, ReferenceNoise,
+    StopReason, SubtractError, Uploaded, VariableSources, Variation,
 };
-
-/// Which linear solver computes the corrections.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum Solver {
-    /// Descent preconditioned by the Gram matrix of sampled rows, with conjugate directions: those of Anderson acceleration where
-    /// weights change with every step, conjugate gradients where they are fixed.
-    #[default]
-    Pcg,
-    /// LSQR, preconditioned from the right by the same.
-    Lsqr,
-    /// The whole normal matrix, factored. The classical way.
-    Cholesky,
-}
-
-impl Solver {
-    /// A short name for reports.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Pcg => "pcg",
-            Self::Lsqr => "lsqr",
-            Self::Cholesky => "cholesky",
-        }
-    }
-}
-
-/// What is made of the reference's own noise; see [`FitOptions::reference_noise`].
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum ReferenceNoise {
-    /// K² ⊗ σ_R² is part of the variance, and the bias Σ_p w(p) σ_R²(p − u) that it leaves on the diagonal of the normal matrix is taken out: the
-    /// photometric scale and all fluxes are without bias.
-    #[default]
-    Correct,
-    /// K² ⊗ σ_R² is part of the variance.
-    Weight,
-    /// The reference counts as free of noise.
-    Ignore,
-}
-
-/// The strength of the regularisation, λ ν̄ ‖L K‖² in χ²: L is the Laplacian of the kernel's grid, ν̄ what the noise of the reference adds to a diagonal
-/// element of the normal matrix, in the mean.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub enum Lambda {
-    /// The λ with the smallest expected error of the model, by Stein's unbiased estimate (compare Becker et al. 2012, MNRAS 425, 1341); larger
-    /// where the corrected normal matrix of all pixels would not be positive definite.
-    #[default]
-    Auto,
-    /// A given λ ≥ 0.
-    Fixed(f64),
-}
-
-/// How the covariance of all parameters is found.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Covariance {
-    /// J⁻¹SJ⁻¹ of all rows, at the cost of two normal matrices.
-    AllRows,
-    /// As the preconditioner knows it, nearly for nothing: P⁻¹ ≈ (J + Q)⁻¹, scaled so that σ of the photometric scale is that of
-    /// [`Fit::photometric_scale`]. It holds what the regularisation may have left out beside the noise.
-    Sampled,
-}
-
-/// How a pair is fitted.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct FitOptions {
-    /// What is minimised.
-    pub loss: Loss,
-    /// The noise of the reference.
-    pub reference_noise: ReferenceNoise,
-    /// Regularisation of the kernel.
-    pub lambda: Lambda,
-    /// How variable sources are found, which are left out as wholes; `None` to keep them. None is found where the seeing can neither be measured nor
-    /// is given.
-    pub variable_sources: Option<VariableSourceOptions>,
-    /// Full width at half maximum of the target's stars in pixels, if it is known already.
-    pub target_fwhm: Option<f64>,
-    /// The seeing of the reference, if it is known already: with its wings, what the kernel's wings are expected to be.
-    pub reference_seeing: Option<Seeing>,
-    /// Rejection of single pixels; `None` for none.
-    pub clipping: Option<Clipping>,
-    /// Whether the noise model is believed.
-    pub noise_scale: NoiseScale,
-    /// The linear solver.
-    pub solver: Solver,
-    /// Distance from the minimum at which the fit ends, in σ.
-    pub tolerance: f64,
-    /// Most reweightings.
-    pub max_passes: usize,
-    /// Rows that the preconditioner samples, per unknown of a constant kernel.
-    pub sample_per_unknown: usize,
-    /// Seed of that sample.
-    pub seed: u64,
-    /// n, if the reference is the mean of n exposures (at the scale of the target) and the target is one of them: the noise that they share would raise the
-    /// photometric scale, and is corrected for. Not with [`Solver::Lsqr`], which sees residuals only.
-    pub reference_contains_target: Option<f64>,
-    /// Whether the uncertainty of the model, Var (A x), is to be part of the difference's variance: added where a pixel was left out of the fit, and
-    /// subtracted where the model was fitted to that very pixel.
-    pub model_variance: bool,
-    /// Whether the covariance of all parameters is wanted, and how.
-    pub covariance: Option<Covariance>,
-    /// Whether this kernel, of free pixels and not regularised, is to be compared with narrower ones.
-    pub nested_kernels: bool,
-    /// What becomes of a design whose kernel varies over the image.
-    pub variation: Variation,
-}
-
-/// Whether a kernel that may vary over the image does.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum Variation {
-    /// As the design says.
-    #[default]
-    AsDesigned,
-    /// As the design says where a test of the images sees that it varies, see [`VariationTest`]; where not, a constant kernel is fitted, which takes less time and is
-    /// as near to the truth. Without regularisation, as designed.
-    Tested,
-}
-
-impl Default for FitOptions {
-    /// [`DEFAULT`](Self::DEFAULT).
-    fn default() -> Self {
-        Self::DEFAULT
-    }
-}
-
-impl FitOptions {
-    /// Huber's loss, the reference's noise corrected, λ chosen, variable sources left out; PCG, to within 0.01 σ.
-    pub const DEFAULT: Self = Self {
-        loss: Loss::HUBER,
-        reference_noise: ReferenceNoise::Correct,
-        lambda: Lambda::Auto,
-        variable_sources: Some(VariableSourceOptions::DEFAULT),
-        target_fwhm: None,
-        reference_seeing: None,
-        clipping: None,
-        noise_scale: NoiseScale::Given,
-        solver: Solver::Pcg,
-        tolerance: 0.01,
-        max_passes: 100,
-        sample_per_unknown: 40,
-        seed: 0,
-        reference_contains_target: None,
-        model_variance: false,
-        covariance: None,
-        nested_kernels: false,
-        variation: Variation::AsDesigned,
-    };
-
-    /// The classical fit, for comparisons: no regularisation, the bias of the reference's noise not corrected, no source left out.
-    pub fn plain() -> Self {
-        Self {
-            reference_noise: ReferenceNoise::Weight,
-            lambda: Lambda::Fixed(0.0),
-            variable_sources: None,
-            ..Self::default()
-        }
-    }
-
-    /// Whether the fit needs the variance of the reference.
-    pub fn needs_reference_variance(&self) -> bool {
-        self.reference_noise != ReferenceNoise::Ignore || self.lambda != Lambda::Fixed(0.0)
-    }
-
-    fn validate(&self) -> Result<(), SubtractError> {
-        self.loss.validate()?;
-        let error = |name, value, range| Err(ModelError::Noise { name, value, range }.into());
-        if self.tolerance.is_nan() || self.tolerance <= 0.0 {
-            return error("tolerance", self.tolerance, "a positive number of σ");
-        }
-        if let Some(fwhm) = self.target_fwhm.filter(|fwhm| !(*fwhm > 0.0 && fwhm.is_finite())) {
-            return error("target FWHM", fwhm, "a positive number of pixels");
-        }
-        if let Some(n) = self.reference_contains_target {
-            if self.solver == Solver::Lsqr {
-                return Err(SubtractError::SharedNoise);
-            }
-            if !(n >= 1.0 && n.is_finite()) {
-                return error("number of exposures in the reference", n, "1 or more");
-            }
-        }
-        match self.lambda {
-            Lambda::Fixed(value) if !(value >= 0.0 && value.is_finite()) => {
-                error("lambda", value, "zero or positive")
-            }
-            _ => Ok(()),
-        }
-    }
-}
 
 /// What a pass of the fit reports while it runs.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -463,27 +274,23 @@ pub fn fit_uploaded<A: DesignMatrix>(
     // Near enough for the residuals to be those of the noise: a tenth of what n unknowns cost.
     let rough = |n: usize| (0.1 * (n as f64).sqrt()).max(tolerance);
     // Sources that changed are left out before it is asked what the kernel and its regularisation are: they would count as structure of the kernel, and of its variation.
-    let mut near = problem.settle(&mut x, searches.as_mut(), Until::Near).map_err(explained)?;
-    let (mut settled, mut test) = (false, None);
+    let mut near = problem.settle(&mut x, searches.as_mut()).map_err(explained)?;
+    let mut test = None;
     loop {
         if problem.loss != loss {
             let near_enough = rough(x.len());
             let _ = run(&mut problem, &mut x, near_enough)?;
             (problem.loss, near) = (loss, false);
         }
-        if !near && (exclusion.pending() || !settled) {
+        if !near && exclusion.pending() {
             let near_enough = rough(x.len());
             let _ = run(&mut problem, &mut x, near_enough)?;
         }
-        if exclusion.pending() && exclusion.update(&mut problem, prepared, &x)? {
+        let mut changed = exclusion.pending() && exclusion.update(&mut problem, prepared, &x)?;
+        if changed {
             problem.moved = f64::INFINITY;
-            settled = false;
+            near = problem.settle(&mut x, searches.as_mut()).map_err(explained)?;
         }
-        if settled {
-            break;
-        }
-        near = problem.settle(&mut x, searches.as_mut(), Until::Settled).map_err(explained)?;
-        settled = true;
         if constant.is_some() && test.is_none() {
             let image = prepared.shared_reference_variance().map(AsRef::as_ref);
             let variance = reference_variance.zip(image);
@@ -492,10 +299,13 @@ pub fn fit_uploaded<A: DesignMatrix>(
                 x = of_constant_kernel(a.design(), &x);
                 let method = Method::new(a, solver, fixed_weights)?;
                 problem = problem.with_operator(a, reference_variance, method)?;
-                let until = Until::Settled;
-                near = problem.settle(&mut x, searches.as_mut(), until).map_err(explained)?;
+                near = problem.settle(&mut x, searches.as_mut()).map_err(explained)?;
+                changed = true;
             }
             test = Some(tested);
+        }
+        if !changed {
+            break;
         }
     }
     let (descended, p) = run(&mut problem, &mut x, tolerance)?;

@@ -39,6 +39,7 @@ mod error;
 mod exclusion;
 mod faer_bridge;
 mod fit;
+mod fit_options;
 mod gram;
 mod irls;
 mod kronecker;
@@ -81,10 +82,8 @@ pub use difference::{Difference, ResidualStatistics, difference};
 pub use error::{SolveError, SubtractError};
 pub use exclusion::{Clipping, NoiseScale};
 pub use faer_bridge::{FromFaer, ToFaer};
-pub use fit::{
-    Covariance, Estimate, Fit, FitOptions, FitOutcome, Lambda, Progress, ReferenceNoise, Solver,
-    Variation, fit, fit_uploaded,
-};
+pub use fit::{Estimate, Fit, FitOutcome, Progress, fit, fit_uploaded};
+pub use fit_options::{Covariance, FitOptions, Lambda, ReferenceNoise, Solver, Variation};
 pub use gram::GramPrecision;
 pub use irls::{IrlsOptions, irls, normal_matrix};
 pub use lsqr::{LsqrOptions, LsqrWorkspace, lsqr};

@@ -204,10 +204,10 @@ impl<A: DesignMatrix> Method<A> {
 }
 
 impl<A: DesignMatrix> Problem<'_, A> {
-    /// Renews noise and penalty once the parameters have moved by 300 tolerances in all, 3 σ with the default. The reference's part is a small one, and
+    /// Renews noise and penalty once the parameters have moved by 100 tolerances in all. The reference's part is a small one, and
     /// K moves within its own uncertainty: an old variance shifts the minimum by less than a hundredth of that movement.
     pub(crate) fn update(&mut self, x: &[f64]) -> Result<(), SubtractError> {
-        if self.moved < 300.0 * self.tolerance {
+        if self.moved < 100.0 * self.tolerance {
             return Ok(());
         }
         self.renew(x)

@@ -24,7 +24,6 @@ impl<A: DesignMatrix> Problem<'_, A> {
         &mut self,
         x: &mut [f64],
         searches: Option<&mut [Search; 2]>,
-        until: Until,
     ) -> Result<bool, SubtractError> {
         self.update(x)?;
         let Some(mut penalty) = self.penalty.take() else { return Ok(false) };
@@ -50,9 +49,7 @@ impl<A: DesignMatrix> Problem<'_, A> {
         let score = relative(PixelWeight::Score) / relative(PixelWeight::Curvature);
         let mut known: Option<Vec<Known>> = None;
         let mut searches = searches;
-        // What is left after a step is a small part of it.
-        let noise = self.effective_unknowns.min(x.len() as f64).sqrt();
-        let near = if until == Until::Near { noise } else { 0.1 * noise };
+        let near = 0.1 * (self.effective_unknowns.min(x.len() as f64)).sqrt();
         let mut is_near = false;
         let (mut g, mut step) = (vec![0.0; x.len()], vec![0.0; x.len()]);
         for _ in 0..STEPS {
@@ -115,7 +112,7 @@ impl<A: DesignMatrix> Problem<'_, A> {
             axpy(1.0, &step, x);
             is_near = distance < near;
             let fine = |s: &&mut [Search; 2]| s[..known.len()].iter().all(Search::is_fine);
-            if is_near && (until == Until::Near || searches.as_ref().is_none_or(fine)) {
+            if is_near && searches.as_ref().is_none_or(fine) {
                 break;
             }
         }
@@ -129,15 +126,6 @@ impl<A: DesignMatrix> Problem<'_, A> {
 
 /// Most steps.
 const STEPS: usize = 4;
-
-/// Where steps end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Until {
-    /// Where the residuals are those of the noise.
-    Near,
-    /// At a tenth of that distance from the minimum, with strengths that are searched for as finely as any.
-    Settled,
-}
 
 /// What the sample tells of the mean kernel or of a deviation, without what is known of the wings before.
 struct Signal {

@@ -101,8 +101,8 @@ impl<'a, T: Real> Side<'a, T> {
     /// The stars with better centroids, where the seeing can be measured.
     fn recentred(&self, stars: &[Star]) -> Vec<Star> {
         let image = self.input.image.view();
-        match seeing::measure_stars(image, &self.mask, stars, 3) {
-            Some(seeing) => recentre(image, &self.mask, stars, seeing.fwhm),
+        match seeing::fwhm_of_stars(image, &self.mask, stars, 3) {
+            Some(fwhm) => recentre(image, &self.mask, stars, fwhm),
             None => stars.to_vec(),
         }
     }

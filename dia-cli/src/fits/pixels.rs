@@ -134,6 +134,9 @@ impl Scaling {
         if self.scale != 1.0 || self.zero.fract() != 0.0 {
             return whole(self.apply(stored as f64));
         }
+        if self.zero == 0.0 {
+            return Ok(stored);
+        }
         let value = i128::from(stored).saturating_add(self.zero as i128);
         i64::try_from(value).map_err(|_| value.to_string())
     }

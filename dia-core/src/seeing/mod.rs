@@ -115,7 +115,16 @@ const SKY_SAMPLE: usize = 1 << 16;
 /// If image and mask differ in shape.
 pub fn measure<T: Pixel>(image: ImageView<'_, T>, mask: &Mask) -> Option<Seeing> {
     let field = Field::new(image, mask)?;
-    field.measure(field.candidates(), FEWEST_STARS)
+    Some(field.seeing(&field.shapes(field.candidates(), FEWEST_STARS)?))
+}
+
+/// The width that [`measure`] finds, without the wings.
+///
+/// # Panics
+/// If image and mask differ in shape.
+pub fn fwhm<T: Pixel>(image: ImageView<'_, T>, mask: &Mask) -> Option<f64> {
+    let field = Field::new(image, mask)?;
+    Some(field.shapes(field.candidates(), FEWEST_STARS)?.fwhm())
 }
 
 /// As [`measure`], on maxima that lie within 3 pixels of known stars, of which `fewest` are enough: what is sharp or wide elsewhere, a hot pixel or a satellite's trail, is not
@@ -130,7 +139,21 @@ pub fn measure_stars<T: Pixel>(
     fewest: usize,
 ) -> Option<Seeing> {
     let field = Field::new(image, mask)?;
-    field.measure(field.candidates_near(stars), fewest.max(1))
+    Some(field.seeing(&field.shapes(field.candidates_near(stars), fewest.max(1))?))
+}
+
+/// The width that [`measure_stars`] finds, without the wings.
+///
+/// # Panics
+/// If image and mask differ in shape.
+pub fn fwhm_of_stars<T: Pixel>(
+    image: ImageView<'_, T>,
+    mask: &Mask,
+    stars: &[Star],
+    fewest: usize,
+) -> Option<f64> {
+    let field = Field::new(image, mask)?;
+    Some(field.shapes(field.candidates_near(stars), fewest.max(1))?.fwhm())
 }
 
 /// Distance in pixels of a maximum from the star that it is.
@@ -178,6 +201,21 @@ struct Shape {
     covariance: [f64; 3],
 }
 
+/// The typical shape of stars, pixels included, and those that it is taken from.
+struct Shapes {
+    covariance: [f64; 3],
+    /// The full width at half maximum in pixels.
+    width: f64,
+    all: Vec<Shape>,
+}
+
+impl Shapes {
+    /// As in [`Seeing`].
+    fn fwhm(&self) -> f64 {
+        (self.width * self.width - PIXEL_WIDTH_SQUARED).max(0.0).sqrt()
+    }
+}
+
 /// An image and what is around its stars.
 struct Field<'a, T> {
     image: ImageView<'a, T>,
@@ -201,8 +239,8 @@ impl<'a, T: Pixel> Field<'a, T> {
         Some(Self { image, mask, sky, scatter })
     }
 
-    /// The width of the stars among these maxima, the highest of which come first, if there are at least `fewest`.
-    fn measure(&self, candidates: Vec<Peak>, fewest: usize) -> Option<Seeing> {
+    /// The shapes of the stars among these maxima, the highest of which come first, if there are at least `fewest`.
+    fn shapes(&self, candidates: Vec<Peak>, fewest: usize) -> Option<Shapes> {
         let first: Vec<(Peak, FirstWidth)> = candidates
             .into_iter()
             .filter(|peak| self.is_clear(peak))
@@ -246,15 +284,18 @@ impl<'a, T: Pixel> Field<'a, T> {
             typical = of(&|shape| shape.width)?;
             let covariance =
                 [of(&|s| s.covariance[0])?, of(&|s| s.covariance[1])?, of(&|s| s.covariance[2])?];
-            found = (shapes.len() >= fewest).then_some((covariance, shapes.len()));
+            found = (shapes.len() >= fewest).then_some(covariance);
         }
-        let fwhm = (typical * typical - PIXEL_WIDTH_SQUARED).max(0.0).sqrt();
-        let (with_pixel, stars) = found?;
-        let wings = wings::measure(self, &shapes, with_pixel);
+        Some(Shapes { covariance: found?, width: typical, all: shapes })
+    }
+
+    /// The seeing that shapes tell.
+    fn seeing(&self, shapes: &Shapes) -> Seeing {
+        let wings = wings::measure(self, &shapes.all, shapes.covariance);
         // That of a pixel is 1/12.
-        let [xx, xy, yy] = with_pixel;
+        let [xx, xy, yy] = shapes.covariance;
         let covariance = [xx - 1.0 / 12.0, xy, yy - 1.0 / 12.0];
-        Some(Seeing { fwhm, covariance, stars, wings })
+        Seeing { fwhm: shapes.fwhm(), covariance, stars: shapes.all.len(), wings }
     }
 
     fn at(&self, y: usize, x: usize) -> f64 {
