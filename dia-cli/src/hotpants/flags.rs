@@ -224,13 +224,13 @@ impl Given {
 
 /// The list of flags.
 pub(super) fn usage() -> String {
-    let mut text =
-        "usage: hotpants -inim IMAGE -tmplim TEMPLATE -outim DIFFERENCE [options]\n".to_owned();
-    for flag in FLAGS.iter().filter(|flag| flag.of_use != Refused) {
+    let line = |flag: &Flag| {
         let unused = if flag.of_use == Ignored { " (without effect)" } else { "" };
-        text.push_str(&format!("   -{:8} {}{unused}\n", flag.name, flag.meaning));
-    }
-    text
+        format!("   -{:8} {}{unused}\n", flag.name, flag.meaning)
+    };
+    let lines = FLAGS.iter().filter(|flag| flag.of_use != Refused).map(line);
+    let first = "usage: hotpants -inim IMAGE -tmplim TEMPLATE -outim DIFFERENCE [options]\n";
+    std::iter::once(first.to_owned()).chain(lines).collect()
 }
 
 #[cfg(test)]
@@ -318,8 +318,10 @@ mod tests {
     fn the_page_has_every_flag_once_and_names_are_unique() {
         let page = include_str!("../../HOTPANTS.md");
         for flag in FLAGS {
-            let rows = page.lines().filter(|l| l.starts_with(&format!("| `-{}`", flag.name)));
-            assert_eq!(rows.count(), 1, "-{}", flag.name);
+            // Alone, or before its values.
+            let starts = [format!("| `-{}`", flag.name), format!("| `-{} ", flag.name)];
+            let is_row = |line: &&str| starts.iter().any(|start| line.starts_with(start));
+            assert_eq!(page.lines().filter(is_row).count(), 1, "-{}", flag.name);
             assert_eq!(FLAGS.iter().filter(|other| other.name == flag.name).count(), 1);
         }
     }

@@ -6,6 +6,7 @@ use anyhow::{Result, ensure};
 use dia_core::{Kernel, MaskPlanes};
 
 use crate::fits::{self, HduData, HduOut, Header};
+use crate::input::Input;
 use crate::output::{check_place, place};
 use crate::subtraction::Subtraction;
 use crate::world_coordinates;
@@ -195,7 +196,7 @@ fn convolves_image(subtraction: &Subtraction<f32>) -> bool {
 /// The mask with the bits of HOTPANTS.
 fn mask(subtraction: &Subtraction<f32>, inputs: [&[u16]; 2]) -> Vec<u16> {
     let fitted = &subtraction.difference;
-    let found = [&subtraction.reference, &subtraction.target].map(|input| input.unusable());
+    let found = [&subtraction.reference, &subtraction.target].map(Input::unusable);
     let pixels = fitted.difference.pixels().iter().zip(fitted.mask.planes()).enumerate();
     pixels
         .map(|(i, (difference, planes))| {
