@@ -1,6 +1,7 @@
 //! The command line: which subcommand runs, and how it ends.
 
 use std::ffi::OsString;
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -9,7 +10,7 @@ use crate::args::{AlignArgs, DemoArgs, InfoArgs, SimulateArgs, SubtractArgs};
 use crate::bench::{self, BenchArgs};
 use crate::night::{self, LightCurvesArgs, NightArgs};
 use crate::photometry::{self, DetectArgs, PhotometryCommandArgs};
-use crate::{align, demo, devices, info, interrupt, simulate, subtract, terminal};
+use crate::{align, demo, devices, hotpants, info, interrupt, simulate, subtract, terminal};
 
 /// Difference image analysis: fit the kernel and background that turn a reference image into a target image, and subtract.
 #[derive(Debug, Parser)]
@@ -43,6 +44,13 @@ pub(crate) enum Command {
     Devices,
     /// Benchmarks against a known truth
     Bench(Box<BenchArgs>),
+    /// Take the command line of HOTPANTS, and write its files; the same when this program is called hotpants
+    #[command(disable_help_flag = true, disable_version_flag = true)]
+    Hotpants {
+        /// Its flags; without any, they are listed
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, value_name = "FLAG")]
+        words: Vec<String>,
+    },
 }
 
 /// Runs the command with the arguments of this process.
@@ -56,7 +64,13 @@ pub fn command_line() -> ExitCode {
 ///
 /// Wrong usage, and questions for help, end the process.
 pub fn run_command(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let mut arguments: Vec<OsString> = arguments.into_iter().collect();
+    if arguments
+        .first()
+        .is_some_and(|name| Path::new(name).file_stem() == Some("hotpants".as_ref()))
+    {
+        arguments.insert(1, "hotpants".into());
+    }
     let cli = Cli::parse_from(&arguments);
     if let Err(error) = interrupt::clean_up() {
         eprintln!("dia: error: cannot listen to signals: {error}");
@@ -76,6 +90,7 @@ pub fn run_command(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Info(args) => info::run(args).map(|()| ExitCode::SUCCESS),
         Command::Devices => devices::run().map(|()| ExitCode::SUCCESS),
         Command::Bench(args) => bench::run(args).map(|()| ExitCode::SUCCESS),
+        Command::Hotpants { words } => Ok(hotpants::run(words)),
     };
     match result {
         Ok(code) => code,

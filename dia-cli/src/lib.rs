@@ -18,6 +18,7 @@ mod direction;
 mod error;
 mod figure;
 pub mod fits;
+mod hotpants;
 mod info;
 mod input;
 mod interrupt;

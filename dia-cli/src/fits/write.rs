@@ -25,6 +25,8 @@ pub enum HduData<'a> {
     F64(&'a [f64]),
     /// BITPIX = 16.
     I16(&'a [i16]),
+    /// BITPIX = 16 with BZERO = 32768.
+    U16(&'a [u16]),
     /// BITPIX = 32.
     I32(&'a [i32]),
     /// A binary table: `height` rows of `width` bytes, big-endian, and what is in them. Not in the primary HDU.
@@ -92,6 +94,10 @@ fn write_all(out: impl Write, hdus: &[HduOut<'_>]) -> io::Result<()> {
                 HduData::F32(pixels) => write_pixels(&mut out, expected, pixels, f32::to_be_bytes),
                 HduData::F64(pixels) => write_pixels(&mut out, expected, pixels, f64::to_be_bytes),
                 HduData::I16(pixels) => write_pixels(&mut out, expected, pixels, i16::to_be_bytes),
+                HduData::U16(pixels) => {
+                    let encode = |pixel: u16| (pixel ^ 0x8000).to_be_bytes();
+                    write_pixels(&mut out, expected, pixels, encode)
+                }
                 HduData::I32(pixels) => write_pixels(&mut out, expected, pixels, i32::to_be_bytes),
                 HduData::Rows(bytes, _) => write_pixels(&mut out, expected, bytes, |byte| [byte]),
             }?;
@@ -122,7 +128,7 @@ fn write_header(
     let bitpix = match hdu.image {
         Some((_, _, HduData::F32(_))) => -32,
         Some((_, _, HduData::F64(_))) => -64,
-        Some((_, _, HduData::I16(_))) => 16,
+        Some((_, _, HduData::I16(_) | HduData::U16(_))) => 16,
         Some((_, _, HduData::I32(_))) => 32,
         Some((_, _, HduData::Rows(..))) | None => 8,
     };
@@ -142,6 +148,10 @@ fn write_header(
         header.set("GCOUNT", 1, "one group");
     } else if hdus > 1 {
         header.set("EXTEND", true, "extensions follow");
+    }
+    if let Some((_, _, HduData::U16(_))) = hdu.image {
+        header.set("BZERO", 32768, "offset of unsigned integers");
+        header.set("BSCALE", 1, "default scale");
     }
     if let Some(fields) = fields {
         header.set("TFIELDS", fields.len() as i64, "number of columns");

@@ -11,6 +11,7 @@ mod dia;
 mod direction;
 mod fits_astropy;
 mod golden;
+mod hotpants;
 mod library;
 #[cfg(unix)]
 mod night;
