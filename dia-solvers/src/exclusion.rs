@@ -1,7 +1,5 @@
 //! Pixels that a fit leaves out, found between its rounds: variable sources, and what is clipped; and the scale of the noise.
 
-use std::collections::HashSet;
-
 use dia_core::robust::median_and_scatter;
 use dia_core::{
     DataVector, DesignMatrix, Loss, MaskPlanes, Photon, Pixel, PixelWeight, Reweight, seeing,
@@ -50,23 +48,6 @@ pub(crate) struct Rules {
 
 /// Most rounds: a fit of good data settles after two.
 const MAX_ROUNDS: usize = 5;
-
-/// Pixels that are left out in one round only, as a part of those of the round before, that are not worth another round: the rim of a footprint comes and goes.
-const SETTLED: f64 = 0.01;
-
-/// How many pixels are in one of the lists only, or for another reason.
-fn differing(
-    before: &[(usize, MaskPlanes)],
-    now: impl Iterator<Item = (usize, MaskPlanes)>,
-) -> usize {
-    let before: HashSet<_> = before.iter().copied().collect();
-    let (mut same, mut all) = (0, 0);
-    now.for_each(|pixel| {
-        all += 1;
-        same += usize::from(before.contains(&pixel));
-    });
-    (before.len() - same) + (all - same)
-}
 
 /// The pixels that are left out.
 pub(crate) struct Exclusion<T> {
@@ -118,7 +99,7 @@ impl<T: Pixel> Exclusion<T> {
                 (i, why)
             })
             .collect();
-        problem.noise.fixed = a.upload(fixed)?;
+        problem.noise.fixed = a.upload(fixed.clone())?;
 
         let mut model = a.zeros()?;
         a.apply(x, &mut model, &mut problem.memory.operator)?;
@@ -127,9 +108,7 @@ impl<T: Pixel> Exclusion<T> {
         inverse.axpby(1.0, &model, 0.0)?;
         let kind = PixelWeight::Robust;
         problem.data.reweight(&problem.noise, Loss::Gaussian, kind, &mut inverse)?;
-        let fixed = std::mem::replace(&mut problem.noise.fixed, a.zeros()?);
-        let (mut fixed, mut model) = (a.download(fixed)?, a.download(model)?);
-        let mut variance = a.download(inverse)?;
+        let (mut model, mut variance) = (a.download(model)?, a.download(inverse)?);
         variance.par_iter_mut().for_each(|v| *v = v.recip());
         let (design, valid) = (a.design(), a.design().valid());
         let unit = prepared.units().target;
@@ -174,15 +153,11 @@ impl<T: Pixel> Exclusion<T> {
                 }
             }
         }
-        let now = self.pixels.iter().map(|(i, _, why)| (*i, *why));
-        let changed = rescaled || differing(&before, now) as f64 > SETTLED * before.len() as f64;
-        if !changed {
-            self.pixels = before.into_iter().map(|(i, why)| (i, fixed[i], why)).collect();
-        }
         for (i, ..) in &self.pixels {
             fixed[*i] = T::infinity();
         }
         problem.noise.fixed = a.upload(fixed)?;
-        Ok(changed)
+        let now = self.pixels.iter().map(|(i, _, why)| (*i, *why));
+        Ok(rescaled || !now.eq(before))
     }
 }

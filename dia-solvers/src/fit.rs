@@ -20,7 +20,7 @@ use crate::lambda::Search;
 use crate::nested_kernels::compare_kernels;
 use crate::penalty::{Penalty, PenaltyMaps, Strength};
 use crate::problem::{Method, Preconditioning, Problem, explain, with_workspace};
-use crate::sample::Sample;
+use crate::sample::{Factor, Sample};
 use crate::sample_fit::{Start, fit_sample};
 use crate::sampled_uncertainty::SampledUncertainty;
 use crate::seeing_kernel::ReferenceStars;
@@ -256,9 +256,15 @@ pub fn fit_uploaded<A: DesignMatrix>(
     let mut searches = (options.lambda == Lambda::Auto).then(|| [Search::new(), Search::new()]);
     let mut report = |pass: usize, optimality| observe(Progress { pass, optimality });
     let mut steps = 0;
-    let mut run = |problem: &mut Problem<'_, A>, x: &mut [f64], tolerance| {
+    // Of the kernel and weights where it was made; a round that changes the problem lets it go.
+    let mut p: Option<Factor> = None;
+    let mut run = |problem: &mut Problem<'_, A>, p: Option<Factor>, x: &mut [f64], tolerance| {
+        // Noise and penalty are renewed by the tolerance of the steps that led here.
+        let mut p = match p {
+            Some(p) => p,
+            None => problem.factor(x).map_err(explained)?,
+        };
         problem.tolerance = tolerance;
-        let mut p = problem.factor(x).map_err(explained)?;
         let options = DescentOptions {
             tolerance,
             max_steps: max_passes.saturating_sub(steps),
@@ -271,20 +277,20 @@ pub fn fit_uploaded<A: DesignMatrix>(
         steps += done.steps;
         Ok::<_, SubtractError>((done, p))
     };
-    // Near enough for the residuals to be those of the noise: a tenth of what n unknowns cost.
-    let rough = |n: usize| (0.1 * (n as f64).sqrt()).max(tolerance);
-    // Sources that changed are left out before it is asked what the kernel and its regularisation are: they would count as structure of the kernel, and of its variation.
+    // Near enough for the residuals to be those of the noise: a tenth of what the unknowns cost.
+    let rough = |problem: &Problem<'_, A>| (0.1 * (problem.a.ncols() as f64).sqrt()).max(tolerance);
+    // Sources that changed are left out before it is asked whether the kernel varies: they would count as its variation.
     let mut near = problem.settle(&mut x, searches.as_mut()).map_err(explained)?;
     let mut test = None;
     loop {
         if problem.loss != loss {
-            let near_enough = rough(x.len());
-            let _ = run(&mut problem, &mut x, near_enough)?;
+            let tolerance = rough(&problem);
+            p = Some(run(&mut problem, p, &mut x, tolerance)?.1);
             (problem.loss, near) = (loss, false);
         }
         if !near && exclusion.pending() {
-            let near_enough = rough(x.len());
-            let _ = run(&mut problem, &mut x, near_enough)?;
+            let tolerance = rough(&problem);
+            p = Some(run(&mut problem, p, &mut x, tolerance)?.1);
         }
         let mut changed = exclusion.pending() && exclusion.update(&mut problem, prepared, &x)?;
         if changed {
@@ -307,8 +313,9 @@ pub fn fit_uploaded<A: DesignMatrix>(
         if !changed {
             break;
         }
+        p = None;
     }
-    let (descended, p) = run(&mut problem, &mut x, tolerance)?;
+    let (descended, p) = run(&mut problem, p, &mut x, tolerance)?;
     let (a, design) = (problem.a, problem.a.design());
     let (n, varies) = (a.ncols(), design.variation().len() > 1);
 
@@ -329,18 +336,19 @@ pub fn fit_uploaded<A: DesignMatrix>(
         sigma: uncertainty.sigma_of_scale(&mut problem, &p, &scale)?,
     };
     let first = design.kernel_ncols();
-    let sampled = SampledUncertainty::new(&problem, &uncertainty, variance_image, &x)?;
+    let sampled = if varies {
+        None
+    } else {
+        Some(SampledUncertainty::new(&problem, &uncertainty, variance_image, &x)?)
+    };
     let mut background = Vec::with_capacity(n - first);
     for j in first..n {
         let mut c = vec![0.0; n];
         c[j] = 1.0;
         let functional = ("the background", c.as_slice());
-        let sigma = of_positive(&mut problem, |problem| {
-            if varies {
-                uncertainty.sigma_of_solved(problem, &p, functional)
-            } else {
-                sampled.sigma(problem, &p, functional)
-            }
+        let sigma = of_positive(&mut problem, |problem| match &sampled {
+            Some(sampled) => sampled.sigma(problem, &p, functional),
+            None => uncertainty.sigma_of_solved(problem, &p, functional),
         })?;
         background.push(Estimate { value: x[j], sigma });
     }
