@@ -42,6 +42,9 @@ fn difference(words: &[String]) -> Result<ExitCode> {
     if !ignored.is_empty() && asked.verbosity > 0 {
         eprintln!("hotpants: note: without effect: -{}", ignored.join(" -"));
     }
+    if asked.verbosity > 0 {
+        asked.lowered.iter().for_each(|text| eprintln!("hotpants: note: {text}"));
+    }
     let template = Frame::read(&asked.template, asked.fill, asked.region)?;
     let image = Frame::read(&asked.image, asked.fill, asked.region)?;
     let (region, header) = (image.region, image.header.clone());

@@ -99,6 +99,8 @@ pub(super) struct Asked {
     pub(super) template: Source,
     pub(super) image: Source,
     pub(super) request: SubtractRequest,
+    /// Degrees that are not taken as they were given, in words.
+    pub(super) lowered: Vec<String>,
     pub(super) normalisation: Normalisation,
     /// xmin, xmax, ymin, ymax as `-gd` has them.
     pub(super) region: Option<[usize; 4]>,
@@ -114,11 +116,20 @@ impl Asked {
             ensure!(half_width > 0, "-r {half_width}: must be positive");
             request.half_width = HalfWidth::Pixels(half_width);
         }
-        if let Some(degree) = given.whole("ko")? {
-            request.kernel_degree = KernelDegree::Given(degree.min(MAX_VARIATION));
+        let mut lowered = Vec::new();
+        let mut degree = |flag: &str, highest: usize| -> Result<Option<usize>> {
+            let degree = given.whole(flag)?;
+            if let Some(degree) = degree.filter(|degree| *degree > highest) {
+                lowered
+                    .push(format!("-{flag} {degree} is taken for {highest}, the highest degree"));
+            }
+            Ok(degree.map(|degree| degree.min(highest)))
+        };
+        if let Some(degree) = degree("ko", MAX_VARIATION)? {
+            request.kernel_degree = KernelDegree::Given(degree);
         }
-        if let Some(degree) = given.whole("bgo")? {
-            request.background_degree = degree.min(MAX_DEGREE);
+        if let Some(degree) = degree("bgo", MAX_DEGREE)? {
+            request.background_degree = degree;
         }
         request.convolve = match given.letter("c", "tib")? {
             Some('t') => Convolve::Reference,
@@ -142,6 +153,7 @@ impl Asked {
             template: Source::of(given, "tmplim", 't', Role::Reference)?,
             image: Source::of(given, "inim", 'i', Role::Target)?,
             request,
+            lowered,
             normalisation: match given.letter("n", "tiu")? {
                 Some('i') => Normalisation::Image,
                 Some('u') => Normalisation::Unconvolved,
@@ -297,4 +309,21 @@ fn planes(bits: u16) -> MaskPlanes {
         }
     }
     planes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Asked;
+    use crate::hotpants::flags::Given;
+    use crate::request::KernelDegree;
+
+    #[test]
+    fn a_degree_that_is_too_high_is_lowered_and_said() {
+        let line = "-inim i.fits -tmplim t.fits -outim d.fits -bgo 2 -ko 9";
+        let words: Vec<String> = line.split(' ').map(str::to_owned).collect();
+        let asked = Asked::of(&Given::parse(&words).unwrap()).unwrap();
+        assert_eq!(asked.request.kernel_degree, KernelDegree::Given(4));
+        assert_eq!(asked.request.background_degree, 2);
+        assert_eq!(asked.lowered, ["-ko 9 is taken for 4, the highest degree"]);
+    }
 }
