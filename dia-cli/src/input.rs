@@ -42,41 +42,31 @@ pub trait Real: dia_core::Pixel + fits::Pixel + dia_fft::FftPixel + OnDevice {
     ) -> Result<Subtraction<Self>, Error>;
 }
 
-impl Real for f32 {
-    const EPSILON_F64: f64 = f32::EPSILON as f64;
-    const PRECISION: Precision = Precision::F32;
+/// What differs between the two by name only. A default of the trait would be compiled where it is called.
+macro_rules! real {
+    ($pixel:ident, $name:ident) => {
+        impl Real for $pixel {
+            const EPSILON_F64: f64 = $pixel::EPSILON as f64;
+            const PRECISION: Precision = Precision::$name;
 
-    fn hdu_data(pixels: &[Self]) -> fits::HduData<'_> {
-        fits::HduData::F32(pixels)
-    }
+            fn hdu_data(pixels: &[Self]) -> fits::HduData<'_> {
+                fits::HduData::$name(pixels)
+            }
 
-    fn subtract(
-        reference: Input<Self>,
-        target: Input<Self>,
-        request: &SubtractRequest,
-        tell: &mut dyn FnMut(Event),
-    ) -> Result<Subtraction<Self>, Error> {
-        run(reference, target, request, tell)
-    }
+            fn subtract(
+                reference: Input<Self>,
+                target: Input<Self>,
+                request: &SubtractRequest,
+                tell: &mut dyn FnMut(Event),
+            ) -> Result<Subtraction<Self>, Error> {
+                run(reference, target, request, tell)
+            }
+        }
+    };
 }
 
-impl Real for f64 {
-    const EPSILON_F64: f64 = f64::EPSILON;
-    const PRECISION: Precision = Precision::F64;
-
-    fn hdu_data(pixels: &[Self]) -> fits::HduData<'_> {
-        fits::HduData::F64(pixels)
-    }
-
-    fn subtract(
-        reference: Input<Self>,
-        target: Input<Self>,
-        request: &SubtractRequest,
-        tell: &mut dyn FnMut(Event),
-    ) -> Result<Subtraction<Self>, Error> {
-        run(reference, target, request, tell)
-    }
-}
+real!(f32, F32);
+real!(f64, F64);
 
 /// Which of the two images.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

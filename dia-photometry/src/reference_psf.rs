@@ -165,12 +165,12 @@ pub fn reference_psf<T: Pixel>(
     let found = find(image, mask, options.most_stars);
     let needed = options.fewest_stars.max(1);
     let too_few = |usable| PhotometryError::Stars { found: found.len(), usable, needed };
-    let measured = seeing::measure_stars(image, mask, &found, 1);
+    let fwhm = seeing::fwhm_of_stars(image, mask, &found, 1);
     let sky = LocalSky::of(image, mask, MaskPlanes::all());
-    let (Some(measured), Some(sky)) = (measured, sky) else { return Err(too_few(0)) };
+    let (Some(fwhm), Some(sky)) = (fwhm, sky) else { return Err(too_few(0)) };
     let half_widths = match options.half_width {
         Some(half_width) => vec![half_width],
-        None => [4.0, 3.0, 2.0].map(|fwhms| (fwhms * measured.fwhm).ceil() as usize).to_vec(),
+        None => [4.0, 3.0, 2.0].map(|fwhms| (fwhms * fwhm).ceil() as usize).to_vec(),
     };
     let isolated = |half_width: &usize| isolated(&found, mask, *half_width, options.crowding);
     let mut usable = 0;
@@ -193,7 +193,7 @@ pub fn reference_psf<T: Pixel>(
             .find(|degree| stars.len() >= options.stars_per_term * Polynomial2d::terms(*degree))
             .unwrap_or(0);
         let variation = Polynomial2d::new(degree, image.height(), image.width());
-        let core = (CORE * measured.fwhm).max(2.0);
+        let core = (CORE * fwhm).max(2.0);
         match stacked(&stars, &cut, variation, *half_width, core, needed) {
             Ok(psf) => return Ok(psf),
             Err(kept) => usable = usable.max(kept),

@@ -55,16 +55,19 @@ fn taps(kernels: &[Kernel], half_width: usize) -> Vec<Tap> {
     let mut places: Vec<(isize, isize)> = places.filter(|place| size(place) > 0.0).collect();
     places.sort_by(|a, b| size(a).total_cmp(&size(b)));
     let mut left = LEFT_OUT * places.iter().map(size).sum::<f64>();
-    let small = places.iter().take_while(|place| {
+    let is_small = |place: &&(isize, isize)| {
         left -= size(place);
         left >= 0.0
-    });
-    let small = small.count();
-    let of_terms = |dy, dx| kernels.iter().map(|kernel| kernel.at(dy, dx)).collect();
-    places.drain(..small);
+    };
+    let small = places.iter().take_while(is_small).count();
+    let mut places = places.split_off(small);
     // In the order of memory.
     places.sort_unstable();
-    places.into_iter().map(|(dy, dx)| Tap { dy, dx, of_terms: of_terms(dy, dx) }).collect()
+    let tap = |(dy, dx)| {
+        let of_terms = kernels.iter().map(|kernel| kernel.at(dy, dx)).collect();
+        Tap { dy, dx, of_terms }
+    };
+    places.into_iter().map(tap).collect()
 }
 
 impl CorrelatedNoise {
@@ -78,7 +81,7 @@ impl CorrelatedNoise {
         let (valid, margin) = (design.valid(), design.margin());
         let border = design.inner_half_width();
         let kernels = design.kernels(x);
-        let taps = taps(&kernels, border.min(design.half_width() - margin));
+        let taps = taps(&kernels, design.half_width() - margin);
         let mut terms = vec![0.0; kernels.len()];
         let draw = problem.sample.draw;
         let every = draw.rows().len().div_ceil(SAMPLE);

@@ -219,7 +219,7 @@ fn statistics<T: Pixel>(
             range.map(z).filter(|z| !z.is_nan()).map(f).sum::<f64>()
         })
     };
-    let used = planes.iter().filter(|planes| planes.is_empty()).count();
+    let used = mask.good_pixels();
     let count = used as f64;
     let mfb = sum(&|z| z) / count;
     let mfv = sum(&|z| (z - mfb).powi(2)) / (count - 1.0);

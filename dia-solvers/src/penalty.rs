@@ -272,6 +272,13 @@ impl Penalty {
         self.add_wings(a, x, g);
     }
 
+    /// yᵀQ y.
+    pub(crate) fn form(&self, y: &[f64]) -> f64 {
+        let mut product = vec![0.0; y.len()];
+        self.add_product(1.0, y, &mut product);
+        dot(y, &product)
+    }
+
     /// What is known of the wings.
     pub(crate) fn wings(&self) -> &Wings {
         &self.wings

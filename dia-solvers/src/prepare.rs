@@ -496,7 +496,7 @@ fn mark_unusable(mask: &mut Mask, touched: &[bool], valid: Region) {
 }
 
 fn count_used(mask: &Mask, valid: Region, touched: &[bool]) -> Result<usize, SubtractError> {
-    let used = mask.planes().iter().filter(|planes| planes.is_empty()).count();
+    let used = mask.good_pixels();
     if used > 0 {
         return Ok(used);
     }
@@ -520,7 +520,7 @@ fn check_structure<T: Pixel>(
     if good.any(|(value, _)| value != first) {
         return Ok(());
     }
-    let pixels = mask.planes().iter().filter(|planes| planes.is_empty()).count();
+    let pixels = mask.good_pixels();
     Err(SubtractError::Constant { image: name, value: first.widen(), pixels })
 }
 

@@ -329,7 +329,7 @@ impl<A: DesignMatrix> Problem<'_, A> {
             },
             reference: reference.as_ref().map(at_sample).transpose()?,
         };
-        let mut weights = narrow(self.sample.model(self.a.design(), x));
+        let mut weights = self.sample.model(self.a.design(), x)?;
         self.sample.data.reweight(&noise, loss, kind, &mut weights)?;
         Ok(weights.into_iter().map(Pixel::widen).collect())
     }
@@ -435,15 +435,17 @@ impl<A: DesignMatrix> RobustProblem for Problem<'_, A> {
         // What solves for a step needs the weights of all rows as well.
         let of_all =
             self.preconditioning == Preconditioning::AllRows || !matches!(self.inner, Inner::None);
-        let mut weights = Vec::new();
-        if of_all {
+        let sampled = if of_all {
             self.reweight(x, PixelWeight::Robust)?;
+            None
         } else {
-            weights = self.sampled_weights(x, self.loss, PixelWeight::Robust)?;
-        }
+            Some(self.sampled_weights(x, self.loss, PixelWeight::Robust)?)
+        };
         loop {
-            let factored =
-                if of_all { self.factor_weights() } else { self.factor_sampled(&weights) };
+            let factored = match &sampled {
+                Some(weights) => self.factor_sampled(weights),
+                None => self.factor_weights(),
+            };
             match factored {
                 Err(SubtractError::Solve(SolveError::NotPositiveDefinite { .. }))
                     if self.give_way() => {}

@@ -1,8 +1,9 @@
 //! What sampled rows tell of the normal matrix of all: their Hessians, and the factor of P = H + Q.
 
-use dia_core::{Design, KernelTerm, Loss, Pixel, PixelWeight, Polynomial2d};
+use dia_core::{
+    Design, KernelTerm, LinearOperator, Loss, OperatorError, Pixel, PixelWeight, Polynomial2d,
+};
 use faer::Mat;
-use rayon::prelude::*;
 
 use crate::cg::dot;
 use crate::kronecker::Kronecker;
@@ -54,22 +55,26 @@ impl Preconditioner for Factor {
 
 impl<T: Pixel> Sample<'_, T> {
     /// A y at the sampled rows.
-    pub(crate) fn model(&self, design: &Design, y: &[f64]) -> Vec<f64> {
+    pub(crate) fn model(&self, design: &Design, y: &[f64]) -> Result<Vec<T>, OperatorError> {
         let (kernel, background) = y.split_at(design.kernel_ncols());
-        let terms: Vec<KernelTerm> = design.kernel_terms().collect();
-        let factors = terms_at(design, self.draw.rows());
-        let product = |row: &[T], y: &[f64]| -> f64 {
-            row.iter().zip(y).map(|(value, y)| value.widen() * y).sum()
-        };
-        let at = |i: usize| {
-            let (functions, constant) = self.rows.row(i).split_at(design.basis().len());
-            let of_kernel = terms.iter().zip(&factors).map(|(term, factor)| {
-                let row = &functions[term.functions.clone()];
-                factor[i] * product(row, &kernel[term.columns.clone()])
-            });
-            of_kernel.sum::<f64>() + product(constant, background)
-        };
-        (0..self.draw.rows().len()).into_par_iter().map(at).collect()
+        let mut workspace = self.rows.workspace()?;
+        let mut sum = self.rows.zeros()?;
+        let terms = design.kernel_terms().zip(terms_at(design, self.draw.rows()));
+        for (t, (KernelTerm { columns, functions }, factors)) in terms.enumerate() {
+            let mut of_term = vec![0.0; self.rows.ncols()];
+            of_term[functions].copy_from_slice(&kernel[columns]);
+            // The first polynomial is 1.
+            if t == 0 {
+                of_term[design.basis().len()..].copy_from_slice(background);
+            }
+            let mut product = self.rows.zeros()?;
+            self.rows.apply(&of_term, &mut product, &mut workspace)?;
+            let products = product.iter().zip(factors);
+            for (sum, (product, factor)) in sum.iter_mut().zip(products) {
+                *sum += T::narrow(product.widen() * factor);
+            }
+        }
+        Ok(sum)
     }
 
     /// H of the sample with both triangles, weights in ADU⁻².

@@ -7,13 +7,13 @@
 //! What neighbours share of the reference's noise, see [`crate::correlated_noise`], is for a functional that is smooth over a kernel
 //! Σ_p f(p)² ((ΣK)² σ_R² − K² ⊗ σ_R²)(p).
 
-use dia_core::{Design, DesignMatrix, Image, Kernel, OperatorError, Pixel};
+use dia_core::{Design, DesignMatrix, Image, OperatorError, Pixel};
 
 use crate::cg::dot;
 use crate::problem::Problem;
-use crate::sample::{Factor, terms_at};
-use crate::uncertainty::Uncertainty;
-use crate::{Preconditioner, StopReason, SubtractError};
+use crate::sample::Factor;
+use crate::uncertainty::{Uncertainty, sandwich};
+use crate::{Preconditioner, SubtractError};
 
 /// J and S at the sampled rows, each over the row's probability.
 pub(crate) struct SampledUncertainty {
@@ -31,17 +31,16 @@ impl SampledUncertainty {
         x: &[f64],
     ) -> Result<Self, OperatorError> {
         let draw = problem.sample.draw;
-        let (design, rows) = (problem.a.design(), draw.rows());
         let mut curvature = problem.at_sample(uncertainty.curvature())?;
         let mut score = problem.at_sample(uncertainty.score())?;
         if let Some((image, reference)) = reference_variance.zip(problem.noise.reference.as_ref()) {
-            let scales: Vec<f64> =
-                design.kernels(x).iter().map(Kernel::photometric_scale).collect();
-            let (carried, terms) = (problem.at_sample(reference)?, terms_at(design, rows));
-            for (i, (row, carried)) in rows.iter().zip(carried).enumerate() {
-                let scale: f64 = scales.iter().zip(&terms).map(|(p, term)| p * term[i]).sum();
+            let design = problem.a.design();
+            let scale = design.kernel(x).photometric_scale();
+            let carried = problem.at_sample(reference)?;
+            let rows = score.iter_mut().zip(&curvature).zip(draw.rows()).zip(carried);
+            for (((score, curvature), row), carried) in rows {
                 let shared = scale * scale * variance_at(design, image, *row) - carried;
-                score[i] += curvature[i].powi(2) * shared;
+                *score += curvature * curvature * shared;
             }
         }
         for values in [&mut curvature, &mut score] {
@@ -59,20 +58,12 @@ impl SampledUncertainty {
     ) -> Result<f64, SubtractError> {
         let mut y = vec![0.0; c.len()];
         p.solve(c, &mut y);
-        let model = problem.sample.model(problem.a.design(), &y);
+        let model = problem.sample.model(problem.a.design(), &y)?;
         let form = |weights: &[f64]| -> f64 {
-            weights.iter().zip(&model).map(|(weight, model)| weight * model * model).sum()
+            weights.iter().zip(&model).map(|(weight, model)| weight * model.widen().powi(2)).sum()
         };
-        let mut q = vec![0.0; y.len()];
-        if let Some(penalty) = &problem.penalty {
-            penalty.add_product(1.0, &y, &mut q);
-        }
-        let curvature = form(&self.curvature) + dot(&y, &q);
-        if curvature.is_nan() || curvature <= 0.0 {
-            let stop = StopReason::Indefinite.name();
-            return Err(SubtractError::Uncertainty { of, stop, iterations: 0 });
-        }
-        Ok(dot(c, &y).abs() * form(&self.score).max(0.0).sqrt() / curvature)
+        let penalty = problem.penalty.as_ref().map_or(0.0, |penalty| penalty.form(&y));
+        sandwich((of, dot(c, &y)), form(&self.curvature) + penalty, form(&self.score))
     }
 }
 

@@ -150,18 +150,9 @@ impl<A: DesignMatrix> Uncertainty<A> {
         };
         memory.data.axpby(1.0, &squares, 0.0)?;
         squares.multiply(&memory.data)?;
-        let mut q = vec![0.0; y.len()];
-        if let Some(penalty) = penalty {
-            penalty.add_product(1.0, y, &mut q);
-        }
-        let curvature = self.curvature.dot(&squares)? + dot(y, &q);
-        let score = self.score.dot(&squares)?;
-        if curvature.is_nan() || curvature <= 0.0 {
-            let stop = StopReason::Indefinite.name();
-            return Err(SubtractError::Uncertainty { of, stop, iterations: 0 });
-        }
-        // The excess is negative for an f that changes its sign between neighbours; that it is known by a sample only must not make the sum negative.
-        Ok(dot(c, y).abs() * (score + excess).max(0.0).sqrt() / curvature)
+        let curvature =
+            self.curvature.dot(&squares)? + penalty.map_or(0.0, |penalty| penalty.form(y));
+        sandwich((of, dot(c, y)), curvature, self.score.dot(&squares)? + excess)
     }
 
     /// J⁻¹ S J⁻¹, by both matrices; for independent pixels.
@@ -200,6 +191,20 @@ impl<A: DesignMatrix> Uncertainty<A> {
         matmul(&mut symmetric, Accum::Replace, covariance.transpose(), &identity, 0.5, Par::Seq);
         Ok(symmetric + faer::Scale(0.5) * covariance)
     }
+}
+
+/// c·y √(yᵀSy)/yᵀJy of a functional with a name and its c·y, from both forms. What correlated noise adds to yᵀSy is negative for an f that changes its sign between
+/// neighbours; that it is known by a sample only must not make the sum negative.
+pub(crate) fn sandwich(
+    (of, value): (&'static str, f64),
+    curvature: f64,
+    score: f64,
+) -> Result<f64, SubtractError> {
+    if curvature.is_nan() || curvature <= 0.0 {
+        let stop = StopReason::Indefinite.name();
+        return Err(SubtractError::Uncertainty { of, stop, iterations: 0 });
+    }
+    Ok(value.abs() * score.max(0.0).sqrt() / curvature)
 }
 
 /// A standard deviation. Where J is not positive definite though the fit's majorant of it was, less of the noise's bias is taken out of it, until it is one: the

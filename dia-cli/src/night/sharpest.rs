@@ -58,12 +58,12 @@ pub(super) fn among<T: Real>(frames: &[Frame], args: &NightArgs, log: &Log) -> R
         let input =
             Input::<T>::read(&frame.spec, Role::Reference, &args.noise.of(Role::Reference))?;
         let mask = input.unusable();
-        let seeing = seeing::measure(input.image.view(), &mask).context("no seeing")?;
+        let fwhm = seeing::fwhm(input.image.view(), &mask).context("no seeing")?;
         let mut fluxes: Vec<f64> =
             stars::find(input.image.view(), &mask, STARS).iter().map(|star| star.flux).collect();
         let flux = dia_core::robust::median(&mut fluxes).context("no stars")?;
         let sky = input.sky.context("the noise of the sky cannot be told")?;
-        Ok(Quality { fwhm: seeing.fwhm, depth: seeing.fwhm * sky.sigma / flux })
+        Ok(Quality { fwhm, depth: fwhm * sky.sigma / flux })
     })?;
     for (frame, quality) in frames.iter().zip(&qualities) {
         if let Err(error) = quality {

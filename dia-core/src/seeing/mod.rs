@@ -306,7 +306,6 @@ impl<'a, T: Pixel> Field<'a, T> {
     fn candidates(&self) -> Vec<Peak> {
         let (height, width) = self.image.shape();
         let border = CLEAR_RADIUS;
-        let threshold = THRESHOLD * self.scatter;
         let peaks = (border..height.saturating_sub(border))
             .into_par_iter()
             .flat_map_iter(|y| {
@@ -316,8 +315,7 @@ impl<'a, T: Pixel> Field<'a, T> {
                     if !(row[x] > row[x - 1] && row[x] > row[x + 1]) {
                         return None;
                     }
-                    let height = row[x].widen() - sky(x);
-                    (height > threshold && self.is_maximum(y, x)).then_some(Peak { y, x, height })
+                    self.peak(y, x, row[x].widen() - sky(x))
                 })
             })
             .collect();
@@ -341,15 +339,18 @@ impl<'a, T: Pixel> Field<'a, T> {
                 inside(y, height).flat_map(move |py| inside(x, width).map(move |px| (py, px)));
             places
                 .filter(|(py, px)| (*py as f64 - y).hypot(*px as f64 - x) <= NEAR_STAR)
-                .map(|(y, x)| Peak { y, x, height: self.at(y, x) })
-                .filter(|peak| {
-                    peak.height > THRESHOLD * self.scatter && self.is_maximum(peak.y, peak.x)
-                })
+                .filter_map(|(y, x)| self.peak(y, x, self.at(y, x)))
                 .collect::<Vec<_>>()
         };
         let mut peaks = highest(stars.iter().flat_map(of_star).collect());
         peaks.dedup_by_key(|peak| (peak.y, peak.x));
         peaks
+    }
+
+    /// The local maximum of a height above the sky, if it is one above the threshold.
+    fn peak(&self, y: usize, x: usize, height: f64) -> Option<Peak> {
+        let is_peak = height > THRESHOLD * self.scatter && self.is_maximum(y, x);
+        is_peak.then_some(Peak { y, x, height })
     }
 
     /// Whether no pixel of the square of `radius` around this one has planes that are `bad`.

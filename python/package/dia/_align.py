@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from dia import _dia
-from dia._image import image
+from dia._image import images
 from dia._options import words
 from dia._warning import DiaWarning
 
@@ -84,27 +84,16 @@ def align(
     DiaWarning
         What was noticed of the images and is unusual.
     """
-    image_of_reference = image(
-        "reference",
+    image_of_reference, image_of_target = images(
         reference,
-        "f32",
-        variance=reference_variance,
-        mask=reference_mask,
-        gain=(gain, reference_gain),
-        read_noise=(read_noise, reference_read_noise),
-        saturation=(saturation, reference_saturation),
-        subtracted_sky=(None, None),
-    )
-    image_of_target = image(
-        "target",
         target,
         "f32",
-        variance=target_variance,
-        mask=target_mask,
-        gain=(gain, target_gain),
-        read_noise=(read_noise, target_read_noise),
-        saturation=(saturation, target_saturation),
-        subtracted_sky=(None, None),
+        variance=(reference_variance, target_variance),
+        mask=(reference_mask, target_mask),
+        gain=(gain, reference_gain, target_gain),
+        read_noise=(read_noise, reference_read_noise, target_read_noise),
+        saturation=(saturation, reference_saturation, target_saturation),
+        subtracted_sky=(None, None, None),
     )
     options = words(align=align, threads=threads)
     found = Alignment(json.loads(_dia.align(image_of_reference, image_of_target, options)))

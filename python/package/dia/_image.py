@@ -92,6 +92,18 @@ def image(
     )
 
 
+def images(
+    reference: Any, target: Any, precision: str, *, variance: Any, mask: Any, **numbers: Any
+) -> tuple[Image, Image]:
+    """Both images, from the variances and masks of each, and of every number that for both, that of the reference and that of the target."""
+
+    def of(side: int, role: str, given: Any) -> Image:
+        own = {name: (values[0], values[1 + side]) for name, values in numbers.items()}
+        return image(role, given, precision, variance=variance[side], mask=mask[side], **own)
+
+    return of(0, "reference", reference), of(1, "target", target)
+
+
 def _is_nddata(given: Any) -> bool:
     return hasattr(given, "uncertainty") and hasattr(given, "data") and hasattr(given, "wcs")
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 from dia import _dia
-from dia._image import image
+from dia._image import images
 from dia._options import words
 from dia._progress import told
 from dia._result import Estimate, Result
@@ -180,27 +180,16 @@ def subtract(
     >>> bool(8000 < flux < 10000)
     True
     """
-    image_of_reference = image(
-        "reference",
+    image_of_reference, image_of_target = images(
         reference,
-        precision,
-        variance=reference_variance,
-        mask=reference_mask,
-        gain=(gain, reference_gain),
-        read_noise=(read_noise, reference_read_noise),
-        saturation=(saturation, reference_saturation),
-        subtracted_sky=(None, reference_subtracted_sky),
-    )
-    image_of_target = image(
-        "target",
         target,
         precision,
-        variance=target_variance,
-        mask=target_mask,
-        gain=(gain, target_gain),
-        read_noise=(read_noise, target_read_noise),
-        saturation=(saturation, target_saturation),
-        subtracted_sky=(None, target_subtracted_sky),
+        variance=(reference_variance, target_variance),
+        mask=(reference_mask, target_mask),
+        gain=(gain, reference_gain, target_gain),
+        read_noise=(read_noise, reference_read_noise, target_read_noise),
+        saturation=(saturation, reference_saturation, target_saturation),
+        subtracted_sky=(None, reference_subtracted_sky, target_subtracted_sky),
     )
     if scene and reference_contains_target is not None:
         raise ValueError(
