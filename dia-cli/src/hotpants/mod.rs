@@ -25,6 +25,7 @@ pub(crate) fn run(words: &[String]) -> ExitCode {
         eprint!("{}", flags::usage());
         return ExitCode::FAILURE;
     }
+    // In the pool of threads, as the other commands: each parallel loop would be handed over to it from outside.
     match rayon::scope(|_| difference(words)) {
         Ok(code) => code,
         Err(error) => {

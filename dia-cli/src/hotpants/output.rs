@@ -89,24 +89,34 @@ impl Outputs {
         noise_header.set("MASKVAL", f64::from(asked.fill_noise), "value of masked pixels");
         let convolved_header = titled("Convolved Image");
         let scaled_header = titled("Noise-scaled (sigma) Difference Image");
-        let filled = |pixels: &[f32], fill: f32| {
-            let filled: Vec<f32> =
-                pixels.iter().map(|p| if p.is_finite() { *p } else { fill }).collect();
-            region.whole(&filled, fill)
-        };
-        let convolved = filled(&planes.convolved, asked.fill);
-        let scaled: Vec<f32> =
-            planes.difference.iter().zip(&planes.noise).map(|(d, sigma)| d / sigma).collect();
-        let scaled = filled(&scaled, asked.fill);
-        let noise = filled(&planes.noise, asked.fill_noise);
-        let difference = filled(&planes.difference, asked.fill);
         let one = |path: Option<&PathBuf>, header: &Header, data: HduData<'_>| match path {
             Some(path) => fits::write(path, &[layer(region, header, data)]),
             None => Ok(()),
         };
-        one(self.convolved.as_ref(), &convolved_header, HduData::F32(&convolved))?;
-        one(self.scaled.as_ref(), &scaled_header, HduData::F32(&scaled))?;
-        one(self.noise.as_ref(), &noise_header, HduData::F32(&noise))?;
+        let filled = |value: &dyn Fn(usize) -> f32, fill: f32| {
+            let finite = |value: f32| if value.is_finite() { value } else { fill };
+            let part: Vec<f32> = (0..planes.difference.len()).map(|i| finite(value(i))).collect();
+            region.whole(&part, fill)
+        };
+        let of_convolved = |i: usize| planes.convolved[i];
+        let of_scaled = |i: usize| planes.difference[i] / planes.noise[i];
+        let of_noise = |i: usize| planes.noise[i];
+        let maps: [(_, _, &dyn Fn(usize) -> f32, _); 3] = [
+            (&self.convolved, &convolved_header, &of_convolved, asked.fill),
+            (&self.scaled, &scaled_header, &of_scaled, asked.fill),
+            (&self.noise, &noise_header, &of_noise, asked.fill_noise),
+        ];
+        let mut layers = Vec::new();
+        for ((path, header, value, fill), is_layer) in maps.into_iter().zip(self.layers) {
+            if path.is_none() && !is_layer {
+                continue;
+            }
+            let pixels = filled(value, fill);
+            one(path.as_ref(), header, HduData::F32(&pixels))?;
+            if is_layer {
+                layers.push((header, pixels));
+            }
+        }
         let mask = region.whole(&mask(subtraction, inputs), bits::OUTPUT_BAD);
         one(self.mask.as_ref(), &titled("Hotpants output Mask Image"), HduData::U16(&mask))?;
 
@@ -123,14 +133,10 @@ impl Outputs {
         let mut primary = image_header.clone();
         primary.set("BUNIT", planes.unit.as_str(), "difference: image minus template");
         keywords(&mut primary, subtraction, asked, region, &planes, words, &self.difference);
+        let difference = filled(&|i| planes.difference[i], asked.fill);
         let mut hdus = vec![layer(region, &primary, HduData::F32(&difference))];
-        let layers =
-            [(&convolved_header, &convolved), (&scaled_header, &scaled), (&noise_header, &noise)];
-        for ((header, pixels), asked) in layers.into_iter().zip(self.layers) {
-            if asked {
-                hdus.push(layer(region, header, HduData::F32(pixels)));
-            }
-        }
+        let layers = layers.iter();
+        hdus.extend(layers.map(|(header, pixels)| layer(region, header, HduData::F32(pixels))));
         if self.layers[3] {
             hdus.extend(kernel_hdus);
         }
