@@ -110,7 +110,7 @@ pub(crate) fn plan<T: Real>(
     let Searched { found, mut notices, wcs } = search::find(reference, target, request.align)?;
     let decision = match &found.lie {
         Lie::Offset(shift) => Decision::offset(*shift),
-        Lie::Map { map, turned } => decide(&map.map, *turned, shapes, request.half_width),
+        Lie::Map { map, turned } => decide(&map.map, *turned, shapes, request),
     };
     if let Some(map) = &decision.warp {
         ensure!(

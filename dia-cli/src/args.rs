@@ -186,6 +186,7 @@ impl ModelArgs {
             backend: run.backend.clone(),
             max_memory: run.max_memory.map(bytes),
             max_device_memory: run.max_device_memory.map(bytes),
+            ..SubtractRequest::default()
         }
     }
 

@@ -10,6 +10,8 @@ use crate::args::{AlignArgs, DemoArgs, InfoArgs, SimulateArgs, SubtractArgs};
 use crate::bench::{self, BenchArgs};
 use crate::night::{self, LightCurvesArgs, NightArgs};
 use crate::photometry::{self, DetectArgs, PhotometryCommandArgs};
+use crate::reference::{self, ReferenceArgs};
+use crate::shell::{self, CompletionsArgs, ManArgs};
 use crate::{align, demo, devices, hotpants, info, interrupt, simulate, subtract, terminal};
 
 /// Difference image analysis: fit the kernel and background that turn a reference image into a target image, and subtract.
@@ -30,6 +32,8 @@ pub(crate) enum Command {
     Detect(Box<DetectArgs>),
     /// Measure fluxes at given places, on a difference that was written before
     Photometry(Box<PhotometryCommandArgs>),
+    /// Make a deep reference of the best of many frames
+    Reference(Box<ReferenceArgs>),
     /// Subtract a reference from many targets, and follow what changes: differences, detections, light curves and a page to look at
     Night(Box<NightArgs>),
     /// Light curves at further places, on what dia night has left
@@ -42,6 +46,10 @@ pub(crate) enum Command {
     Info(InfoArgs),
     /// List the Vulkan devices
     Devices,
+    /// Print the completions of a shell
+    Completions(CompletionsArgs),
+    /// Write the pages of the manual
+    Man(ManArgs),
     /// Benchmarks against a known truth
     Bench(Box<BenchArgs>),
     /// Take the command line of HOTPANTS, and write its files; the same when this program is called hotpants
@@ -83,12 +91,15 @@ pub fn run_command(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Align(args) => align::command::run(args).map(|()| ExitCode::SUCCESS),
         Command::Detect(args) => photometry::run_detect(args),
         Command::Photometry(args) => photometry::run_photometry(args),
+        Command::Reference(args) => reference::run(args, &command_line),
         Command::Night(args) => night::run(args, &command_line),
         Command::Lightcurves(args) => night::run_light_curves(args),
         Command::Simulate(args) => simulate::run(args).map(|()| ExitCode::SUCCESS),
         Command::Demo(args) => demo::run(args, &command_line).map(|()| ExitCode::SUCCESS),
         Command::Info(args) => info::run(args).map(|()| ExitCode::SUCCESS),
         Command::Devices => devices::run().map(|()| ExitCode::SUCCESS),
+        Command::Completions(args) => shell::completions(args).map(|()| ExitCode::SUCCESS),
+        Command::Man(args) => shell::manual(args).map(|()| ExitCode::SUCCESS),
         Command::Bench(args) => bench::run(args).map(|()| ExitCode::SUCCESS),
         Command::Hotpants { words } => Ok(hotpants::run(words)),
     };

@@ -7,6 +7,7 @@ const WITH_VALUE: &[&str] = &[
     "--report",
     "--figure",
     "--threads",
+    "--jobs",
     "--max-memory",
     "--max-device-memory",
     "--fail-on",

@@ -8,14 +8,14 @@ use anyhow::{Context, Result, anyhow};
 
 /// How many work at once, and with how many threads each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Crew {
-    pub(super) jobs: usize,
-    pub(super) threads: usize,
+pub(crate) struct Crew {
+    pub(crate) jobs: usize,
+    pub(crate) threads: usize,
 }
 
 impl Crew {
     /// `jobs` if it is given, else as many as threads; fewer where there is less work, or where `each` bytes for each of them are more than the limit.
-    pub(super) fn of(
+    pub(crate) fn of(
         threads: Option<u16>,
         jobs: Option<u16>,
         work: usize,
@@ -29,7 +29,7 @@ impl Crew {
     }
 
     /// Does all of `work`, one piece at a time in each job; the results are in the order of the work. What panics is an error.
-    pub(super) fn each<W: Sync, R: Send>(
+    pub(crate) fn each<W: Sync, R: Send>(
         self,
         work: &[W],
         of: impl Fn(&W) -> Result<R> + Sync,

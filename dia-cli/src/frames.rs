@@ -10,21 +10,21 @@ use crate::fits::FitsSpec;
 
 /// A target image.
 #[derive(Clone, Debug)]
-pub(super) struct Frame {
-    pub(super) spec: FitsSpec,
+pub(crate) struct Frame {
+    pub(crate) spec: FitsSpec,
     /// As it was given.
-    pub(super) given: String,
+    pub(crate) given: String,
     /// The name of its folder: that of the file, with a part of a hash where two files share it.
-    pub(super) id: String,
+    pub(crate) id: String,
     /// Place in the list, from 0.
-    pub(super) place: usize,
+    pub(crate) place: usize,
 }
 
 /// The frames that files, patterns and lists name, in their order.
 ///
 /// # Errors
 /// If a list cannot be read, a pattern matches nothing, or a frame is named twice.
-pub(super) fn frames(targets: &[String]) -> Result<Vec<Frame>> {
+pub(crate) fn frames(targets: &[String]) -> Result<Vec<Frame>> {
     let mut names = Vec::new();
     for target in targets {
         if is_list(target) {

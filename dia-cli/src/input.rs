@@ -574,6 +574,14 @@ impl<T: Real> Input<T> {
         }
     }
 
+    /// σ² of each pixel, by the detector's numbers that of its own value.
+    pub(crate) fn variance(&self) -> Image<T> {
+        match &self.noise {
+            InputNoise::Variance(variance) => variance.clone(),
+            InputNoise::Ccd(ccd) => self.image.map(|value| T::narrow(ccd.of_value(value.widen()))),
+        }
+    }
+
     /// Mask, saturated and non-finite pixels together.
     pub(crate) fn unusable(&self) -> Mask {
         self.exposure().unusable()

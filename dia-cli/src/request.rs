@@ -9,6 +9,9 @@ use dia_solvers::{Criterion, FitOptions};
 
 use crate::backend::Backend;
 
+/// Displacement in pixels about that of the middle of the field that is left to a kernel that varies.
+pub(crate) const LEFT_TO_THE_KERNEL: f64 = 2.0;
+
 /// Model, fit and resources of a subtraction. The default is what `dia subtract` does unless told otherwise.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SubtractRequest {
@@ -29,6 +32,9 @@ pub struct SubtractRequest {
     pub fit: FitOptions,
     /// How the reference is moved onto the target's grid.
     pub align: Align,
+    /// How far displacements in pixels may differ over the field for a kernel that varies to follow them; beyond it, and beyond what fits into the kernel, the reference is
+    /// warped.
+    pub left_to_kernel: f64,
     /// The image that the kernel is for.
     pub convolve: Convolve,
     /// Where the products with the design matrix are computed.
@@ -52,6 +58,7 @@ impl Default for SubtractRequest {
             background_degree: 2,
             fit: FitOptions::default(),
             align: Align::Auto,
+            left_to_kernel: LEFT_TO_THE_KERNEL,
             convolve: Convolve::Auto,
             backend: Backend::Auto,
             max_memory: None,

@@ -18,16 +18,17 @@ use dia_solvers::{
 use dia_vulkan::{ContextOptions, VulkanContext};
 
 use crate::Error;
-use crate::align::{Aligned, align};
+use crate::align::{Aligned, AlignmentReport, align};
 use crate::direction::{convolves_target, turned_back};
 use crate::input::{Input, Real};
 use crate::kernel_basis::{BasisRecipe, shape_name};
-use crate::notice::Verdict;
+use crate::notice::{Level, Notice, Verdict};
+use crate::reference::lineage::{Member, exposure_in};
 use crate::report::{
     Background, Centroid, KernelReport, OffsetReport, Pixels, Regularisation, Report, Residuals,
     SCHEMA, Seeing, SolverReport, Timings, Variables,
 };
-use crate::request::{Basis, HalfWidth, KernelDegree, SubtractRequest};
+use crate::request::{Basis, Convolve, HalfWidth, KernelDegree, SubtractRequest};
 use crate::verdict::{Evidence, judge};
 
 /// Image-sized arrays of pixels at the peak of a subtraction, beside what the operator keeps. The peak is the search for variable sources: reference, target; the reference without
@@ -141,12 +142,12 @@ impl Job<'_> {
         target: Input<T>,
         tell: &mut dyn FnMut(Event),
     ) -> Result<Subtraction<T>> {
-        let request = self.request;
         let start = Instant::now();
         let mut timings = Timings::default();
         let mut clock = Clock(start);
         let Aligned { turn, shift, stars, report: alignment } =
-            align(&mut reference, &target, request)?;
+            align(&mut reference, &target, self.request)?;
+        let request = &sharing_noise(self.request, &mut reference, &target, &alignment);
         timings.align = clock.lap();
         let measured = rayon::join(|| measure(&reference, &stars), || measure(&target, &stars));
         let seeing = measured
@@ -422,6 +423,40 @@ impl Job<'_> {
     fn support(&self, half_width: usize) -> KernelSupport {
         KernelSupport::new(half_width, self.request.kernel_shape)
     }
+}
+
+/// The same request where nothing is shared; else with the part of the target's noise that is in a reference which has the target among its frames, where that can be
+/// corrected.
+fn sharing_noise<T: Real>(
+    request: &SubtractRequest,
+    reference: &mut Input<T>,
+    target: &Input<T>,
+    alignment: &AlignmentReport,
+) -> SubtractRequest {
+    let mut request = request.clone();
+    let said = request.fit.reference_contains_target.is_some();
+    let member = exposure_in(&reference.header, target).filter(|_| !said);
+    let Some(Member { file, weight, shared, .. }) = member else { return request };
+    let by = 100.0 * weight;
+    let corrected = alignment.decision != "warp" && request.convolve != Convolve::Target;
+    let notice = if let Some(shared) = shared.filter(|_| corrected) {
+        request.fit.reference_contains_target = Some(shared.recip());
+        let text = format!(
+            "{} is one of the frames of {} ({file}, {by:.1} % of it): the noise that they share is corrected for in the fit and in VARIANCE; errors of measured fluxes do not \
+             know of it, and are too large by about as much",
+            target.taken.image, reference.taken.image
+        );
+        Notice::new(Level::Pass, "frame-of-reference", text)
+    } else {
+        let text = format!(
+            "{} is one of the frames of {} ({file}, {by:.1} % of it), and the noise that they share cannot be corrected for, since an image was warped or the target is to be \
+             convolved: the photometric scale is too high by a part of that; give a reference without this frame",
+            target.taken.image, reference.taken.image
+        );
+        Notice::new(Level::Warn, "frame-of-reference", text)
+    };
+    reference.notices.push(notice);
+    request
 }
 
 /// The fit and the difference, with the operators of one back end.

@@ -20,6 +20,7 @@
 //! | smooth functions of position | [`Polynomial2d`] |
 //! | rows and columns of the design matrix | [`Design`] |
 //! | what is minimised | [`Loss`] |
+//! | a deep image from single exposures | [`coadd`] |
 //! | a matrix known by its products | [`LinearOperator`], [`DataVector`], [`DesignMatrix`] |
 //!
 //! # Conventions
@@ -30,6 +31,7 @@
 //! * Parameters and sums are `f64`. Results have the same bits for any number of threads.
 
 mod basis;
+pub mod coadd;
 pub mod defects;
 mod design;
 mod error;

@@ -4,10 +4,7 @@ use dia_align::PlaneMap;
 
 use super::turn::TURNS;
 use super::{Shift, Turn};
-use crate::request::HalfWidth;
-
-/// Displacement in pixels about that of the middle of the field that is left to a kernel that varies.
-pub(super) const LEFT_TO_THE_KERNEL: f64 = 2.0;
+use crate::request::{HalfWidth, LEFT_TO_THE_KERNEL, SubtractRequest};
 
 /// A displacement that varies less than this is no more than the rest of a whole-pixel shift.
 const CONSTANT: f64 = 0.25;
@@ -58,9 +55,9 @@ pub(super) fn decide(
     map: &PlaneMap,
     known: Option<(Option<Turn>, Shift)>,
     [reference, target]: [(usize, usize); 2],
-    half_width: HalfWidth,
+    request: &SubtractRequest,
 ) -> Decision {
-    let limit = limit(half_width);
+    let limit = limit(request);
     let all = [None].into_iter().chain(TURNS.into_iter().map(Some));
     let candidates = all.filter(|turn| match known {
         Some((known, _)) => *turn == known,
@@ -88,12 +85,12 @@ pub(super) fn decide(
     if best.variation <= limit { best } else { Decision { warp: Some(map.clone()), ..best } }
 }
 
-/// What a kernel of a given half-width can be left.
-fn limit(half_width: HalfWidth) -> f64 {
-    match half_width {
+/// What a kernel can be left, of the half-width that is asked for.
+fn limit(request: &SubtractRequest) -> f64 {
+    match request.half_width {
         // A star needs some two pixels of it for itself.
-        HalfWidth::Pixels(pixels) => LEFT_TO_THE_KERNEL.min((pixels as f64 - 2.0).max(1.0)),
-        HalfWidth::Auto | HalfWidth::Best(_) => LEFT_TO_THE_KERNEL,
+        HalfWidth::Pixels(pixels) => request.left_to_kernel.min((pixels as f64 - 2.0).max(1.0)),
+        HalfWidth::Auto | HalfWidth::Best(_) => request.left_to_kernel,
     }
 }
 

@@ -1,7 +1,7 @@
 //! The reference on the target's grid: its pixels moved, or warped once.
 
 use dia_align::{PlaneMap, warp};
-use dia_core::{Image, Mask, MaskPlanes, NoiseModel, Pixel};
+use dia_core::{Image, Mask, MaskPlanes, Pixel};
 
 use crate::align::Shift;
 use crate::input::{Input, InputNoise, Real};
@@ -48,10 +48,7 @@ const SEED: u64 = 20_150_315;
 
 /// Warps image, variance and mask to a grid of `shape`, on which a pixel p shows what is at `map.place(p)`. From then on, the noise is a plane of variances.
 pub(super) fn warp_onto_grid<T: Real>(input: &mut Input<T>, map: &PlaneMap, shape: (usize, usize)) {
-    let variance = match input.exposure().noise {
-        NoiseModel::Variance(variance) => variance.to_owned(),
-        NoiseModel::Ccd(ccd, _) => input.image.map(|value| T::narrow(ccd.of_value(value.widen()))),
-    };
+    let variance = input.variance();
     let warped = warp(input.image.view(), variance.view(), &input.unusable(), map, shape, SEED);
     if let Some(sky) = &mut input.sky {
         let ratio = ratio_of_medians(&warped.variance, &variance).sqrt();

@@ -10,12 +10,11 @@ use dia_core::{Mask, seeing};
 use dia_fft::offset;
 
 use super::Shift;
-use super::decision::LEFT_TO_THE_KERNEL;
 use super::headers::{self, WcsReport};
 use super::turn::{TURNS, Turn};
 use crate::input::{Input, Real};
 use crate::notice::{Level, Notice};
-use crate::request::Align;
+use crate::request::{Align, LEFT_TO_THE_KERNEL};
 
 /// Below this correlation, images with few stars show no common pattern.
 const LEAST_CORRELATION: f64 = 0.25;

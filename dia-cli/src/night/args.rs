@@ -16,7 +16,7 @@ use crate::fits::FitsSpec;
 /// The options of `dia night`.
 #[derive(Debug, Args)]
 pub(crate) struct NightArgs {
-    /// Reference image, FILE or FILE[EXT] [default: the frame of the sharpest stars among those that are deep enough]
+    /// Reference image, FILE or FILE[EXT] [default: made of the best frames, as `dia reference` does]
     #[arg(long)]
     pub(super) reference: Option<FitsSpec>,
     /// Target images: FILE, FILE[EXT], a pattern such as 'night/*.fits', or a list (.txt, .lst) with one of these in each line

@@ -16,7 +16,7 @@ use super::args::Corrections;
 use super::frame::{Place, difference_of, level};
 use super::record::{FrameResult, Record};
 use super::sources::{Kind, Source};
-use super::work::Crew;
+use crate::crew::Crew;
 use crate::notice::Level;
 use crate::photometry::read_scenery;
 

@@ -10,7 +10,6 @@ use dia_core::stars::Star;
 use dia_photometry::displacement;
 use serde::Serialize;
 
-use super::frames::Frame;
 use super::key::{self, Key};
 use super::preview;
 use super::record::{Found, FrameResult, Outcome, Record, Warp};
@@ -18,6 +17,7 @@ use super::time::Time;
 use crate::align::turn::{TURNS, Turn};
 use crate::args::NoiseArgs;
 use crate::fits::FitsError;
+use crate::frames::Frame;
 use crate::input::{Input, Real, Role};
 use crate::notice::Level;
 use crate::output::{self, Described};

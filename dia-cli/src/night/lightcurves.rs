@@ -12,7 +12,7 @@ use super::record::Record;
 use super::season::NightRecord;
 use super::sources::{Kind, Source};
 use super::tables;
-use super::work::Crew;
+use crate::crew::Crew;
 use crate::fits::FitsSpec;
 use crate::output;
 use crate::planes::joined_header;

@@ -11,7 +11,6 @@
 mod args;
 mod curves;
 mod frame;
-mod frames;
 mod key;
 mod lightcurves;
 mod log;
@@ -20,12 +19,11 @@ mod plot;
 mod preview;
 mod record;
 mod season;
-mod sharpest;
 mod sources;
+mod stacked;
 mod summary;
 mod tables;
 mod time;
-mod work;
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -37,8 +35,10 @@ use dia_solvers::Covariance;
 
 use crate::args::FailOn;
 use crate::backend::Precision;
+use crate::crew::Crew;
 use crate::fits::FitsSpec;
-use crate::input::{Input, Real, Role};
+use crate::frames::{Frame, frames};
+use crate::input::Real;
 use crate::notice::Level;
 use crate::request::{Convolve, SubtractRequest};
 use crate::subtraction::planes;
@@ -46,12 +46,11 @@ use crate::table::read_positions;
 use crate::terminal::{chain, say};
 
 use frame::{Ended, Night, folder_of, level, measuring, shared_key};
-use frames::{Frame, frames};
 use log::{Log, Weight};
 use record::{Outcome, Record};
 use season::Season;
+use stacked::Reference;
 use summary::Summary;
-use work::Crew;
 
 pub(crate) use args::{LightCurvesArgs, NightArgs};
 pub(crate) use lightcurves::run as run_light_curves;
@@ -79,18 +78,18 @@ fn run_in<T: Real>(args: &NightArgs, command_line: &[String]) -> Result<ExitCode
     fs::create_dir_all(args.output.join("frames"))
         .with_context(|| format!("cannot make the folder {shown}; choose another --output"))?;
     let log = Log::new(args.log, args.run.quiet, all.len());
-    let spec = if let Some(spec) = &args.reference {
-        spec.clone()
+    let reference = if let Some(spec) = &args.reference {
+        Reference::<T>::given(spec, args)?
     } else {
         let _lock = wait(&args.output)?;
-        sharpest::among::<T>(&all, args, &log)?
+        Reference::of_frames(&all, args, &log)?
     };
+    let Reference { spec, input: reference } = reference;
     // The reference is no target of its own.
     let place =
         |spec: &FitsSpec| (crate::output::place(&spec.path), spec.selector.clone(), spec.plane);
     all.retain(|frame| place(&frame.spec) != place(&spec));
     ensure!(!all.is_empty(), "{spec} is the reference, and there is no other target");
-    let reference = Input::<T>::read(&spec, Role::Reference, &args.noise.of(Role::Reference))?;
     for notice in reference.notices.iter().filter(|notice| notice.level > Level::Pass) {
         log.tell(Weight::Warning, "", "reference", &notice.text);
     }

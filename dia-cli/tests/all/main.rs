@@ -17,5 +17,6 @@ mod library;
 mod night;
 mod photometry;
 mod real_images;
+mod reference;
 mod subtract;
 mod vulkan;

@@ -119,6 +119,20 @@ impl Frame {
         }
     }
 
+    /// One without a mask.
+    pub fn read_unmasked(folder: &Folder, name: &str) -> Self {
+        let file = FitsFile::open(&folder.path(name)).unwrap();
+        let image = file.read_image::<f32>(0).unwrap();
+        Self {
+            header: file.hdu(0).unwrap().header.clone(),
+            height: image.height,
+            width: image.width,
+            mask: vec![0; image.pixels.len()],
+            pixels: image.pixels,
+            mask_header: Header::new(),
+        }
+    }
+
     /// Writes IMAGE and MASK.
     pub fn write(&self, folder: &Folder, name: &str) {
         let hdus = [self.image_hdu("IMAGE"), self.mask_hdu("MASK")];
