@@ -26,10 +26,14 @@ pub(crate) struct ManArgs {
 
 /// Prints the completions.
 pub(crate) fn completions(args: &CompletionsArgs) -> Result<()> {
-    // The generator panics where it cannot write.
+    Ok(io::stdout().lock().write_all(&script(args.shell))?)
+}
+
+/// In memory, for the generator panics where it cannot write.
+fn script(shell: Shell) -> Vec<u8> {
     let mut script = Vec::new();
-    clap_complete::generate(args.shell, &mut Cli::command(), "dia", &mut script);
-    Ok(io::stdout().lock().write_all(&script)?)
+    clap_complete::generate(shell, &mut Cli::command(), "dia", &mut script);
+    script
 }
 
 /// Writes the pages.
@@ -46,7 +50,7 @@ pub(crate) fn manual(args: &ManArgs) -> Result<()> {
 mod tests {
     use clap::ValueEnum;
 
-    use super::{CompletionsArgs, ManArgs, Shell, completions, manual};
+    use super::{ManArgs, Shell, manual, script};
 
     #[test]
     fn every_command_has_a_page_and_every_shell_its_completions() {
@@ -62,7 +66,8 @@ mod tests {
         let error = manual(&ManArgs { output: file }).unwrap_err();
         assert!(error.to_string().contains("--output"));
         for shell in Shell::value_variants() {
-            completions(&CompletionsArgs { shell: *shell }).unwrap();
+            let script = String::from_utf8(script(*shell)).unwrap();
+            assert!(script.contains("reference-contains-target"), "{shell}");
         }
     }
 }
