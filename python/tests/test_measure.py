@@ -94,6 +94,20 @@ def test_how_images_lie(pair):
 
 
 @pytest.mark.filterwarnings("ignore::dia.DiaWarning")
+def test_a_reference_of_frames(folder, tmp_path):
+    fits = pytest.importorskip("astropy.io.fits")
+    frames = [folder / "reference.fits", folder / "target.fits"]
+    made = dia.make_reference(frames, tmp_path / "deep.fits", report=tmp_path / "deep.json", most=3)
+    report = json.loads((tmp_path / "deep.json").read_text())
+    # The target's seeing is too wide.
+    assert [frame["used"] for frame in report["frames"]] == [True, False]
+    with fits.open(made) as planes:
+        assert planes[0].header["DIANREF"] == 1
+        assert [plane.name for plane in planes[:4]] == ["REFERENCE", "VARIANCE", "MASK", "COVERAGE"]
+    with pytest.raises(dia.DiaError, match="no file matches"):
+        dia.make_reference(tmp_path / "nowhere*.fits", tmp_path / "none.fits")
+
+
 def test_a_night(folder, tmp_path):
     told = []
     out = dia.night(

@@ -39,7 +39,7 @@ def night(
     output : path
         Folder of the results. What is done there already, with the same inputs and options, is not done again.
     reference : path, optional
-        The reference, if it is not to be chosen among the targets.
+        The reference, if it is not to be made of the best targets (see `make_reference`).
     force, retry_failed, apply_zero_points, rescale_errors : bool
         The options of these names.
     progress : callable, optional
