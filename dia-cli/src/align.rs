@@ -12,6 +12,7 @@ pub(crate) mod turn;
 use anyhow::{Result, ensure};
 use dia_align::PlaneMap;
 use dia_core::stars::Star;
+use serde::Serialize;
 
 use crate::input::{Input, Real};
 use crate::notice::{Level, Notice};
@@ -25,10 +26,17 @@ use report::MapReport;
 use search::{Found, Lie, Searched};
 
 /// The whole-pixel offset that was taken out: a star's place in the target minus its place in the reference.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub(crate) struct Shift {
     pub(crate) dx: isize,
     pub(crate) dy: isize,
+}
+
+impl Shift {
+    /// Whether the two differ by the rounding of a fraction.
+    fn is_neighbour(self, other: Self) -> bool {
+        self.dx.abs_diff(other.dx) <= 1 && self.dy.abs_diff(other.dy) <= 1
+    }
 }
 
 /// How the reference was moved, and the stars that both images have, on the target's grid; none if it was found by other means.
@@ -50,12 +58,19 @@ pub(crate) struct AlignmentPlan {
 }
 
 /// Finds how the images lie, and moves `reference` so that both share the target's grid.
+///
+/// An offset of which `known` is a neighbour is taken to be that one: where both images have the noise of one exposure, it is known to the pixel.
 pub(crate) fn align<T: Real>(
     reference: &mut Input<T>,
     target: &Input<T>,
     request: &SubtractRequest,
+    known: Option<Shift>,
 ) -> Result<Aligned> {
-    let AlignmentPlan { decision, found, report, notices } = plan(reference, target, request)?;
+    let AlignmentPlan { mut decision, found, report, notices } = plan(reference, target, request)?;
+    let whole = decision.warp.is_none() && decision.turn.is_none();
+    if let Some(known) = known.filter(|known| whole && known.is_neighbour(decision.shift)) {
+        decision.shift = known;
+    }
     reference.notices.extend(notices);
     let shape = target.image.view().shape();
     let stars = found.as_ref().map(Found::target_stars).unwrap_or_default();

@@ -18,12 +18,12 @@ use dia_solvers::{
 use dia_vulkan::{ContextOptions, VulkanContext};
 
 use crate::Error;
-use crate::align::{Aligned, AlignmentReport, align};
+use crate::align::{Aligned, Shift, align};
 use crate::direction::{convolves_target, turned_back};
 use crate::input::{Input, Real};
 use crate::kernel_basis::{BasisRecipe, shape_name};
 use crate::notice::{Level, Notice, Verdict};
-use crate::reference::lineage::{Member, exposure_in};
+use crate::reference::lineage::{Member, Shared, exposure_in};
 use crate::report::{
     Background, Centroid, KernelReport, OffsetReport, Pixels, Regularisation, Report, Residuals,
     SCHEMA, Seeing, SolverReport, Timings, Variables,
@@ -145,9 +145,15 @@ impl Job<'_> {
         let start = Instant::now();
         let mut timings = Timings::default();
         let mut clock = Clock(start);
+        let member = exposure_in(&reference.header, &target);
+        // From a star's place in the reference to that in the target.
+        let back = |shared: Shared| Shift { dx: -shared.moved.dx, dy: -shared.moved.dy };
+        let known = member.as_ref().and_then(|member| member.shared).map(back);
         let Aligned { turn, shift, stars, report: alignment } =
-            align(&mut reference, &target, self.request)?;
-        let request = &sharing_noise(self.request, &mut reference, &target, &alignment);
+            align(&mut reference, &target, self.request, known)?;
+        let as_it_was = turn.is_none() && alignment.decision != "warp" && known == Some(shift);
+        let request =
+            &sharing_noise(self.request, &mut reference, &target, member.as_ref(), as_it_was);
         timings.align = clock.lap();
         let measured = rayon::join(|| measure(&reference, &stars), || measure(&target, &stars));
         let seeing = measured
@@ -425,22 +431,23 @@ impl Job<'_> {
     }
 }
 
-/// The same request where nothing is shared; else with the part of the target's noise that is in a reference which has the target among its frames, where that can be
-/// corrected.
+/// The same request where nothing is shared; else with the part of the target's noise that is in the reference, where it is in the same pixels and can be corrected.
 fn sharing_noise<T: Real>(
     request: &SubtractRequest,
     reference: &mut Input<T>,
     target: &Input<T>,
-    alignment: &AlignmentReport,
+    member: Option<&Member>,
+    as_it_was: bool,
 ) -> SubtractRequest {
     let mut request = request.clone();
     let said = request.fit.reference_contains_target.is_some();
-    let member = exposure_in(&reference.header, target).filter(|_| !said);
-    let Some(Member { file, weight, shared, .. }) = member else { return request };
+    let Some(Member { file, weight, shared, .. }) = member.filter(|_| !said) else {
+        return request;
+    };
     let by = 100.0 * weight;
-    let corrected = alignment.decision != "warp" && request.convolve != Convolve::Target;
+    let corrected = as_it_was && request.convolve != Convolve::Target;
     let notice = if let Some(shared) = shared.filter(|_| corrected) {
-        request.fit.reference_contains_target = Some(shared.recip());
+        request.fit.reference_contains_target = Some(shared.part.recip());
         let text = format!(
             "{} is one of the frames of {} ({file}, {by:.1} % of it): the noise that they share is corrected for in the fit and in VARIANCE; errors of measured fluxes do not \
              know of it, and are too large by about as much",
@@ -449,7 +456,7 @@ fn sharing_noise<T: Real>(
         Notice::new(Level::Pass, "frame-of-reference", text)
     } else {
         let text = format!(
-            "{} is one of the frames of {} ({file}, {by:.1} % of it), and the noise that they share cannot be corrected for, since an image was warped or the target is to be \
+            "{} is one of the frames of {} ({file}, {by:.1} % of it), and the noise that they share cannot be corrected for, since an image was warped or turned or the target is to be \
              convolved: the photometric scale is too high by a part of that; give a reference without this frame",
             target.taken.image, reference.taken.image
         );

@@ -6,8 +6,10 @@
 //! | DIAFnnnn | file of frame nnnn, from 1 |
 //! | DIAHnnnn | hash of its pixels (BLAKE3) as big-endian float32 with its rows and columns: the same whatever its header says and however it is compressed |
 //! | DIAWnnnn | its part of the mean |
-//! | DIASnnnn | the covariance of reference and frame over the frame's variance; missing where the frame was warped, and the noise is no longer that of one pixel |
+//! | DIASnnnn | the covariance of reference and frame over the frame's variance; missing where the frame was warped or turned, and it is not known which pixels share their noise |
+//! | DIAXnnnn, DIAYnnnn | with it, by how many columns and rows the frame was moved: a star's place in the reference minus that in the frame |
 
+use crate::align::Shift;
 use crate::fits::Header;
 use crate::input::{Input, Real};
 
@@ -21,8 +23,17 @@ pub(crate) struct Member {
     pub(crate) hash: String,
     /// Its part of the mean, from 0 to 1.
     pub(crate) weight: f64,
-    /// Cov(n_R, n_I)/σ_I², where the noise is that of one pixel.
-    pub(crate) shared: Option<f64>,
+    /// Where it is known which pixels share their noise.
+    pub(crate) shared: Option<Shared>,
+}
+
+/// Noise of a frame that is in the reference, pixel by pixel.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Shared {
+    /// Cov(n_R, n_I)/σ_I².
+    pub(crate) part: f64,
+    /// By what the frame was moved.
+    pub(crate) moved: Shift,
 }
 
 /// The hash of an image's pixels.
@@ -53,8 +64,10 @@ pub(super) fn write(header: &mut Header, members: &[Member]) {
         header.set(&card('F'), member.file.as_str(), "");
         header.set(&card('H'), member.hash.as_str(), "");
         header.set(&card('W'), member.weight, "part of the mean that the frame has");
-        if let Some(shared) = member.shared {
-            header.set(&card('S'), shared, "Cov(reference, frame)/Var(frame)");
+        if let Some(Shared { part, moved }) = member.shared {
+            header.set(&card('S'), part, "Cov(reference, frame)/Var(frame)");
+            header.set(&card('X'), moved.dx as i64, "[pix] by what the frame was moved");
+            header.set(&card('Y'), moved.dy as i64, "[pix] by what the frame was moved");
         }
     }
 }
@@ -65,11 +78,16 @@ pub(crate) fn exposure_in<T: Real>(header: &Header, target: &Input<T>) -> Option
     let own = hash(target);
     let card = |letter: char, i: i64| format!("DIA{letter}{i:04}");
     let i = (1..=count).find(|i| header.get_str(&card('H', *i)).as_deref() == Some(&own))?;
+    let pixels = |letter: char| Some(header.get_i64(&card(letter, i))? as isize);
+    let shared = || {
+        let part = header.get_f64(&card('S', i)).filter(|part| *part > 0.0)?;
+        Some(Shared { part, moved: Shift { dx: pixels('X')?, dy: pixels('Y')? } })
+    };
     Some(Member {
         file: header.get_str(&card('F', i)).unwrap_or_default(),
         hash: own,
         weight: header.get_f64(&card('W', i)).unwrap_or_default(),
-        shared: header.get_f64(&card('S', i)).filter(|shared| *shared > 0.0),
+        shared: shared(),
     })
 }
 
@@ -78,7 +96,8 @@ mod tests {
     use dia_core::{CcdNoise, Image, NoiseModel};
     use dia_solvers::Exposure;
 
-    use super::{Member, exposure_in, hash, write};
+    use super::{Member, Shared, exposure_in, hash, write};
+    use crate::align::Shift;
     use crate::fits::Header;
     use crate::input::{Input, Role};
 
@@ -98,7 +117,8 @@ mod tests {
             weight: 0.25,
             shared,
         };
-        let members = [member(1, Some(0.3)), member(2, None)];
+        let shared = Shared { part: 0.3, moved: Shift { dx: -4, dy: 7 } };
+        let members = [member(1, Some(shared)), member(2, None)];
         let mut header = Header::new();
         write(&mut header, &members);
         for (seed, member) in [(1, &members[0]), (2, &members[1])] {

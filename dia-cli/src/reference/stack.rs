@@ -7,7 +7,8 @@ use dia_core::coadd::{Coadd, Layer, Rejection, coadd, weights};
 use serde::Serialize;
 
 use super::candidates::{Choice, Quality, choose};
-use super::lineage::{Member, hash};
+use super::lineage::{Member, Shared, hash};
+use crate::align::Shift;
 use crate::args::NoiseArgs;
 use crate::crew::Crew;
 use crate::frames::Frame;
@@ -66,9 +67,9 @@ pub(crate) struct Matched {
     pub(crate) scale_sigma: f64,
     /// `shift`, `kernel` or `warp`: as in a report of `dia subtract`.
     pub(crate) decision: &'static str,
-    /// Whole pixels: a star's place in the base minus that in the frame.
-    pub(crate) dx: isize,
-    pub(crate) dy: isize,
+    /// Whole pixels, unless the frame was turned or warped: a star's place in the base minus that in the frame.
+    #[serde(flatten)]
+    pub(crate) moved: Option<Shift>,
     /// Part of the mean.
     pub(crate) weight: f64,
     /// Pixels that were left out as outliers.
@@ -182,7 +183,9 @@ pub(crate) fn make<T: Real>(
             file: frames[*i].given.clone(),
             hash,
             weight: matched.weight,
-            shared: (matched.decision != "warp").then_some(matched.weight * matched.scale),
+            shared: matched
+                .moved
+                .map(|moved| Shared { part: matched.weight * matched.scale, moved }),
         });
         reports[*i].used = true;
         reports[*i].matched = Some(matched);
@@ -226,8 +229,7 @@ fn of_base<T: Real>(base: &Input<T>, quality: Option<Quality>) -> Result<OnBase<
             scale: 1.0,
             scale_sigma: 0.0,
             decision: "shift",
-            dx: 0,
-            dy: 0,
+            moved: Some(Shift::default()),
             weight: 1.0,
             rejected: 0,
         },
@@ -252,6 +254,9 @@ fn on_base<T: Real>(
     ensure!(scale.value > 0.0, "its photometric scale to the base is {:.4}", scale.value);
     let seeing = report.seeing.context("its seeing cannot be measured")?;
     let sky = reference.sky.context("the noise of its sky cannot be told")?;
+    let offset = &report.offset;
+    let whole = report.alignment.decision != "warp" && offset.turned.is_none();
+    let moved = whole.then_some(Shift { dx: offset.dx, dy: offset.dy });
     // MODEL is the frame at the base's scale and sky; DIFFERENCE the base with the frame's PSF minus it.
     let squared = scale.value * scale.value;
     let deviation = difference.difference.map(|value| T::narrow(-value.widen()));
@@ -264,8 +269,7 @@ fn on_base<T: Real>(
             scale: scale.value,
             scale_sigma: scale.sigma,
             decision: report.alignment.decision,
-            dx: report.offset.dx,
-            dy: report.offset.dy,
+            moved,
             weight: 0.0,
             rejected: 0,
         },
