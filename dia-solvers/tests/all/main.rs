@@ -2,6 +2,7 @@
 
 mod agreement;
 mod exactness;
+mod few_stars;
 mod field;
 mod iterations;
 mod oracles;
