@@ -1,4 +1,4 @@
-//! The reference where none is given: made of the best frames as `dia reference` does, or the best one where fewer than three can be stacked.
+//! The reference where none is given: made of the best frames as `dia reference` does, or the best one where fewer than five can be stacked.
 
 use std::path::Path;
 
@@ -16,8 +16,8 @@ use crate::reference::{Selection, make, write};
 use crate::report::write_json;
 use crate::request::{Convolve, SubtractRequest};
 
-/// Fewest frames of a stack: of two that disagree, nobody knows which is right.
-const FEWEST: usize = 3;
+/// Fewest frames of a stack that is the reference of its own frames: with a third of a target's noise in the reference, some fits do not find their minimum.
+const FEWEST: usize = 5;
 
 /// What was made, as it is kept, for it takes all frames to be read.
 #[derive(Serialize, Deserialize)]
