@@ -51,6 +51,28 @@ pub(crate) fn check_place(what: &str, path: &Path) -> Result<()> {
     fits::check_writable(path).with_context(|| format!("the {what} could not be written"))
 }
 
+/// Checks that files can be made at all of `outputs`, each with what it is, and that none would replace another or one of `inputs`.
+pub(crate) fn check_places<'a>(
+    outputs: impl IntoIterator<Item = (&'static str, &'a Path)>,
+    inputs: impl IntoIterator<Item = &'a Path>,
+) -> Result<()> {
+    let mut taken: Vec<_> = inputs.into_iter().map(place).collect();
+    for (what, path) in outputs {
+        check_place(what, path)?;
+        let place = place(path);
+        // What is no regular file, /dev/null say, may take everything.
+        if place.metadata().map_or(true, |metadata| metadata.is_file()) {
+            ensure!(
+                !taken.contains(&place),
+                "the {what} would be written over {}, which is another file of this command; give another path",
+                path.display()
+            );
+            taken.push(place);
+        }
+    }
+    Ok(())
+}
+
 /// The path with its links followed, also those that lead to no file yet: to tell whether two paths are one file.
 pub(crate) fn place(path: &Path) -> PathBuf {
     /// As many as systems follow.

@@ -231,21 +231,7 @@ impl Job<'_> {
         let outputs = outputs.iter().filter_map(|(what, path)| Some((*what, (*path)?)));
         let inputs = [self.reference, self.target].into_iter().chain(self.noise.planes());
         let inputs = inputs.chain(&self.measure.psf).map(|spec| spec.path.as_path());
-        let mut taken: Vec<_> = inputs.chain(self.positions).map(output::place).collect();
-        for (what, path) in outputs {
-            output::check_place(what, path)?;
-            let place = output::place(path);
-            // What is no regular file, /dev/null say, may take everything.
-            if place.metadata().map_or(true, |metadata| metadata.is_file()) {
-                ensure!(
-                    !taken.contains(&place),
-                    "the {what} would be written over {}, which is another file of this command; give another path",
-                    path.display()
-                );
-                taken.push(place);
-            }
-        }
-        Ok(())
+        output::check_places(outputs, inputs.chain(self.positions))
     }
 }
 

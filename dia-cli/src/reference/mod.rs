@@ -23,7 +23,7 @@ use crate::command;
 use crate::crew::Crew;
 use crate::frames::{Frame, frames};
 use crate::input::Real;
-use crate::output::{check_place, place};
+use crate::output::check_places;
 use crate::report::write_json;
 use crate::request::{Convolve, SubtractRequest};
 use crate::terminal::say;
@@ -106,7 +106,11 @@ pub(crate) fn run(args: &ReferenceArgs, command_line: &[String]) -> Result<ExitC
 
 fn run_in<T: Real>(args: &ReferenceArgs, command_line: &[String]) -> Result<ExitCode> {
     let frames = frames(&args.frames)?;
-    check_outputs(args, &frames)?;
+    let outputs = [("reference", Some(&args.output)), ("report", args.report.as_ref())];
+    check_places(
+        outputs.into_iter().filter_map(|(what, path)| Some((what, path?.as_path()))),
+        frames.iter().map(|frame| frame.spec.path.as_path()),
+    )?;
     let request = args.model.request(&args.run);
     let recipe = args.selection.recipe(&request, &args.noise, {
         Crew::of(args.run.threads, args.jobs, frames.len(), (0, None))
@@ -184,22 +188,4 @@ impl Selection {
             crew,
         })
     }
-}
-
-fn check_outputs(args: &ReferenceArgs, frames: &[Frame]) -> Result<()> {
-    let outputs = [("reference", Some(&args.output)), ("report", args.report.as_ref())];
-    let mut taken: Vec<PathBuf> = frames.iter().map(|frame| place(&frame.spec.path)).collect();
-    for (what, path) in outputs.iter().filter_map(|(what, path)| Some((*what, (*path)?))) {
-        check_place(what, path)?;
-        let place = place(path);
-        if place.metadata().map_or(true, |metadata| metadata.is_file()) {
-            ensure!(
-                !taken.contains(&place),
-                "the {what} would be written over {}, which is another file of this command; give another path",
-                path.display()
-            );
-            taken.push(place);
-        }
-    }
-    Ok(())
 }
