@@ -15,14 +15,10 @@ pub struct Layer<T> {
     pub image: Image<T>,
     /// σ² of a pixel of `image`.
     pub variance: Image<T>,
-    /// `image` minus the base convolved to this frame's PSF, with the variance of that; `None` for the base.
+    /// `image` minus the base convolved to this frame's PSF, NaN where that tells nothing (near the border and the base's masked pixels), with its variance; `None` for the base.
     pub deviation: Option<(Image<T>, Image<T>)>,
     /// Why pixels of `image` cannot be used.
     pub mask: Mask,
-    /// Where `deviation` tells nothing: near the border and the base's masked pixels. The same in all but the base, where nothing is looked at.
-    pub unjudged: Vec<bool>,
-    /// Its part of the mean: see [`weights`].
-    pub weight: f64,
 }
 
 /// How outliers are told.
@@ -104,25 +100,29 @@ pub fn weights(frames: &[(f64, f64)]) -> (Vec<f64>, Vec<f64>) {
     (w.iter().map(|w| w / sum).collect(), gains)
 }
 
-/// The weighted mean of `layers` without outliers. `sky` is the common level of the sky.
+/// The mean of `layers` with [`weights`], one for each, without outliers. `sky` is the common level of the sky.
 ///
 /// A pixel is judged by the median of the frames' deviations from the base, or where these are not known by that of the frames themselves, which half of a star's light may
 /// differ by. What strikes one frame in four is an outlier; where more disagree, the source varies, and nothing is rejected within its reach, so that it keeps the shape of a
 /// star. Of two frames that disagree neither is taken.
 ///
 /// # Panics
-/// If the layers differ in shape or there are none.
-pub fn coadd<T: Pixel>(layers: &[Layer<T>], sky: f64, rejection: &Rejection) -> Coadd<T> {
+/// If the layers differ in shape, there are none, or the weights are not as many.
+pub fn coadd<T: Pixel>(
+    layers: &[Layer<T>],
+    weights: &[f64],
+    sky: f64,
+    rejection: &Rejection,
+) -> Coadd<T> {
     let shape = layers[0].image.view().shape();
-    assert!(
-        layers.iter().all(|layer| layer.image.view().shape() == shape
-            && layer.unjudged.len() == layer.image.pixels().len()),
-        "layers of one shape"
-    );
+    let alike = layers.iter().all(|layer| layer.image.view().shape() == shape);
+    assert!(alike && weights.len() == layers.len(), "layers of one shape, and a weight for each");
     let (height, width) = shape;
     let of_pixel = |samples: &mut Vec<Sample>, pixel: usize| {
         samples.clear();
-        samples.extend(layers.iter().map(|layer| Sample::of(layer, pixel)));
+        samples.extend(
+            layers.iter().zip(weights).map(|(layer, weight)| Sample::of(layer, *weight, pixel)),
+        );
     };
     let disputed = (0..height * width)
         .into_par_iter()
@@ -180,7 +180,7 @@ struct Sample {
 }
 
 impl Sample {
-    fn of<T: Pixel>(layer: &Layer<T>, pixel: usize) -> Self {
+    fn of<T: Pixel>(layer: &Layer<T>, weight: f64, pixel: usize) -> Self {
         let value = layer.image.pixels()[pixel].widen();
         let variance = layer.variance.pixels()[pixel].widen();
         let mut mask = layer.mask.planes()[pixel];
@@ -191,9 +191,9 @@ impl Sample {
             (deviation.pixels()[pixel].widen(), variance.pixels()[pixel].widen())
         });
         let known = |(d, v): &(f64, f64)| d.is_finite() && v.is_finite() && *v > 0.0;
-        let deviation = deviation.filter(known).filter(|_| !layer.unjudged[pixel]);
+        let deviation = deviation.filter(known);
         let is_base = layer.deviation.is_none();
-        Self { value, variance, deviation, is_base, mask, weight: layer.weight, rejected: false }
+        Self { value, variance, deviation, is_base, mask, weight, rejected: false }
     }
 
     fn usable(&self) -> bool {

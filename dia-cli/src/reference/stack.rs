@@ -23,7 +23,7 @@ const WARPED_FROM: f64 = 0.5;
 
 /// Image-sized arrays of pixels that a frame keeps until the mean is taken, and bytes of masks beside them.
 const KEPT_PLANES: usize = 4;
-const KEPT_BYTES: usize = 3;
+const KEPT_BYTES: usize = size_of::<MaskPlanes>();
 
 /// How a reference is made.
 #[derive(Clone, Debug)]
@@ -59,21 +59,28 @@ pub(crate) struct FrameReport {
     pub(crate) matched: Option<Matched>,
 }
 
-/// How a frame was matched.
+/// How a frame was matched, and its part.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub(crate) struct Matched {
+    #[serde(flatten)]
+    placed: Placed,
+    /// Part of the mean.
+    weight: f64,
+    /// Pixels that were left out as outliers.
+    rejected: usize,
+}
+
+/// How a frame was brought to the base's grid and scale.
+#[derive(Clone, Copy, Debug, Serialize)]
+struct Placed {
     /// What its pixels were multiplied by.
-    pub(crate) scale: f64,
-    pub(crate) scale_sigma: f64,
+    scale: f64,
+    scale_sigma: f64,
     /// `shift`, `kernel` or `warp`: as in a report of `dia subtract`.
-    pub(crate) decision: &'static str,
+    decision: &'static str,
     /// Whole pixels, unless the frame was turned or warped: a star's place in the base minus that in the frame.
     #[serde(flatten)]
-    pub(crate) moved: Option<Shift>,
-    /// Part of the mean.
-    pub(crate) weight: f64,
-    /// Pixels that were left out as outliers.
-    pub(crate) rejected: usize,
+    moved: Option<Shift>,
 }
 
 /// A reference.
@@ -94,7 +101,7 @@ struct OnBase<T> {
     hash: String,
     /// Seeing in pixels and σ of the sky's pixels at the base's scale.
     psf_and_noise: (f64, f64),
-    matched: Matched,
+    placed: Placed,
 }
 
 /// Chooses among `frames`, matches the chosen and takes their mean. `tell` hears how each ended.
@@ -146,14 +153,14 @@ pub(crate) fn make<T: Real>(
         }
         on_base(read(&frames[*i])?, &base_input, &request)
     };
-    let mut layers = Vec::new();
-    let mut kept = Vec::new();
+    let (mut layers, mut placed, mut psfs_and_noises) = (Vec::new(), Vec::new(), Vec::new());
     for (i, result) in members.iter().zip(recipe.crew.each(&members, matching)?) {
         match result {
-            Ok(layer) => {
+            Ok(on_base) => {
                 tell(&frames[*i], "matched");
-                layers.push(layer);
-                kept.push(*i);
+                layers.push(on_base.layer);
+                psfs_and_noises.push(on_base.psf_and_noise);
+                placed.push((*i, on_base.hash, on_base.placed));
             }
             Err(error) => reports[*i].reason = Some(chain(&error)),
         }
@@ -163,34 +170,22 @@ pub(crate) fn make<T: Real>(
             tell(frame, &format!("is not in the reference: {reason}"));
         }
     }
-    let qualities: Vec<(f64, f64)> = layers.iter().map(|layer| layer.psf_and_noise).collect();
-    let (weights, gains) = weights(&qualities);
-    for (layer, weight) in layers.iter_mut().zip(&weights) {
-        (layer.layer.weight, layer.matched.weight) = (*weight, *weight);
-    }
+    let (weights, gains) = weights(&psfs_and_noises);
+    let of_base = placed.iter().position(|(i, ..)| *i == base).context("the base is a member")?;
     let sky = base_input.sky.context("the noise of the sky cannot be told")?.level;
-    let of_layers: Vec<_> =
-        layers.iter().map(|layer| (layer.hash.clone(), layer.matched)).collect();
-    let layers: Vec<Layer<T>> = layers.into_iter().map(|layer| layer.layer).collect();
     // The radius of a star.
     let reach = known[base].map_or(0, |quality| (2.0 * quality.fwhm).ceil() as usize);
     let rejection = Rejection { sigmas: recipe.clip, reach, ..Rejection::default() };
-    let stack = coadd(&layers, sky, &rejection);
+    let stack = coadd(&layers, &weights, sky, &rejection);
     let mut in_it = Vec::new();
-    for ((i, (hash, matched)), rejected) in kept.iter().zip(of_layers).zip(&stack.rejected) {
-        let matched = Matched { rejected: *rejected, ..matched };
-        in_it.push(Member {
-            file: frames[*i].given.clone(),
-            hash,
-            weight: matched.weight,
-            shared: matched
-                .moved
-                .map(|moved| Shared { part: matched.weight * matched.scale, moved }),
-        });
-        reports[*i].used = true;
-        reports[*i].matched = Some(matched);
+    for (((i, hash, placed), weight), rejected) in
+        placed.into_iter().zip(weights).zip(&stack.rejected)
+    {
+        let shared = placed.moved.map(|moved| Shared { part: weight * placed.scale, moved });
+        in_it.push(Member { file: frames[i].given.clone(), hash, weight, shared });
+        reports[i].used = true;
+        reports[i].matched = Some(Matched { placed, weight, rejected: *rejected });
     }
-    let of_base = kept.iter().position(|i| *i == base).context("the base is a member")?;
     Ok(Made {
         base: base_input,
         base_file: frames[base].given.clone(),
@@ -219,19 +214,16 @@ fn of_base<T: Real>(base: &Input<T>, quality: Option<Quality>) -> Result<OnBase<
     let quality = quality.context("nothing is known of the base")?;
     let sky = base.sky.context("the noise of the sky cannot be told")?;
     let (image, variance) = (base.image.clone(), base.variance());
-    let unjudged = vec![true; image.pixels().len()];
     let mask = base.unusable();
     Ok(OnBase {
-        layer: Layer { image, variance, deviation: None, mask, unjudged, weight: 1.0 },
+        layer: Layer { image, variance, deviation: None, mask },
         hash: hash(base),
         psf_and_noise: (quality.fwhm, sky.sigma),
-        matched: Matched {
+        placed: Placed {
             scale: 1.0,
             scale_sigma: 0.0,
             decision: "shift",
             moved: Some(Shift::default()),
-            weight: 1.0,
-            rejected: 0,
         },
     })
 }
@@ -259,27 +251,27 @@ fn on_base<T: Real>(
     let moved = whole.then_some(Shift { dx: offset.dx, dy: offset.dy });
     // MODEL is the frame at the base's scale and sky; DIFFERENCE the base with the frame's PSF minus it.
     let squared = scale.value * scale.value;
-    let deviation = difference.difference.map(|value| T::narrow(-value.widen()));
+    let mut deviation = difference.difference.map(|value| T::narrow(-value.widen()));
     let left_out = MaskPlanes::VARIABLE | MaskPlanes::CLIPPED;
-    let unjudged = difference.mask.planes().iter().map(|planes| !(*planes - left_out).is_empty());
+    for (value, planes) in deviation.pixels_mut().iter_mut().zip(difference.mask.planes()) {
+        if !(*planes - left_out).is_empty() {
+            *value = T::nan();
+        }
+    }
     Ok(OnBase {
         hash,
         psf_and_noise: (seeing.reference_fwhm, scale.value * sky.sigma),
-        matched: Matched {
+        placed: Placed {
             scale: scale.value,
             scale_sigma: scale.sigma,
             decision: report.alignment.decision,
             moved,
-            weight: 0.0,
-            rejected: 0,
         },
         layer: Layer {
             variance: reference.variance().map(|value| T::narrow(squared * value.widen())),
             mask: reference.unusable(),
-            unjudged: unjudged.collect(),
             deviation: Some((deviation, difference.variance)),
             image: difference.model,
-            weight: 0.0,
         },
     })
 }

@@ -4,7 +4,7 @@ use rand::SeedableRng;
 use rand_distr::{Distribution, StandardNormal};
 use rand_xoshiro::Xoshiro256PlusPlus;
 
-use super::{Layer, Rejection, coadd, weights};
+use super::{Coadd, Layer, Rejection, coadd, weights};
 use crate::{Image, Mask, MaskPlanes};
 
 const SIDE: usize = 40;
@@ -20,7 +20,6 @@ fn layers(noises: &[f64]) -> Vec<Layer<f64>> {
         })
     };
     let images: Vec<Image<f64>> = noises.iter().map(|sigma| frame(*sigma)).collect();
-    let (weights, _) = weights(&noises.iter().map(|sigma| (3.0, *sigma)).collect::<Vec<_>>());
     let layer = |i: usize| Layer {
         image: images[i].clone(),
         variance: Image::filled(SIDE, SIDE, noises[i] * noises[i]),
@@ -30,10 +29,15 @@ fn layers(noises: &[f64]) -> Vec<Layer<f64>> {
             (Image::from_fn(SIDE, SIDE, at), Image::filled(SIDE, SIDE, variance))
         }),
         mask: Mask::good(SIDE, SIDE),
-        unjudged: vec![false; SIDE * SIDE],
-        weight: weights[i],
     };
     (0..noises.len()).map(layer).collect()
+}
+
+/// Their mean, at one seeing.
+fn stacked(layers: &[Layer<f64>]) -> Coadd<f64> {
+    let noise = |layer: &Layer<f64>| (3.0, layer.variance.pixels()[0].sqrt());
+    let (weights, _) = weights(&layers.iter().map(noise).collect::<Vec<_>>());
+    coadd(layers, &weights, SKY, &Rejection::default())
 }
 
 fn spoil(layer: &mut Layer<f64>, pixel: usize, by: f64) {
@@ -79,7 +83,7 @@ fn no_other_weights_let_a_point_source_stand_out_more() {
 #[test]
 fn the_mean_has_the_variance_that_it_says() {
     let layers = layers(&[1.0, 2.0, 1.5, 0.8, 1.2]);
-    let stack = coadd(&layers, SKY, &Rejection::default());
+    let stack = stacked(&layers);
     let said = stack.variance.pixels()[0];
     let expected: f64 = [1.0, 2.0, 1.5, 0.8, 1.2].map(|s: f64| s.powi(-2)).iter().sum();
     assert!((said * expected - 1.0).abs() < 1e-6);
@@ -102,7 +106,7 @@ fn outliers_of_any_frame_are_left_out_and_their_weight_is_not_lost() {
             deviation.pixels_mut()[100] -= 1000.0;
         }
     }
-    let stack = coadd(&layers, SKY, &Rejection::default());
+    let stack = stacked(&layers);
     for (frame, pixel) in (100..105).enumerate() {
         // σ of the mean is 0.45 to 0.7.
         assert!((stack.image.pixels()[pixel] - SKY).abs() < 4.0, "{frame}");
@@ -128,7 +132,7 @@ fn a_transient_of_one_frame_is_not_in_the_mean_and_a_bright_star_is() {
         }
     }
     spoil(&mut layers[2], 700, 60.0);
-    let stack = coadd(&layers, SKY, &Rejection::default());
+    let stack = stacked(&layers);
     assert_eq!((stack.coverage[500], stack.coverage[700]), (3, 2));
     assert!((stack.image.pixels()[700] - SKY).abs() < 4.0);
 }
@@ -146,7 +150,7 @@ fn a_source_that_varies_keeps_its_mean_flux_and_its_shape() {
             spoil(layer, pixel, peak * profile(pixel));
         }
     }
-    let stack = coadd(&layers, SKY, &Rejection::default());
+    let stack = stacked(&layers);
     // Within 5 σ of the mean, the base's noise being in all that was left as it was.
     for (pixel, value) in stack.image.pixels().iter().enumerate() {
         let expected = SKY + 300.0 * profile(pixel);
@@ -161,7 +165,7 @@ fn a_source_that_varies_keeps_its_mean_flux_and_its_shape() {
 fn of_two_that_disagree_neither_is_taken() {
     let mut layers = layers(&[1.0, 1.0]);
     spoil(&mut layers[1], 30, 500.0);
-    let stack = coadd(&layers, SKY, &Rejection::default());
+    let stack = stacked(&layers);
     assert!(stack.mask.planes()[30].contains(MaskPlanes::CLIPPED));
     assert!(stack.image.pixels()[30].is_nan() && stack.mask.planes()[31].is_empty());
 }
@@ -173,7 +177,7 @@ fn a_pixel_that_most_frames_lack_is_masked_with_their_reasons() {
         layer.mask.insert(2, 3, MaskPlanes::SATURATED);
     }
     layers[0].image.pixels_mut()[7] = f64::NAN;
-    let stack = coadd(&layers, SKY, &Rejection::default());
+    let stack = stacked(&layers);
     assert_eq!(stack.mask.at(2, 3), MaskPlanes::SATURATED);
     assert!(stack.mask.planes()[7].is_empty() && stack.coverage[7] == 2);
     assert!(stack.image.pixels()[7].is_finite());
