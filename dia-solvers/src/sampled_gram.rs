@@ -31,23 +31,50 @@ impl RowSample {
     /// probability P ≤ 1 covers a stretch of length P and is hit with exactly that probability, wherever it lies; so the sampled
     /// sum is without bias. Pixels of one row are not independent: they are spread out, which makes the sample better, as
     /// neighbours have nearly the same row of the matrix. Rows of the image are independent.
+    ///
+    /// A star far brighter than all others would take half of the sample for itself, and leave nearly none for these. Its pixels are drawn with
+    /// certainty, which is less than they would be due, and what they leave is due to the others.
     pub fn draw<T: Pixel>(prepared: &Prepared<'_, T>, size: usize, seed: u64) -> Self {
         // Two passes over the image, first the total and then the draw, cost less than a plane of numbers in memory. Both add in a
         // fixed order: the draw is the same for any number of threads.
-        let totals = over_bands(prepared, |total: &mut f64, _, leverages| {
-            *total += widest(Sum(leverages));
-        });
-        let total: f64 = totals.into_iter().sum();
-        let share = 0.5 * size as f64;
-        let density = [share / prepared.used_pixels() as f64, share / total];
+        let size = (size as f64).min(prepared.used_pixels() as f64);
+        let uniform = 0.5 * size / prepared.used_pixels() as f64;
+        let (mut certain, mut density) = (0.0, [uniform, 0.0]);
+        let mut drawn = Vec::new();
+        for _ in 0..DRAWS {
+            let sums = over_bands(prepared, |sums: &mut Sums, _, leverages| {
+                widest(AddUncertain { leverages, density, sums });
+            });
+            let sums = sums.into_iter().fold(Sums::default(), Sums::and);
+            let left = 0.5 * size - (1.0 - uniform) * sums.certain;
+            // None has become certain, or they are too many.
+            if !drawn.is_empty() && (sums.certain <= certain || left <= 0.0) {
+                break;
+            }
+            certain = sums.certain;
+            density[1] = left / sums.uncertain;
+            drawn = Self::draw_once(prepared, density, seed);
+            if drawn.len() as f64 >= ENOUGH * size {
+                break;
+            }
+        }
+        let (rows, probabilities) = drawn.into_iter().unzip();
+        Self { rows, probabilities }
+    }
+
+    /// Rows with their probabilities.
+    fn draw_once<T: Pixel>(
+        prepared: &Prepared<'_, T>,
+        density: [f64; 2],
+        seed: u64,
+    ) -> Vec<(usize, f64)> {
         let width = prepared.design().valid().width;
         let drawn = over_bands(prepared, |drawn: &mut Vec<(usize, f64)>, y, leverages| {
             let mut random = Xoshiro256PlusPlus::seed_from_u64(seed ^ ((y as u64) << 20));
             let take = |x, probability| drawn.push((y * width + x, probability));
             widest(DrawRow { leverages, density, start: random.random(), take });
         });
-        let (rows, probabilities) = drawn.into_iter().flatten().unzip();
-        Self { rows, probabilities }
+        drawn.into_iter().flatten().collect()
     }
 
     /// The indices of the rows.
@@ -138,20 +165,51 @@ fn with_ridge(mut gram: Mat<f64>) -> Mat<f64> {
 /// Pixels whose probabilities are added up at once: most have no sampled pixel among them.
 const GROUP: usize = 16;
 
-/// Σ values, in lanes that fill the vector registers.
-struct Sum<'a>(&'a [f64]);
+/// Most draws, and the part of the rows that is enough.
+const DRAWS: usize = 5;
+const ENOUGH: f64 = 0.9;
 
-impl Loop for Sum<'_> {
-    type Output = f64;
+/// What a density makes of the pixels of a band.
+#[derive(Clone, Copy, Debug, Default)]
+struct Sums {
+    /// How many have a probability of one.
+    certain: f64,
+    /// Σ leverages of all others.
+    uncertain: f64,
+}
+
+impl Sums {
+    fn and(self, other: Self) -> Self {
+        Self { certain: self.certain + other.certain, uncertain: self.uncertain + other.uncertain }
+    }
+}
+
+/// Adds a row of pixels up, in lanes that fill the vector registers.
+struct AddUncertain<'a> {
+    leverages: &'a [f64],
+    density: [f64; 2],
+    sums: &'a mut Sums,
+}
+
+impl Loop for AddUncertain<'_> {
+    type Output = ();
 
     #[inline(always)]
-    fn call(self) -> f64 {
-        let mut lanes = [0.0; GROUP];
-        let (groups, rest) = self.0.as_chunks::<GROUP>();
+    fn call(self) {
+        let [uniform, proportional] = self.density;
+        let [mut certain, mut uncertain] = [[0.0; GROUP]; 2];
+        let mut add = |i: usize, value: f64| {
+            let is_certain = uniform + proportional * value >= 1.0;
+            certain[i] += if is_certain { 1.0 } else { 0.0 };
+            uncertain[i] += if is_certain { 0.0 } else { value };
+        };
+        let (groups, rest) = self.leverages.as_chunks::<GROUP>();
         for group in groups {
-            lanes.iter_mut().zip(group).for_each(|(lane, value)| *lane += value);
+            (0..GROUP).for_each(|i| add(i, group[i]));
         }
-        add_lanes(lanes) + rest.iter().sum::<f64>()
+        rest.iter().enumerate().for_each(|(i, value)| add(i, *value));
+        let row = Sums { certain: add_lanes(certain), uncertain: add_lanes(uncertain) };
+        *self.sums = self.sums.and(row);
     }
 }
 
@@ -216,8 +274,51 @@ fn systematic(probabilities: &[f64], start: f64, mut take: impl FnMut(usize, f64
 
 #[cfg(test)]
 mod tests {
-    use super::{GROUP, of_least_precision, systematic, with_ridge};
-    use crate::GramPrecision;
+    use dia_core::{CcdNoise, Design, Image, KernelBasis, NoiseModel};
+
+    use super::{ENOUGH, GROUP, RowSample, of_least_precision, systematic, with_ridge};
+    use crate::{Exposure, GramPrecision, Prepared};
+
+    #[test]
+    fn a_star_that_outshines_all_leaves_rows_to_the_others() {
+        let star = |y: usize, x: usize, flux: f64, (cy, cx): (f64, f64)| {
+            let r2 = (y as f64 - cy).powi(2) + (x as f64 - cx).powi(2);
+            flux * (-0.5 * r2 / 1.5).exp()
+        };
+        let faint = |k: usize| ((17 + 23 * (k / 5)) as f64, (19 + 25 * (k % 5)) as f64);
+        let image = Image::from_fn(160, 160, |y, x| {
+            let all = (0..25).map(|k| star(y, x, 1e3, faint(k))).sum::<f64>();
+            400.0 + 9.0 * ((y * 37 + x * 101) as f64).sin() + all + star(y, x, 1e6, (140.0, 80.0))
+        });
+        let noise =
+            NoiseModel::Ccd(CcdNoise { gain: 1.5, read_noise: 6.0, subtracted_sky: 0.0 }, None);
+        let exposure = Exposure { image: image.view(), mask: None, noise, saturation: None };
+        let design = Design::new(160, 160, KernelBasis::delta(6), None).unwrap();
+        let prepared = Prepared::new(&exposure, &exposure, design, false).unwrap();
+        let (size, seeds) = (2000, 20);
+        let valid = prepared.design().valid();
+        let mut of_faint = 0;
+        for seed in 0..seeds {
+            let sample = RowSample::draw(&prepared, size, seed);
+            // By the leverages as they are, the bright star's pixels alone would have half of the sample, and 800 rows would be missing.
+            let drawn = sample.rows().len() as f64;
+            assert!((ENOUGH..1.1).contains(&(drawn / size as f64)), "seed {seed}: {drawn}");
+            // Σ 1/p estimates the number of pixels: uniform draws of a thousand rows with p ≥ 1000/21904 have it to 3 %; five of that.
+            let pixels: f64 = sample.probabilities().iter().map(|p| p.recip()).sum();
+            let relative = pixels / prepared.used_pixels() as f64;
+            assert!((relative - 1.0).abs() < 0.15, "seed {seed}: {relative}");
+            let near = |row: &&usize| {
+                let (y, x) = (valid.y + *row / valid.width, valid.x + *row % valid.width);
+                (0..25).any(|k| {
+                    let (cy, cx) = faint(k);
+                    (y as f64 - cy).abs() <= 3.0 && (x as f64 - cx).abs() <= 3.0
+                })
+            };
+            of_faint += sample.rows().iter().filter(near).count();
+        }
+        // The 49 pixels of each of the 25: uniform draws alone would have 1 in 22 of them.
+        assert!(of_faint as u64 > seeds * 25 * 49 / 10, "{of_faint}");
+    }
 
     #[test]
     fn every_element_is_drawn_with_its_probability() {

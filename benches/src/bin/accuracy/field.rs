@@ -94,6 +94,9 @@ fn extent(field: &SimulationOptions) -> KernelExtent {
     KernelExtent::of_seeing(fwhm, field.height, field.width)
 }
 
+/// Of a star nearer to the border than this, in pixels, much is lost.
+const MARGIN: f64 = 15.0;
+
 /// A simulated pair in single precision.
 pub(crate) struct Field {
     pair: SimulatedPair,
@@ -122,6 +125,14 @@ impl Field {
         let pair = simulate(options)?;
         let (reference, target) = (pair.reference.map(|v| v as f32), pair.target.map(|v| v as f32));
         Ok(Self { pair, reference, target })
+    }
+
+    /// How many stars stand away from the border.
+    pub(crate) fn stars(&self) -> usize {
+        let SimulationOptions { height, width, .. } = self.pair.truth.options;
+        let within = |place: f64, size: usize| (MARGIN..size as f64 - MARGIN).contains(&place);
+        let stars = self.pair.truth.stars.iter();
+        stars.filter(|star| within(star.y, height) && within(star.x, width)).count()
     }
 
     /// Fits and compares; an error also where the fit has not converged.

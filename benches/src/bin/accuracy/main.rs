@@ -23,7 +23,7 @@ fn main() -> Result<()> {
         "models" => models::print(seeds.unwrap_or(5)),
         "bias" => bias::print(seeds.unwrap_or(20)),
         "coverage" => coverage::print(seeds.unwrap_or(500)),
-        "scale" => scale::print(seeds.unwrap_or(100)),
+        "scale" => scale::print(seeds.map_or(Ok(100), usize::try_from)?),
         "spatial" => spatial::print(seeds.unwrap_or(1)),
         "descents" => {
             descents::print(seeds.unwrap_or(2000));

@@ -14,13 +14,16 @@ const FIELDS: [(&str, usize, f64); 3] =
 /// FWHM in pixels of reference and target.
 const SEEINGS: [(f64, f64); 2] = [(2.4, 2.7), (3.5, 5.0)];
 
+/// Fields with fewer stars are passed over: chance makes some that have hardly any.
+const FEWEST_STARS: usize = 5;
+
 /// How many target exposures the reference is the mean of.
 const DEPTHS: [f64; 3] = [1.0, 4.0, 20.0];
 
-pub(crate) fn print(seeds: u64) -> Result<()> {
+pub(crate) fn print(fields: usize) -> Result<()> {
     println!(
-        "| field | seeing / px | profile | depth | kernel | P − P_true / % | scatter / % | mean σ_P / % | mean pull | its deviation | within 1.96 σ / % | failed |\n\
-         |---|---|---|---|---|---|---|---|---|---|---|---|"
+        "| field | seeing / px | profile | depth | kernel | P − P_true / % | scatter / % | mean σ_P / % | mean pull | its deviation | within 1.96 σ / % | largest pull (seed) | failed |\n\
+         |---|---|---|---|---|---|---|---|---|---|---|---|---|"
     );
     let models = [("constant", Model::CONSTANT), ("default", Model::default())];
     let psfs = [("Gaussian", Psf::Gaussian), ("Moffat", Psf::Moffat { beta: 3.0 })];
@@ -36,16 +39,22 @@ pub(crate) fn print(seeds: u64) -> Result<()> {
                         reference_depth,
                         ..quiet(side)
                     };
-                    let trials: Vec<_> = (1..=seeds)
-                        .into_par_iter()
-                        .map(|seed| {
-                            let field = Field::new(&SimulationOptions { seed, ..field })?;
-                            Ok(models.map(|(_, model)| field.fit(&model)))
-                        })
-                        .collect::<Result<_>>()?;
+                    let drawn =
+                        |seed| Ok((seed, Field::new(&SimulationOptions { seed, ..field })?));
+                    let with_stars = |field: &Result<(u64, Field)>| {
+                        field.as_ref().map_or(true, |(_, field)| field.stars() >= FEWEST_STARS)
+                    };
+                    let drawn: Vec<_> =
+                        (1..).map(drawn).filter(with_stars).take(fields).collect::<Result<_>>()?;
+                    let trials: Vec<_> = drawn
+                        .par_iter()
+                        .map(|(seed, field)| (*seed, models.map(|(_, model)| field.fit(&model))))
+                        .collect();
                     for (k, (kernel, _)) in models.iter().enumerate() {
-                        let found = trials.iter().filter_map(|trials| trials[k].as_ref().ok());
-                        let row = row(&found.collect::<Vec<_>>(), seeds as usize);
+                        let found = trials.iter();
+                        let found =
+                            found.filter_map(|(seed, t)| Some((*seed, t[k].as_ref().ok()?)));
+                        let row = row(&found.collect::<Vec<_>>(), fields);
                         println!(
                             "| {name} | {reference_fwhm} → {target_fwhm} | {profile} | {reference_depth} | {kernel} | {row} |"
                         );
@@ -57,20 +66,28 @@ pub(crate) fn print(seeds: u64) -> Result<()> {
     Ok(())
 }
 
-fn row(trials: &[&Trial], all: usize) -> String {
-    let scales = Sample::of(trials.iter().map(|t| 100.0 * (t.scale - 1.0)));
-    let pull = |t: &&Trial| (t.scale - 1.0) / t.sigma;
-    let pulls = Sample::of(trials.iter().map(pull));
+/// Fits that ended, with the seeds of their fields, of so many that were tried.
+fn row(trials: &[(u64, &Trial)], tried: usize) -> String {
+    let of = |value: fn(&Trial) -> f64| Sample::of(trials.iter().map(|(_, trial)| value(trial)));
+    let scales = of(|t| 100.0 * (t.scale - 1.0));
+    let pulls = of(pull);
+    let largest = trials.iter().map(|(seed, trial)| (pull(trial), seed));
+    let largest = largest.max_by(|a, b| a.0.abs().total_cmp(&b.0.abs()));
     format!(
-        "{:+.3} ± {:.3} | {:.3} | {:.3} | {:+.2} ± {:.2} | {:.2} | {:.0} | {}",
+        "{:+.3} ± {:.3} | {:.3} | {:.3} | {:+.2} ± {:.2} | {:.2} | {:.0} | {} | {}",
         scales.mean,
         scales.error(),
         scales.deviation,
-        100.0 * Sample::of(trials.iter().map(|t| t.sigma)).mean,
+        of(|t| 100.0 * t.sigma).mean,
         pulls.mean,
         pulls.error(),
         pulls.deviation,
-        100.0 * Sample::of(trials.iter().map(|t| f64::from(pull(t).abs() < 1.96))).mean,
-        all - trials.len()
+        100.0 * of(|t| f64::from(pull(t).abs() < 1.96)).mean,
+        largest.map_or_else(String::new, |(pull, seed)| format!("{pull:+.1} ({seed})")),
+        tried - trials.len()
     )
+}
+
+fn pull(trial: &Trial) -> f64 {
+    (trial.scale - 1.0) / trial.sigma
 }
