@@ -27,6 +27,7 @@ mod interrupt;
 mod kernel_basis;
 mod linear;
 mod matched_filter;
+mod memory;
 mod night;
 mod notice;
 mod options;

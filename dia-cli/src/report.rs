@@ -4,7 +4,8 @@ use std::io::Write;
 use std::path::Path;
 
 use anyhow::Result;
-use dia_solvers::VariationTest;
+use dia_core::Loss;
+use dia_solvers::{FitOptions, ReferenceNoise, VariationTest};
 use serde::Serialize;
 
 use crate::align::AlignmentReport;
@@ -304,4 +305,23 @@ fn is_zero(seconds: &f64) -> bool {
 pub(crate) fn write_json(path: &Path, document: &impl Serialize) -> Result<()> {
     let json = serde_json::to_string_pretty(document)? + "\n";
     Ok(fits::write_atomically(path, |mut file| file.write_all(json.as_bytes()))?)
+}
+
+pub(crate) fn loss_name(options: &FitOptions) -> &'static str {
+    match options.loss {
+        _ if options.clipping.is_some() => "clip",
+        Loss::Gaussian => "gaussian",
+        Loss::Huber { .. } => "huber",
+        Loss::Tukey { .. } => "tukey",
+        Loss::Cauchy { .. } => "cauchy",
+        Loss::StudentT { .. } => "student-t",
+    }
+}
+
+pub(crate) fn reference_noise_name(noise: ReferenceNoise) -> &'static str {
+    match noise {
+        ReferenceNoise::Correct => "correct",
+        ReferenceNoise::Weight => "weight",
+        ReferenceNoise::Ignore => "ignore",
+    }
 }

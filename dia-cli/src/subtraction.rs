@@ -1,43 +1,32 @@
 //! A subtraction from two images in memory to planes, solution and report: what the command and every other program share.
 
-use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail, ensure};
-use bytesize::ByteSize;
 use dia_core::stars::Star;
 use dia_core::{
-    Design, DesignMatrix, Image, ImageView, Kernel, KernelShape, KernelSupport, Loss, MaskPlanes,
-    seeing,
+    Design, DesignMatrix, Image, ImageView, Kernel, KernelShape, KernelSupport, MaskPlanes, seeing,
 };
 use dia_fft::{FftDesignMatrix, Plan};
 use dia_solvers::{
-    Difference, FitOptions, KernelExtent, Lambda, Prepared, Progress, ReferenceNoise, Variation,
-    automatic_degree, best_half_width, difference, fit, nested_kernels,
+    Difference, FitOptions, KernelExtent, Lambda, Prepared, Progress, Variation, automatic_degree,
+    best_half_width, difference, fit, nested_kernels,
 };
-use dia_vulkan::{ContextOptions, VulkanContext};
 
 use crate::Error;
 use crate::align::{Aligned, Shift, align};
 use crate::direction::{convolves_target, turned_back};
 use crate::input::{Input, Real};
 use crate::kernel_basis::{BasisRecipe, shape_name};
-use crate::notice::{Level, Notice, Verdict};
-use crate::reference::lineage::{Member, Shared, exposure_in};
+use crate::memory::{device, plan};
+use crate::notice::Verdict;
+use crate::reference::lineage::{Shared, exposure_in, sharing_noise};
 use crate::report::{
     Background, Centroid, KernelReport, OffsetReport, Pixels, Regularisation, Report, Residuals,
-    SCHEMA, Seeing, SolverReport, Timings, Variables,
+    SCHEMA, Seeing, SolverReport, Timings, Variables, loss_name, reference_noise_name,
 };
-use crate::request::{Basis, Convolve, HalfWidth, KernelDegree, SubtractRequest};
+use crate::request::{Basis, HalfWidth, KernelDegree, SubtractRequest};
 use crate::verdict::{Evidence, judge};
-
-/// Image-sized arrays of pixels at the peak of a subtraction, beside what the operator keeps. The peak is the search for variable sources: reference, target; the reference without
-/// sky, its variance; data, two parts of the noise, the reference's variance in the model, weights, scratch memory; model, residual, its variance, stars, their
-/// apertures. Measured as 107 bytes per pixel of 2048² and 4096² with the masks.
-const IMAGES: usize = 25;
-
-/// Image-sized masks at that time.
-const MASKS: usize = 4;
 
 /// What is told of a subtraction while it runs.
 #[derive(Clone, Debug, PartialEq)]
@@ -190,7 +179,7 @@ impl Job<'_> {
         let variation = if is_open { Variation::Tested } else { Variation::AsDesigned };
         let options = FitOptions { target_fwhm, reference_seeing, variation, ..request.fit };
         let (reference_exposure, target_exposure) = (convolved.exposure(), fitted_to.exposure());
-        let device = self.device::<T>(height, width)?;
+        let device = device::<T>(request, height, width)?;
         if let HalfWidth::Best(criterion) = request.half_width {
             let (r, t) = (&reference_exposure, &target_exposure);
             let support = self.support(extent.half_width);
@@ -252,7 +241,7 @@ impl Job<'_> {
                 .transpose()?;
             fit_and_subtract(&mut prepared, &a, variance, &options, &mut laps, tell)
         } else {
-            let plan = self.plan::<T>(prepared.design())?;
+            let plan = plan::<T>(request, prepared.design())?;
             let operator = FftDesignMatrix::with_plan;
             let a = operator(prepared.shared_reference(), prepared.design().clone(), plan)?;
             // It is used a few times only: as often as its spectra would have to be read again.
@@ -398,72 +387,9 @@ impl Job<'_> {
         Ok(if with_wings { extent } else { without() })
     }
 
-    /// The device that computes, if one does, with the memory that it may take.
-    fn device<T: Real>(&self, height: usize, width: usize) -> Result<Option<Arc<VulkanContext>>> {
-        let (request, planes) = (self.request, planes::<T>(height, width));
-        let options = ContextOptions {
-            memory_limit_bytes: request.max_device_memory,
-            host_limit_bytes: request.max_memory.map(|limit| limit.saturating_sub(planes)),
-            ..Default::default()
-        };
-        let device = request.backend.open(T::PRECISION, options)?;
-        if let (Some(_), Some(limit)) = (&device, request.max_memory) {
-            let (planes, limit) = (ByteSize(planes), ByteSize(limit));
-            ensure!(planes <= limit, too_large(height, width, planes, limit));
-        }
-        Ok(device)
-    }
-
-    /// The fastest way to multiply that leaves the process within its memory.
-    fn plan<T: Real>(&self, design: &Design) -> Result<Plan> {
-        let plan = Plan::fastest(design)?;
-        let Some(limit) = self.request.max_memory.map(ByteSize) else { return Ok(plan) };
-        let (height, width) = (design.height(), design.width());
-        let bytes =
-            |plan: Plan| ByteSize(planes::<T>(height, width) + plan.bytes::<T>(design) as u64);
-        let slower = Plan { store_spectra: false, ..plan };
-        let fits = [plan, slower].into_iter().find(|plan| bytes(*plan) <= limit);
-        fits.with_context(|| too_large(height, width, bytes(slower), limit))
-    }
-
     fn support(&self, half_width: usize) -> KernelSupport {
         KernelSupport::new(half_width, self.request.kernel_shape)
     }
-}
-
-/// The same request where nothing is shared; else with the part of the target's noise that is in the reference, where it is in the same pixels and can be corrected.
-fn sharing_noise<T: Real>(
-    request: &SubtractRequest,
-    reference: &mut Input<T>,
-    target: &Input<T>,
-    member: Option<&Member>,
-    as_it_was: bool,
-) -> SubtractRequest {
-    let mut request = request.clone();
-    let said = request.fit.reference_contains_target.is_some();
-    let Some(Member { file, weight, shared, .. }) = member.filter(|_| !said) else {
-        return request;
-    };
-    let by = 100.0 * weight;
-    let corrected = as_it_was && request.convolve != Convolve::Target;
-    let notice = if let Some(shared) = shared.filter(|_| corrected) {
-        request.fit.reference_contains_target = Some(shared.part.recip());
-        let text = format!(
-            "{} is one of the frames of {} ({file}, {by:.1} % of it): the noise that they share is corrected for in the fit and in VARIANCE; errors of measured fluxes do not \
-             know of it, and are too large by about as much",
-            target.taken.image, reference.taken.image
-        );
-        Notice::new(Level::Pass, "frame-of-reference", text)
-    } else {
-        let text = format!(
-            "{} is one of the frames of {} ({file}, {by:.1} % of it), and the noise that they share cannot be corrected for, since an image was warped or turned or the target is to be \
-             convolved: the photometric scale is too high by a part of that; give a reference without this frame",
-            target.taken.image, reference.taken.image
-        );
-        Notice::new(Level::Warn, "frame-of-reference", text)
-    };
-    reference.notices.push(notice);
-    request
 }
 
 /// The fit and the difference, with the operators of one back end.
@@ -496,42 +422,12 @@ fn fit_and_subtract<A: DesignMatrix>(
     Ok(difference)
 }
 
-/// What planes of pixels and masks take at the peak, in bytes.
-pub(crate) fn planes<T>(height: usize, width: usize) -> u64 {
-    (height * width * (IMAGES * size_of::<T>() + MASKS * size_of::<MaskPlanes>())) as u64
-}
-
-fn too_large(height: usize, width: usize, bytes: ByteSize, limit: ByteSize) -> String {
-    format!(
-        "images of {height} × {width} pixels take about {bytes}, more than the limit of {limit}; give a larger --max-memory or cut the images"
-    )
-}
-
 /// The seeing of the stars that both images have, or where none is known or usable, of what stands out.
 fn measure<T: Real>(input: &Input<T>, stars: &[Star]) -> Option<seeing::Seeing> {
     let (image, mask) = (input.image.view(), input.unusable());
     seeing::measure_stars(image, &mask, stars, 3)
         .or_else(|| seeing::measure(image, &mask))
         .or_else(|| seeing::measure_stars(image, &mask, stars, 1))
-}
-
-fn loss_name(options: &FitOptions) -> &'static str {
-    match options.loss {
-        _ if options.clipping.is_some() => "clip",
-        Loss::Gaussian => "gaussian",
-        Loss::Huber { .. } => "huber",
-        Loss::Tukey { .. } => "tukey",
-        Loss::Cauchy { .. } => "cauchy",
-        Loss::StudentT { .. } => "student-t",
-    }
-}
-
-fn reference_noise_name(noise: ReferenceNoise) -> &'static str {
-    match noise {
-        ReferenceNoise::Correct => "correct",
-        ReferenceNoise::Weight => "weight",
-        ReferenceNoise::Ignore => "ignore",
-    }
 }
 
 /// Wall-clock time since the last call.

@@ -23,87 +23,51 @@
 //! Solvers know no back end and no file format; back ends know no solver. All solvers stop on the optimality
 //! √(gᵀP⁻¹g), the estimated distance from the minimum in σ.
 
-mod anderson;
-mod apertures;
-mod augmented;
-mod autocorrelation_gram;
-mod automatic_design;
-mod basis_rows;
-mod cg;
-mod cholesky;
-mod correlated_noise;
-mod descent;
-mod design_rows;
-mod difference;
+mod design;
 mod error;
-mod exclusion;
-mod faer_bridge;
-mod fit;
-mod fit_options;
-mod gram;
-mod irls;
-mod kronecker;
-mod lambda;
-mod leverage;
-mod lsqr;
-mod nested_kernels;
-mod normal;
-mod outcome;
-mod penalty;
-mod preconditioner;
-mod prepare;
-mod problem;
-mod sample;
-mod sample_fit;
-mod sampled_gram;
-mod sampled_rows;
-mod sampled_uncertainty;
-mod seeing_kernel;
-mod series;
-mod settle;
-mod shared_noise;
-mod shrinkage;
-mod simd;
-mod subtract;
+mod exclude;
+mod linear;
+mod pipeline;
+mod precondition;
+mod regularise;
+mod robust;
 mod uncertainty;
-mod units;
-mod uploaded;
-mod variable_sources;
-mod variation_test;
-mod weighted;
-mod wings;
 
-pub use autocorrelation_gram::autocorrelation_gram;
-pub use automatic_design::{KernelExtent, automatic_degree};
-pub use cg::{CgOptions, CgWorkspace, cg};
-pub use cholesky::Cholesky;
-pub use design_rows::{DesignRows, RowWorkspace};
-pub use difference::{Difference, ResidualStatistics, difference};
+pub use design::automatic_design::{KernelExtent, automatic_degree};
+pub use design::nested_kernels::{Criterion, NestedKernel, best_half_width, nested_kernels};
+pub use design::variation_test::VariationTest;
 pub use error::{SolveError, SubtractError};
-pub use exclusion::{Clipping, NoiseScale};
-pub use faer_bridge::{FromFaer, ToFaer};
-pub use fit::{Estimate, Fit, FitOutcome, Progress, fit, fit_uploaded};
-pub use fit_options::{Covariance, FitOptions, Lambda, ReferenceNoise, Solver, Variation};
-pub use gram::GramPrecision;
-pub use irls::{IrlsOptions, irls, normal_matrix};
-pub use lsqr::{LsqrOptions, LsqrWorkspace, lsqr};
-pub use nested_kernels::{Criterion, NestedKernel, best_half_width, nested_kernels};
-pub use normal::{NormalOperator, NormalWorkspace, SymmetricOperator};
-pub use outcome::{Outcome, StopReason};
-pub use preconditioner::{Identity, Jacobi, Preconditioner};
-pub use prepare::{Exposure, Prepared, PreparedReference};
-pub use problem::Preconditioning;
-pub use sampled_gram::RowSample;
-pub use sampled_rows::{SampledRows, SampledRowsWorkspace};
-pub use series::series;
-pub use subtract::{fit_prepared, subtract};
-pub use units::Units;
-pub use uploaded::Uploaded;
-pub use variable_sources::{
+pub use exclude::exclusion::{Clipping, NoiseScale};
+pub use exclude::variable_sources::{
     VariableSource, VariableSourceOptions, VariableSources, variable_sources,
 };
-pub use variation_test::VariationTest;
-pub use weighted::{Weighted, WeightedWorkspace};
+pub use linear::cg::{CgOptions, CgWorkspace, cg};
+pub use linear::cholesky::Cholesky;
+pub use linear::faer_bridge::{FromFaer, ToFaer};
+pub use linear::lsqr::{LsqrOptions, LsqrWorkspace, lsqr};
+pub use linear::normal::{NormalOperator, NormalWorkspace, SymmetricOperator};
+pub use linear::outcome::{Outcome, StopReason};
+pub use linear::preconditioner::{Identity, Jacobi, Preconditioner};
+pub use linear::weighted::{Weighted, WeightedWorkspace};
+pub use pipeline::difference::{Difference, ResidualStatistics, difference};
+pub use pipeline::exposure::Exposure;
+pub use pipeline::fit::{Fit, FitOutcome, Progress, fit, fit_uploaded};
+pub use pipeline::fit_options::{
+    Covariance, FitOptions, Lambda, ReferenceNoise, Solver, Variation,
+};
+pub use pipeline::prepare::{Prepared, PreparedReference};
+pub use pipeline::series::series;
+pub use pipeline::subtract::{fit_prepared, subtract};
+pub use pipeline::units::Units;
+pub use pipeline::uploaded::Uploaded;
+pub use precondition::autocorrelation_gram::autocorrelation_gram;
+pub use precondition::design_rows::{DesignRows, RowWorkspace};
+pub use precondition::gram::GramPrecision;
+pub use precondition::row_sample::RowSample;
+pub use precondition::sampled_rows::{SampledRows, SampledRowsWorkspace};
+pub use robust::irls::{IrlsOptions, irls, normal_matrix};
+pub use robust::method::Preconditioning;
+pub use uncertainty::estimates::Estimate;
 
 #[doc = include_str!("../README.md")]
 #[cfg(doctest)]

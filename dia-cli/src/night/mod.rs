@@ -39,9 +39,9 @@ use crate::crew::Crew;
 use crate::fits::FitsSpec;
 use crate::frames::{Frame, frames};
 use crate::input::Real;
+use crate::memory::planes;
 use crate::notice::Level;
 use crate::request::{Convolve, SubtractRequest};
-use crate::subtraction::planes;
 use crate::table::read_positions;
 use crate::terminal::{chain, say};
 

@@ -12,6 +12,8 @@
 use crate::align::Shift;
 use crate::fits::Header;
 use crate::input::{Input, Real};
+use crate::notice::{Level, Notice};
+use crate::request::{Convolve, SubtractRequest};
 
 /// Most frames that four digits number.
 pub(super) const MOST: usize = 9999;
@@ -34,6 +36,41 @@ pub(crate) struct Shared {
     pub(crate) part: f64,
     /// By what the frame was moved.
     pub(crate) moved: Shift,
+}
+
+/// The same request where nothing is shared; else with the part of the target's noise that is in the reference, where it is in the same pixels and can be corrected.
+pub(crate) fn sharing_noise<T: Real>(
+    request: &SubtractRequest,
+    reference: &mut Input<T>,
+    target: &Input<T>,
+    member: Option<&Member>,
+    as_it_was: bool,
+) -> SubtractRequest {
+    let mut request = request.clone();
+    let said = request.fit.reference_contains_target.is_some();
+    let Some(Member { file, weight, shared, .. }) = member.filter(|_| !said) else {
+        return request;
+    };
+    let by = 100.0 * weight;
+    let corrected = as_it_was && request.convolve != Convolve::Target;
+    let notice = if let Some(shared) = shared.filter(|_| corrected) {
+        request.fit.reference_contains_target = Some(shared.part.recip());
+        let text = format!(
+            "{} is one of the frames of {} ({file}, {by:.1} % of it): the noise that they share is corrected for in the fit and in VARIANCE; errors of measured fluxes do not \
+             know of it, and are too large by about as much",
+            target.taken.image, reference.taken.image
+        );
+        Notice::new(Level::Pass, "frame-of-reference", text)
+    } else {
+        let text = format!(
+            "{} is one of the frames of {} ({file}, {by:.1} % of it), and the noise that they share cannot be corrected for, since an image was warped or turned or the target is to be \
+             convolved: the photometric scale is too high by a part of that; give a reference without this frame",
+            target.taken.image, reference.taken.image
+        );
+        Notice::new(Level::Warn, "frame-of-reference", text)
+    };
+    reference.notices.push(notice);
+    request
 }
 
 /// The hash of an image's pixels.

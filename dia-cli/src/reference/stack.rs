@@ -13,9 +13,10 @@ use crate::args::NoiseArgs;
 use crate::crew::Crew;
 use crate::frames::Frame;
 use crate::input::{Input, Real, Role};
+use crate::memory::planes;
 use crate::notice::Level;
 use crate::request::{Convolve, SubtractRequest};
-use crate::subtraction::{Subtraction, planes, subtract};
+use crate::subtraction::{Subtraction, subtract};
 use crate::terminal::chain;
 
 /// Displacement over the field in pixels from which on a frame is warped: it is not convolved, so that no kernel follows it.

@@ -1,0 +1,11 @@
+//! From two images to their difference.
+
+pub(crate) mod difference;
+pub(crate) mod exposure;
+pub(crate) mod fit;
+pub(crate) mod fit_options;
+pub(crate) mod prepare;
+pub(crate) mod series;
+pub(crate) mod subtract;
+pub(crate) mod units;
+pub(crate) mod uploaded;

@@ -1,0 +1,8 @@
+//! The descent to the minimum of a robust loss.
+
+pub(crate) mod anderson;
+pub(crate) mod descent;
+pub(crate) mod irls;
+pub(crate) mod method;
+pub(crate) mod problem;
+pub(crate) mod sample_fit;
