@@ -305,7 +305,13 @@ pub fn fit_uploaded<A: DesignMatrix>(
         }
         p = None;
     }
-    let (descended, p) = run(&mut problem, p, &mut x, tolerance)?;
+    let settled = x.clone();
+    let (mut descended, mut p) = run(&mut problem, p, &mut x, tolerance)?;
+    while problem.has_run_away(&x, &settled) && problem.give_way() {
+        x.clone_from(&settled);
+        problem.moved = f64::INFINITY;
+        (descended, p) = run(&mut problem, None, &mut x, tolerance)?;
+    }
     let (a, design) = (problem.a, problem.a.design());
     let varies = design.variation().len() > 1;
 

@@ -202,7 +202,7 @@ impl<A: DesignMatrix> Problem<'_, A> {
 
     /// What is left to do where H + Q is not positive definite: ten times the regularisation, if it is free; then less of the correction, for the
     /// reference's noise is less than is said of it. Returns whether anything was left.
-    fn give_way(&mut self) -> bool {
+    pub(crate) fn give_way(&mut self) -> bool {
         let Some(penalty) = &mut self.penalty else { return false };
         if self.raises > 0 {
             self.raises -= 1;
@@ -211,6 +211,15 @@ impl<A: DesignMatrix> Problem<'_, A> {
             return true;
         }
         self.correct_less()
+    }
+
+    /// Whether the kernel is one of noise: with it grows K² ⊗ σ_R², until no residual counts any more, and the objective has a minimum there that is none of the data. No
+    /// change of seeing amplifies noise so much; `settled` are parameters of the right flux.
+    pub(crate) fn has_run_away(&self, x: &[f64], settled: &[f64]) -> bool {
+        let design = self.a.design();
+        let noise: f64 = design.kernel(x).pixels().iter().map(|k| k * k).sum();
+        let scale = dot(&design.photometric_scale_functional(), settled);
+        self.noise.reference.is_some() && noise > MOST_NOISE * scale * scale
     }
 
     /// Takes out less of the noise's bias; returns whether that is still to be believed.
@@ -469,6 +478,9 @@ impl<A: DesignMatrix> RobustProblem for Problem<'_, A> {
         self.raises > 0 && self.give_way()
     }
 }
+
+/// ΣK² over (ΣK)² of a kernel that amplifies every frequency by four.
+const MOST_NOISE: f64 = 16.0;
 
 /// Noise of less than half of what is said of it is no noise of that kind.
 const LEAST_SHARE: f64 = 0.5;
