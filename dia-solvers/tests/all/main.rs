@@ -8,5 +8,6 @@ mod iterations;
 mod oracles;
 mod sandwich;
 mod series;
+mod shared_noise;
 mod spatial;
 mod statistics;
