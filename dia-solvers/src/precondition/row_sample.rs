@@ -184,6 +184,12 @@ impl Sums {
     }
 }
 
+/// That of a usable pixel, from what all get and what they get for a leverage of 1.
+#[inline(always)]
+fn probability([uniform, proportional]: [f64; 2], leverage: f64) -> f64 {
+    (uniform + proportional * leverage).min(1.0)
+}
+
 /// Adds a row of pixels up, in lanes that fill the vector registers.
 struct AddUncertain<'a> {
     leverages: &'a [f64],
@@ -196,10 +202,9 @@ impl Loop for AddUncertain<'_> {
 
     #[inline(always)]
     fn call(self) {
-        let [uniform, proportional] = self.density;
         let [mut certain, mut uncertain] = [[0.0; GROUP]; 2];
         let mut add = |i: usize, value: f64| {
-            let is_certain = uniform + proportional * value >= 1.0;
+            let is_certain = probability(self.density, value) >= 1.0;
             certain[i] += if is_certain { 1.0 } else { 0.0 };
             uncertain[i] += if is_certain { 0.0 } else { value };
         };
@@ -239,10 +244,8 @@ impl<F: FnMut(usize, f64)> Loop for DrawRow<'_, F> {
 
     #[inline(always)]
     fn call(self) {
-        let [uniform, proportional] = self.density;
         for value in self.leverages.iter_mut() {
-            let probability = (uniform + proportional * *value).min(1.0);
-            *value = if *value > 0.0 { probability } else { 0.0 };
+            *value = if *value > 0.0 { probability(self.density, *value) } else { 0.0 };
         }
         systematic(self.leverages, self.start, self.take);
     }
