@@ -1,11 +1,10 @@
 //! Fields of some five stars, which the default fit must not lose.
 
 use dia_core::simulate::{Psf, SimulationOptions, simulate};
-use dia_core::{Design, KernelShape};
 use dia_fft::FftDesignMatrix;
-use dia_solvers::{FitOptions, KernelExtent, Variation, subtract};
+use dia_solvers::{FitOptions, Variation, subtract};
 
-use crate::field::Planes;
+use crate::field::{Planes, design_of_seeing};
 
 const SIDE: usize = 200;
 
@@ -29,9 +28,7 @@ fn pull_and_error(psf: Psf, seed: u64) -> Result<(f64, f64), String> {
     let pair = simulate(&options).unwrap();
     let planes = Planes::<f32>::of(&pair);
     let (reference, target) = planes.exposures(&pair);
-    let extent = KernelExtent::of_seeing(options.target_fwhm, SIDE, SIDE);
-    let design = Design::new(SIDE, SIDE, extent.basis(KernelShape::Circle, true), Some(2)).unwrap();
-    let design = design.with_variation(0, 2).unwrap().with_border(extent.inner);
+    let design = design_of_seeing(SIDE, options.target_fwhm);
     let fit = FitOptions {
         target_fwhm: Some(options.target_fwhm),
         variation: Variation::Tested,

@@ -1,12 +1,11 @@
 //! Targets that are among the exposures of a shallow reference of the same seeing: the kernel is nearly a single pixel, and at most frequencies the image is nothing but noise.
 
+use dia_core::NoiseModel;
 use dia_core::simulate::{SimulationOptions, simulate};
-use dia_core::{Design, Image, KernelShape, NoiseModel};
 use dia_fft::FftDesignMatrix;
-use dia_solvers::{Exposure, FitOptions, KernelExtent, Variation, subtract};
-use rand::SeedableRng;
-use rand_distr::{Distribution, StandardNormal};
-use rand_xoshiro::Xoshiro256PlusPlus;
+use dia_solvers::{Exposure, FitOptions, Variation, subtract};
+
+use crate::field::{design_of_seeing, target_and_stack};
 
 const SIDE: usize = 220;
 const FWHM: f64 = 3.1;
@@ -27,30 +26,17 @@ fn pull_and_noise(seed: u64) -> Result<[f64; 2], String> {
         ..Default::default()
     };
     let sky = simulate(&sky).unwrap();
-    let (truth, variance) = (&sky.target_noiseless, &sky.target_variance);
-    let mut random = Xoshiro256PlusPlus::seed_from_u64(seed);
-    let exposures: Vec<Image<f64>> = (0..EXPOSURES)
-        .map(|_| {
-            Image::from_fn(SIDE, SIDE, |y, x| {
-                let noise: f64 = StandardNormal.sample(&mut random);
-                truth.view().at(y, x) + variance.view().at(y, x).sqrt() * noise
-            })
-        })
-        .collect();
+    let (target, reference) = target_and_stack(&sky, EXPOSURES, seed);
     let n = EXPOSURES as f64;
-    let mean = |i: usize| exposures.iter().map(|e| e.pixels()[i]).sum::<f64>() / n;
-    let reference = Image::from_fn(SIDE, SIDE, |y, x| mean(y * SIDE + x) as f32);
-    let of_reference = variance.map(|v| (v / n) as f32);
-    let (target, variance) = (exposures[0].map(|v| v as f32), variance.map(|v| v as f32));
+    let of_reference = sky.target_variance.map(|v| (v / n) as f32);
+    let variance = sky.target_variance.map(|v| v as f32);
+    let (target, reference) = (target.map(|v| v as f32), reference.map(|v| v as f32));
     let exposure = |image, variance| Exposure {
         image,
         mask: None,
         noise: NoiseModel::Variance(variance),
         saturation: None,
     };
-    let extent = KernelExtent::of_seeing(FWHM, SIDE, SIDE);
-    let design = Design::new(SIDE, SIDE, extent.basis(KernelShape::Circle, true), Some(2)).unwrap();
-    let design = design.with_variation(0, 2).unwrap().with_border(extent.inner);
     let options = FitOptions {
         reference_contains_target: Some(n),
         target_fwhm: Some(FWHM),
@@ -60,7 +46,7 @@ fn pull_and_noise(seed: u64) -> Result<[f64; 2], String> {
     let difference = subtract(
         &exposure(reference.view(), of_reference.view()),
         &exposure(target.view(), variance.view()),
-        design,
+        design_of_seeing(SIDE, FWHM),
         FftDesignMatrix::new,
         &options,
         &mut |_| (),

@@ -1,16 +1,13 @@
 //! What the fit claims about its errors, against simulated truths.
 
-use crate::field::{Planes, subtracted};
+use crate::field::{Planes, subtracted, target_and_stack};
 use dia_core::simulate::{Psf, SimulatedPair, SimulationOptions, simulate};
-use dia_core::{Design, Image, KernelBasis, KernelShape, KernelSupport, Loss, MaskPlanes};
+use dia_core::{Design, KernelBasis, KernelShape, KernelSupport, Loss, MaskPlanes};
 use dia_fft::FftDesignMatrix;
 use dia_solvers::{
     Clipping, Covariance, Criterion, Difference, Exposure, FitOptions, Lambda, NoiseScale,
     Prepared, ReferenceNoise, Solver, best_half_width, difference, fit, subtract,
 };
-use rand::SeedableRng;
-use rand_distr::{Distribution, StandardNormal};
-use rand_xoshiro::Xoshiro256PlusPlus;
 
 /// A field of Gaussian stars, whose kernel lies within 6 pixels, without events.
 fn quiet(side: usize, seed: u64) -> SimulationOptions {
@@ -261,20 +258,8 @@ fn the_variance_of_the_model_is_taken_from_that_of_fitted_pixels() {
 /// A target and the mean of `n` exposures of the same sky, the target among them; and P of their subtraction.
 fn scale_of_stacked(seed: u64, n: usize, corrected: bool) -> f64 {
     let sky = simulate(&SimulationOptions { flux_max: 2e4, ..quiet(130, seed) }).unwrap();
-    let mut random = Xoshiro256PlusPlus::seed_from_u64(seed);
-    let (truth, variance) = (&sky.target_noiseless, &sky.target_variance);
-    let mut exposures = (0..n).map(|_| {
-        Image::from_fn(130, 130, |y, x| {
-            let noise: f64 = StandardNormal.sample(&mut random);
-            truth.view().at(y, x) + variance.view().at(y, x).sqrt() * noise
-        })
-    });
-    let target = exposures.next().unwrap();
-    let mut sum = target.clone();
-    for exposure in exposures {
-        sum.pixels_mut().iter_mut().zip(exposure.pixels()).for_each(|(sum, v)| *sum += v);
-    }
-    let reference = sum.map(|v| v / n as f64);
+    let (target, reference) = target_and_stack(&sky, n, seed);
+    let variance = &sky.target_variance;
     let of_reference = variance.map(|v| v / n as f64);
     let exposed = |image, variance| Exposure {
         image,

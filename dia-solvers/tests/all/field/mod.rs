@@ -9,11 +9,44 @@ use dia_core::{
     Pixel, Resolution,
 };
 use dia_fft::{FftDesignMatrix, FftPixel};
-use dia_solvers::{Difference, Exposure, FitOptions, Prepared, subtract};
+use dia_solvers::{Difference, Exposure, FitOptions, KernelExtent, Prepared, subtract};
+use rand::SeedableRng;
+use rand_distr::{Distribution, StandardNormal};
+use rand_xoshiro::Xoshiro256PlusPlus;
 
 /// Target noise 1.5 e⁻/ADU and 6 e⁻, a reference 20 times deeper, seeing 3.5 → 5.0 px, 30 stars per 100² px.
 pub(crate) fn simulated(side: usize, seed: u64) -> SimulatedPair {
     simulate(&SimulationOptions { height: side, width: side, seed, ..Default::default() }).unwrap()
+}
+
+/// A target and the mean of `n` exposures of its sky, the target among them, without events.
+pub(crate) fn target_and_stack(
+    sky: &SimulatedPair,
+    n: usize,
+    seed: u64,
+) -> (Image<f64>, Image<f64>) {
+    let mut random = Xoshiro256PlusPlus::seed_from_u64(seed);
+    let (truth, variance) = (&sky.target_noiseless, &sky.target_variance);
+    let (height, width) = truth.view().shape();
+    let mut exposures = (0..n).map(|_| {
+        Image::from_fn(height, width, |y, x| {
+            let noise: f64 = StandardNormal.sample(&mut random);
+            truth.view().at(y, x) + variance.view().at(y, x).sqrt() * noise
+        })
+    });
+    let target = exposures.next().unwrap();
+    let mut sum = target.clone();
+    for exposure in exposures {
+        sum.pixels_mut().iter_mut().zip(exposure.pixels()).for_each(|(sum, v)| *sum += v);
+    }
+    (target, sum.map(|v| v / n as f64))
+}
+
+/// The design that `dia subtract` has for a seeing.
+pub(crate) fn design_of_seeing(side: usize, fwhm: f64) -> Design {
+    let extent = KernelExtent::of_seeing(fwhm, side, side);
+    let design = Design::new(side, side, extent.basis(KernelShape::Circle, true), Some(2)).unwrap();
+    design.with_variation(0, 2).unwrap().with_border(extent.inner)
 }
 
 /// The target's and the reference's exposures in the precision `T`.
