@@ -44,19 +44,23 @@ pub fn recentre<T: Pixel>(
             (from >= 0.0 && to < size as f64).then_some(from as usize..=to as usize)
         };
         let (rows, columns) = (range(y, height)?, range(x, width)?);
+        let weight = |d: f64| (-0.5 * d * d / (sigma * sigma)).exp();
+        let across: Vec<f64> = columns.clone().map(|px| weight(px as f64 - x)).collect();
         let (mut sum, mut sx, mut sy) = (0.0, 0.0, 0.0);
         for py in rows {
-            for px in columns.clone() {
-                let (dx, dy) = (px as f64 - x, py as f64 - y);
-                let square = dx * dx + dy * dy;
-                if square > reach * reach {
+            let dy = py as f64 - y;
+            let (down, sky) = (weight(dy), sky.row(py));
+            let (pixels, planes) = (image.row(py), mask.row(py));
+            for (px, across) in columns.clone().zip(&across) {
+                let dx = px as f64 - x;
+                if dx * dx + dy * dy > reach * reach {
                     continue;
                 }
-                if !mask.at(py, px).is_empty() {
+                if !planes[px].is_empty() {
                     return None;
                 }
-                let light = image.at(py, px).widen() - sky.at(py, px);
-                let weighted = light * (-0.5 * square / (sigma * sigma)).exp();
+                let light = pixels[px].widen() - sky(px);
+                let weighted = light * down * across;
                 sum += weighted;
                 sx += weighted * dx;
                 sy += weighted * dy;

@@ -53,7 +53,8 @@ impl<T: Real> Input<T> {
             let source = "piled-up pixels".into();
             self.saturation = Some(found.level);
             self.taken.saturation = Some(Provenance { value: found.level, source });
-            mask.merge(self.unusable().planes().iter().copied());
+            let saturated = self.unusable();
+            mask.merge(|i| saturated.planes()[i]);
         }
         let found = constant_blocks(self.image.view(), mask);
         let pixels = found.iter().map(|block| block.pixels).sum();

@@ -121,11 +121,12 @@ fn mask(fitted: &Mask, reference: &Mask, target: &Mask) -> Mask {
     let of_fit =
         MaskPlanes::EDGE | MaskPlanes::CLIPPED | MaskPlanes::VARIABLE | MaskPlanes::REFERENCE_BAD;
     let mut mask = target.clone();
-    mask.merge(fitted.planes().iter().zip(reference.planes()).map(|(fitted, reference)| {
+    mask.merge(|i| {
+        let (fitted, reference) = (fitted.planes()[i], reference.planes()[i]);
         // Planes of the reference, and pixels without a valid variance.
-        let bad = !(*reference | (*fitted - of_fit)).is_empty();
+        let bad = !(reference | (fitted - of_fit)).is_empty();
         let reference = if bad { MaskPlanes::REFERENCE_BAD } else { MaskPlanes::empty() };
-        (*fitted & of_fit) | reference
-    }));
+        (fitted & of_fit) | reference
+    });
     mask
 }

@@ -57,13 +57,13 @@ fn describe(file: &FitsFile, hdu: &Hdu) -> Result<()> {
         }
         let image = dia_core::Image::from_vec(image.height, image.width, image.pixels)?;
         let mut mask = dia_core::Mask::good(image.height(), image.width());
-        mask.merge(image.pixels().iter().map(|v| {
-            if v.is_finite() {
+        mask.merge(|i| {
+            if image.pixels()[i].is_finite() {
                 dia_core::MaskPlanes::empty()
             } else {
                 dia_core::MaskPlanes::NO_DATA
             }
-        }));
+        });
         if let Some(seeing) = dia_core::seeing::measure(image.view(), &mask) {
             say(format!("      seeing: FWHM {:.2} px from {} stars", seeing.fwhm, seeing.stars))?;
         }

@@ -292,9 +292,7 @@ impl Design {
     ) {
         let Some(background) = &self.background else { return };
         let in_row = background.in_row(self.split(parameters).1, y);
-        for (x, value) in row.iter_mut().enumerate() {
-            *value = *value - T::narrow(background.along_row(&in_row, first + x));
-        }
+        background.along_row(&in_row, first, row, |value, b| *value = *value - T::narrow(b));
     }
 
     /// The linear functional c with c·x = P, the photometric scale; its mean over the image where it varies.

@@ -2,6 +2,7 @@
 
 use rayon::prelude::*;
 
+use crate::simd::{Loop, widest};
 use crate::sum::{LEAF, pairwise};
 use crate::{DataVector, Loss, Noise, OperatorError, Pixel, PixelWeight, Reweight};
 
@@ -79,7 +80,7 @@ impl<T: Pixel> Reweight for Vec<T> {
         assert!(weights.len() == self.len() && noise.fixed.len() == self.len());
         weights.par_chunks_mut(LEAF).enumerate().for_each(|(leaf, weights)| {
             let leaf = Leaf { weights, data: self, noise, loss, kind, first: leaf * LEAF };
-            pulp::Arch::new().dispatch(leaf);
+            widest(leaf);
         });
         Ok(())
     }
@@ -95,7 +96,7 @@ struct Leaf<'a, T> {
     first: usize,
 }
 
-impl<T: Pixel> pulp::NullaryFnOnce for Leaf<'_, T> {
+impl<T: Pixel> Loop for Leaf<'_, T> {
     type Output = ();
 
     #[inline(always)]

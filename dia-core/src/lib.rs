@@ -47,6 +47,7 @@ mod pixel;
 mod polynomial;
 pub mod robust;
 pub mod seeing;
+pub mod simd;
 #[cfg(feature = "simulate")]
 pub mod simulate;
 mod sky;

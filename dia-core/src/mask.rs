@@ -2,6 +2,7 @@
 
 use rayon::prelude::*;
 
+use crate::sum::LEAF;
 use crate::{ImageError, KernelSupport};
 
 bitflags::bitflags! {
@@ -118,11 +119,13 @@ impl Mask {
         self.planes[y * self.width + x] |= planes;
     }
 
-    /// Sets, beside what is set, the planes that `other` gives for each pixel (in row-major order).
-    pub fn merge(&mut self, other: impl IntoIterator<Item = MaskPlanes>) {
-        for (mine, theirs) in self.planes.iter_mut().zip(other) {
-            *mine |= theirs;
-        }
+    /// Sets, beside what is set, the planes that `of` gives for the index of each pixel (in row-major order).
+    pub fn merge(&mut self, of: impl Fn(usize) -> MaskPlanes + Sync) {
+        self.planes.par_chunks_mut(LEAF).enumerate().for_each(|(leaf, planes)| {
+            for (i, planes) in planes.iter_mut().enumerate() {
+                *planes |= of(leaf * LEAF + i);
+            }
+        });
     }
 
     /// Number of pixels without any plane.

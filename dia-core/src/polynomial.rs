@@ -1,5 +1,7 @@
 //! Two-dimensional polynomials on the image, with every cross term.
 
+use crate::simd::widest;
+
 /// The polynomials P_i(x) P_j(y) with i + j ≤ degree on coordinates scaled to [−1, 1].
 ///
 /// P_i is the Legendre polynomial of degree i, |P_i| ≤ 1: the coefficients have the units of the
@@ -68,7 +70,7 @@ impl Polynomial2d {
             .sum()
     }
 
-    /// Σ_j c_ij P_j(y) for each i, with which [`along_row`](Self::along_row) takes d multiplications a pixel.
+    /// Σ_j c_ij P_j(y) for each i, from which the polynomial follows in d multiplications a pixel.
     pub fn in_row(&self, coefficients: &[f64], y: usize) -> Vec<f64> {
         let mut q = vec![0.0; self.degree + 1];
         for ((i, j), c) in self.powers().zip(coefficients) {
@@ -77,9 +79,29 @@ impl Polynomial2d {
         q
     }
 
-    /// The value at column `x` of the row of [`in_row`](Self::in_row).
-    pub fn along_row(&self, in_row: &[f64], x: usize) -> f64 {
-        in_row.iter().zip(&self.columns).map(|(q, p)| q * p[x]).sum()
+    /// Gives `update` each of the `values` with that of the polynomial there: the columns from `first` on of the row of [`in_row`](Self::in_row).
+    pub(crate) fn along_row<T>(
+        &self,
+        in_row: &[f64],
+        first: usize,
+        values: &mut [T],
+        update: impl Fn(&mut T, f64),
+    ) {
+        /// Columns at a time.
+        const BLOCK: usize = 64;
+        widest(
+            #[inline(always)]
+            || {
+                for (k, values) in values.chunks_mut(BLOCK).enumerate() {
+                    let mut sums = [0.0; BLOCK];
+                    for (q, p) in in_row.iter().zip(&self.columns) {
+                        let p = &p[first + k * BLOCK..][..values.len()];
+                        sums.iter_mut().zip(p).for_each(|(sum, p)| *sum += q * p);
+                    }
+                    values.iter_mut().zip(sums).for_each(|(value, sum)| update(value, sum));
+                }
+            },
+        );
     }
 
     /// The product of two of the terms as a sum Σ factor φ_term of those of twice the degree.

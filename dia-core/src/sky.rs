@@ -21,9 +21,9 @@ const FEWEST: usize = 64;
 pub struct LocalSky {
     rows: usize,
     columns: usize,
-    /// Cells per pixel.
-    scale: (f64, f64),
     medians: Vec<f64>,
+    /// For each row and for each column of pixels, that of cells before it and the way from there.
+    places: [Vec<(usize, f64)>; 2],
 }
 
 impl LocalSky {
@@ -44,8 +44,9 @@ impl LocalSky {
             let (row, column) = (cell / columns, cell % columns);
             let ys = row * height / rows..(row + 1) * height / rows;
             let xs = column * width / columns..(column + 1) * width / columns;
-            let step = (ys.len() * xs.len() / SAMPLE) | 1;
-            let pixels = ys.flat_map(|y| xs.clone().map(move |x| (y, x))).step_by(step);
+            let size = ys.len() * xs.len();
+            let pixels = (0..size).step_by((size / SAMPLE) | 1);
+            let pixels = pixels.map(|i| (ys.start + i / xs.len(), xs.start + i % xs.len()));
             let good = pixels.filter(|(y, x)| !mask.at(*y, *x).intersects(left_out));
             let mut values: Vec<f64> = good.map(|(y, x)| image.at(y, x).widen()).collect();
             values.retain(|value| value.is_finite());
@@ -61,8 +62,10 @@ impl LocalSky {
             known[(0..known.len()).filter(|other| known[*other].is_some()).min_by_key(apart)?]
         };
         let medians = (0..known.len()).map(|cell| known[cell].or_else(|| nearest(cell)));
-        let scale = (rows as f64 / height as f64, columns as f64 / width as f64);
-        Some(Self { rows, columns, scale, medians: medians.collect::<Option<_>>()? })
+        let places = [(height, rows), (width, columns)].map(|(pixels, cells)| {
+            (0..pixels).map(|pixel| between(pixel, cells as f64 / pixels as f64, cells)).collect()
+        });
+        Some(Self { rows, columns, medians: medians.collect::<Option<_>>()?, places })
     }
 
     /// The sky at row `y` and column `x`, in the unit of the image.
@@ -72,12 +75,13 @@ impl LocalSky {
 
     /// The sky of row `y` by columns, in the unit of the image.
     pub fn row(&self, y: usize) -> impl Fn(usize) -> f64 + use<'_> {
-        let (row, down) = between(y, self.scale.0, self.rows);
+        let [down, across] = &self.places;
+        let (row, down) = down[y];
         let cells =
             |row: usize| &self.medians[row.min(self.rows - 1) * self.columns..][..self.columns];
         let (above, below) = (cells(row), cells(row + 1));
         move |x| {
-            let (column, right) = between(x, self.scale.1, self.columns);
+            let (column, right) = across[x];
             let next = (column + 1).min(self.columns - 1);
             let along = |row: &[f64]| row[column] + right * (row[next] - row[column]);
             along(above) + down * (along(below) - along(above))

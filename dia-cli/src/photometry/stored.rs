@@ -201,8 +201,7 @@ impl Stored<'_> {
         for name in ["MASK", "LEFT_OUT"] {
             let plane = self.file.read_integers(self.needed(name)?)?;
             self.check_shape(name, (plane.height, plane.width), shape)?;
-            let planes = |bits: &i64| MaskPlanes::from_bits_truncate(*bits as u16);
-            mask.merge(plane.pixels.iter().map(planes));
+            mask.merge(|i| MaskPlanes::from_bits_truncate(plane.pixels[i] as u16));
         }
         Ok(mask)
     }

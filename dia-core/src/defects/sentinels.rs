@@ -86,9 +86,10 @@ pub fn sentinels<T: Pixel>(image: ImageView<'_, T>, mask: &mut Mask) -> Vec<Sent
     found.sort_unstable_by(|a, b| a.value.total_cmp(&b.value));
     if !found.is_empty() {
         let is_found = |value: f64| found.binary_search_by(|s| s.value.total_cmp(&value)).is_ok();
-        mask.merge(image.pixels().iter().map(|value| {
-            if is_found(value.widen() + 0.0) { MaskPlanes::NO_DATA } else { MaskPlanes::empty() }
-        }));
+        mask.merge(|i| {
+            let value = image.pixels()[i].widen();
+            if is_found(value + 0.0) { MaskPlanes::NO_DATA } else { MaskPlanes::empty() }
+        });
     }
     found
 }

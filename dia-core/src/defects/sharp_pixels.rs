@@ -215,10 +215,12 @@ impl<T: Pixel, V: Fn(usize, f64) -> f64 + Sync> Finder<'_, T, V> {
         let (i, value) = (y * self.image.width() + x, self.image.at(y, x).widen());
         self.pairs(mask, (y, x)).any(|(is_diagonal, a, b)| {
             let (mean, ratio) = (f64::midpoint(a, b), ratios[usize::from(is_diagonal)]);
-            let variance = (self.variance)(i, value)
-                + 0.5 * ratio * ratio * (self.variance)(i, mean.max(background));
             let excess = value - background - ratio * (mean - background);
-            excess > 0.0 && excess * excess > THRESHOLD * THRESHOLD * variance
+            let variance = || {
+                (self.variance)(i, value)
+                    + 0.5 * ratio * ratio * (self.variance)(i, mean.max(background))
+            };
+            excess > 0.0 && excess * excess > THRESHOLD * THRESHOLD * variance()
         })
     }
 }

@@ -121,9 +121,12 @@ fn of_block<T: Pixel>(
     noise: &NoiseModel<'_, T>,
     (y, x): (usize, usize),
 ) -> Option<Block> {
-    let pixels = (y..y + SIDE).flat_map(|y| (x..x + SIDE).map(move |x| y * image.width() + x));
-    let is_good = |i: &usize| mask.planes()[*i].is_empty() && image.pixels()[*i].is_finite();
-    let good: Vec<usize> = pixels.filter(is_good).collect();
+    let mut good: Vec<usize> = Vec::with_capacity(SIDE * SIDE);
+    for y in y..y + SIDE {
+        let row = image.row(y).iter().zip(mask.row(y)).enumerate().skip(x).take(SIDE);
+        let usable = row.filter(|(_, (value, planes))| planes.is_empty() && value.is_finite());
+        good.extend(usable.map(|(x, _)| y * image.width() + x));
+    }
     if good.len() < FEWEST {
         return None;
     }

@@ -417,13 +417,14 @@ impl<'a, T: Pixel> Field<'a, T> {
             rows.flat_map(move |y| columns.clone().map(move |x| (y, x))).filter_map(
                 move |(y, x)| {
                     let (dy, dx) = (y as f64 - peak.y as f64, x as f64 - peak.x as f64);
-                    (dy.hypot(dx) <= radius).then_some((y, x, dy, dx))
+                    (dy * dy + dx * dx <= radius * radius).then_some((y, x, dy, dx))
                 },
             )
         };
+        let beyond = |radius: f64, dy: f64, dx: f64| dy * dy + dx * dx > radius * radius;
         let usable = |y, x| !self.mask.at(y, x).intersects(UNUSABLE);
         let mut ring: Vec<f64> = pixels(outer)
-            .filter(|&(y, x, dy, dx)| dy.hypot(dx) > inner && usable(y, x))
+            .filter(|&(y, x, dy, dx)| beyond(inner, dy, dx) && usable(y, x))
             .map(|(y, x, ..)| self.at(y, x))
             .filter(|v| v.is_finite())
             .collect();
@@ -435,7 +436,7 @@ impl<'a, T: Pixel> Field<'a, T> {
         // What stays below the noise cannot be seen, nor does it matter.
         let limit = (0.2 * height).max(4.0 * self.scatter);
         let isolated = pixels(2.0 * long)
-            .filter(|&(y, x, dy, dx)| dy.hypot(dx) > 1.2 * long && usable(y, x))
+            .filter(|&(y, x, dy, dx)| beyond(1.2 * long, dy, dx) && usable(y, x))
             .all(|(y, x, ..)| self.at(y, x) - background < limit);
 
         // Least squares for ln v, whose σ is that of v over v: the weight of a pixel is v².

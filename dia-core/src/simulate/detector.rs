@@ -42,9 +42,9 @@ pub(super) fn observe(
 pub(super) fn saturation_mask(image: &Image<f64>, level: Option<f64>) -> Mask {
     let mut mask = Mask::good(image.height(), image.width());
     if let Some(level) = level {
-        mask.merge(image.pixels().iter().map(|&value| {
-            if value >= level { MaskPlanes::SATURATED } else { MaskPlanes::empty() }
-        }));
+        mask.merge(|i| {
+            if image.pixels()[i] >= level { MaskPlanes::SATURATED } else { MaskPlanes::empty() }
+        });
     }
     mask
 }

@@ -69,7 +69,8 @@ pub fn find<T: Pixel>(image: ImageView<'_, T>, mask: &Mask, most: usize) -> Vec<
     let smooth = |y: usize, x: usize| smooth[y * width + x];
     let star = |y: usize, x: usize| -> Option<Star> {
         let peak = smooth(y, x);
-        if peak <= threshold || !falls_off(smooth, y, x) {
+        let beside = || smooth(y, x - 1).max(smooth(y, x + 1));
+        if peak <= threshold || beside() > peak || !falls_off(smooth, y, x) {
             return None;
         }
         let square = |reach: usize| {

@@ -5,9 +5,10 @@
 //! both, so that their ratio is a relative change of flux, at the edge of a mask as elsewhere.
 
 use dia_core::Pixel;
+use dia_core::simd::{Loop, widest};
+use dia_core::sum::LEAF;
 use rayon::prelude::*;
 
-use crate::precondition::simd::{Loop, widest};
 
 /// σ of a Gaussian of FWHM 1: 1/√(8 ln 2).
 pub(crate) const SIGMA_PER_FWHM: f64 = 0.424_660_900_144_009_5;
@@ -46,14 +47,48 @@ impl<T: Pixel> Apertures<T> {
             for ((plane, taps), out) in planes.iter().zip(&taps).zip(outputs) {
                 widest(SmoothRow { plane, taps, y, column, out });
             }
-            for (((change, flux), noise), used) in change.iter_mut().zip(flux).zip(noise).zip(used)
-            {
-                *change *= norm;
-                *flux *= norm;
-                *noise = if *used { noise.sqrt() * norm } else { T::infinity() };
-            }
+            widest(
+                #[inline(always)]
+                || {
+                    let pixels = change.iter_mut().zip(flux).zip(noise).zip(used);
+                    for (((change, flux), noise), used) in pixels {
+                        *change *= norm;
+                        *flux *= norm;
+                        *noise = if *used { noise.sqrt() * norm } else { T::infinity() };
+                    }
+                },
+            );
         });
         apertures
+    }
+
+    /// The pixels whose change, flux and noise fulfil `condition`, in their order. Few are expected to.
+    pub(crate) fn places(&self, condition: impl Fn(f64, f64, f64) -> bool + Sync) -> Vec<usize> {
+        /// Pixels that are asked at once whether one of them does.
+        const BLOCK: usize = 64;
+        let planes = [&self.change, &self.flux, &self.noise];
+        let of_leaf = |leaf: usize| {
+            let mut found = Vec::new();
+            let leaf = leaf * LEAF..self.change.len().min((leaf + 1) * LEAF);
+            widest(
+                #[inline(always)]
+                || {
+                    for first in leaf.clone().step_by(BLOCK) {
+                        let [d, f, n] = planes.map(|p| &p[first..leaf.end.min(first + BLOCK)]);
+                        let holds = |(d, (f, n)): (&T, (&T, &T))| {
+                            condition(d.widen(), f.widen(), n.widen())
+                        };
+                        let pixels = || d.iter().zip(f.iter().zip(n)).map(holds);
+                        if pixels().fold(false, |any, holds| any | holds) {
+                            let those = pixels().enumerate().filter(|(_, holds)| *holds);
+                            found.extend(those.map(|(i, _)| first + i));
+                        }
+                    }
+                },
+            );
+            found
+        };
+        (0..self.change.len().div_ceil(LEAF)).into_par_iter().flat_map_iter(of_leaf).collect()
     }
 }
 

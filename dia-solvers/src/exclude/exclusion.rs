@@ -1,6 +1,7 @@
 //! Pixels that a fit leaves out, found between its rounds: variable sources, and what is clipped; and the scale of the noise.
 
 use dia_core::robust::median_and_scatter;
+use dia_core::simd::widest;
 use dia_core::{
     DataVector, DesignMatrix, Loss, MaskPlanes, Photon, Pixel, PixelWeight, Reweight, seeing,
 };
@@ -109,22 +110,28 @@ impl<T: Pixel> Exclusion<T> {
         let kind = PixelWeight::Robust;
         problem.data.reweight(&problem.noise, Loss::Gaussian, kind, &mut inverse)?;
         let (mut model, mut variance) = (a.download(model)?, a.download(inverse)?);
-        variance.par_iter_mut().for_each(|v| *v = v.recip());
         let (design, valid) = (a.design(), a.design().valid());
         let unit = prepared.units().target;
         let mut residual = vec![T::zero(); model.len()];
-        let rows = residual.par_chunks_mut(valid.width).zip(model.par_chunks(valid.width));
-        rows.enumerate().for_each(|(y, (residual, model))| {
+        let rows = residual.par_chunks_mut(valid.width).zip(variance.par_chunks_mut(valid.width));
+        let rows = rows.zip(model.par_chunks_mut(valid.width)).enumerate();
+        // From here on, the model is the stars' part of it.
+        rows.for_each(|(y, ((residual, variance), model))| {
             let target = &prepared.target().row(valid.y + y)[valid.x..];
-            for ((value, target), model) in residual.iter_mut().zip(target).zip(model) {
-                *value = T::narrow(target.widen() / unit) - *model;
-            }
+            widest(
+                #[inline(always)]
+                || {
+                    let pixels = residual.iter_mut().zip(&mut *variance).zip(&*model).zip(target);
+                    for (((residual, variance), model), target) in pixels {
+                        *residual = T::narrow(target.widen() / unit) - *model;
+                        *variance = variance.recip();
+                    }
+                },
+            );
+            design.subtract_background(x, valid.y + y, valid.x, model);
         });
 
         if let (Some(options), Some(fwhm)) = (&self.rules.variables, self.fwhm) {
-            model.par_chunks_mut(valid.width).enumerate().for_each(|(y, row)| {
-                design.subtract_background(x, valid.y + y, valid.x, row);
-            });
             let field = [residual.as_mut_slice(), &mut variance, &mut model];
             let found = variable_sources_in_place(field, valid.width, fwhm, options);
             let masked = found.masked.iter().enumerate().filter(|(_, masked)| **masked);

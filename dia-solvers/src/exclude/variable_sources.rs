@@ -20,6 +20,7 @@
 
 use dia_core::Pixel;
 use dia_core::robust::{MAD_TO_SIGMA, median, median_and_scatter};
+use dia_core::simd::widest;
 use rayon::prelude::*;
 
 use crate::exclude::apertures::{Apertures, SIGMA_PER_FWHM};
@@ -141,12 +142,20 @@ pub(crate) fn variable_sources_in_place<T: Pixel>(
     assert!(width > 0 && residual.len().is_multiple_of(width), "rows of one width");
     assert!(fwhm > 0.0 && fwhm.is_finite(), "a seeing");
     let mut used = vec![false; residual.len()];
-    let pixels = residual.par_iter_mut().zip(&mut *variance).zip(&mut *flux);
-    pixels.zip(&mut used).for_each(|(((r, v), f), used)| {
-        *used = r.is_finite() && v.is_finite() && *v > T::zero() && f.is_finite();
-        if !*used {
-            (*r, *v, *f) = (T::zero(), T::zero(), T::zero());
-        }
+    let rows = residual.par_chunks_mut(width).zip(variance.par_chunks_mut(width));
+    let rows = rows.zip(flux.par_chunks_mut(width)).zip(used.par_chunks_mut(width));
+    rows.for_each(|(((residual, variance), flux), used)| {
+        widest(
+            #[inline(always)]
+            || {
+                let pixels = residual.iter_mut().zip(variance).zip(flux).zip(used);
+                for (((r, v), f), used) in pixels {
+                    *used = r.is_finite() & v.is_finite() & (*v > T::zero()) & f.is_finite();
+                    let kept = |value: T| if *used { value } else { T::zero() };
+                    (*r, *v, *f) = (kept(*r), kept(*v), kept(*f));
+                }
+            },
+        );
     });
     let field = Field { width, height: residual.len() / width, fwhm };
     let apertures = Apertures::new([&*residual, &*flux, &*variance], &used, width, fwhm);
@@ -217,10 +226,8 @@ impl Errors {
     fn of<T: Pixel>(apertures: &Apertures<T>, field: Field) -> Self {
         let signal = |i: usize| apertures.flux[i].widen() / apertures.noise[i].widen();
         let relative = |i: usize| apertures.change[i].widen() / apertures.flux[i].widen();
-        let mut sources: Vec<usize> = (0..apertures.flux.len())
-            .into_par_iter()
-            .filter(|&i| signal(i) > LEAST_SIGNAL && field.is_largest_around(&apertures.flux, i))
-            .collect();
+        let mut sources = apertures.places(|_, flux, noise| flux / noise > LEAST_SIGNAL);
+        sources.retain(|&i| field.is_largest_around(&apertures.flux, i));
         let changes: Vec<f64> = sources.iter().map(|&i| relative(i)).collect();
         let (common_change, scatter) = median_and_scatter(changes.iter().copied())
             .filter(|_| changes.len() >= SOURCES_FOR_MEDIAN)
@@ -294,24 +301,25 @@ fn peaks<T: Pixel>(
     field: Field,
     threshold: f64,
 ) -> Vec<(usize, f64)> {
-    let significance = |i: usize| {
+    // The floor only adds to the noise: most pixels need not look for the star that they belong to.
+    let candidates = apertures.places(|change, flux, noise| {
+        (change - errors.common_change * flux).abs() > threshold * (errors.noise_excess * noise)
+    });
+    let significance = |&i: &usize| {
         let change = errors.change(apertures, i).abs();
         let noise = errors.noise_excess * apertures.noise[i].widen();
-        // The floor only adds to the noise: most pixels need not look for the star that they belong to.
-        if change <= threshold * noise {
-            return T::zero();
-        }
         let flux =
             field.around(i, field.reach()).map(|j| apertures.flux[j]).fold(T::zero(), T::max);
         let significance = change / noise.hypot(errors.floor * flux.widen());
-        if significance > threshold { T::narrow(significance) } else { T::zero() }
+        (significance > threshold).then_some((i, significance))
     };
-    let significances: Vec<T> =
-        (0..apertures.noise.len()).into_par_iter().map(significance).collect();
-    let changed = (0..significances.len())
-        .into_par_iter()
-        .filter(|&i| significances[i] > T::zero() && field.is_largest_around(&significances, i));
-    changed.map(|i| (i, significances[i].widen())).collect()
+    let mut changed: Vec<(usize, f64)> = candidates.par_iter().filter_map(significance).collect();
+    let mut significances = vec![T::zero(); apertures.noise.len()];
+    for (i, significance) in &changed {
+        significances[*i] = T::narrow(*significance);
+    }
+    changed.retain(|(i, _)| field.is_largest_around(&significances, *i));
+    changed.iter().map(|(i, _)| (*i, significances[*i].widen())).collect()
 }
 
 /// The pixels of the field.

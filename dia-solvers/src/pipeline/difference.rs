@@ -1,5 +1,7 @@
 //! The difference image and what belongs to it.
 
+use std::ops::{Add, Range};
+
 use dia_core::{
     Design, DesignMatrix, Image, Kernel, Loss, Mask, MaskPlanes, Pixel, PixelWeight, robust,
 };
@@ -215,20 +217,43 @@ fn statistics<T: Pixel>(
         let used = planes[i].is_empty();
         if used { d[i].widen() / sigma2[i].widen().sqrt() } else { f64::NAN }
     };
-    let sum = |f: &(dyn Fn(f64) -> f64 + Sync)| {
-        dia_core::sum::pairwise(d.len(), &|range| {
-            range.map(z).filter(|z| !z.is_nan()).map(f).sum::<f64>()
+    let sums = dia_core::sum::pairwise(d.len(), &|range| {
+        range.map(z).filter(|z| !z.is_nan()).fold(Sums::default(), |Sums { z, squares, weights }, of| {
+            Sums { z: z + of, squares: squares + of * of, weights: weights + loss.weight(of) }
         })
-    };
+    });
     let used = mask.good_pixels();
     let count = used as f64;
-    let mfb = sum(&|z| z) / count;
-    let mfv = sum(&|z| (z - mfb).powi(2)) / (count - 1.0);
-    let chi2_dof = sum(&|z| z * z) / (count - unknowns);
-    let outliers = 1.0 - sum(&|z| loss.weight(z)) / (count * loss.mean_weight(PixelWeight::Robust));
+    let mfb = sums.z / count;
+    let about_mean = |range: Range<usize>| {
+        range.map(z).filter(|z| !z.is_nan()).map(|z| (z - mfb).powi(2)).sum::<f64>()
+    };
+    let mfv = dia_core::sum::pairwise(d.len(), &about_mean) / (count - 1.0);
+    let chi2_dof = sums.squares / (count - unknowns);
+    let outliers = 1.0 - sums.weights / (count * loss.mean_weight(PixelWeight::Robust));
     // Of a very large image, a regular part tells the median well enough.
     let stride = (d.len() / 4_000_000).max(1) | 1;
     let part = (0..d.len()).step_by(stride).map(z);
     let robust_std = robust::median_and_scatter(part).map_or(f64::NAN, |(_, scatter)| scatter);
     ResidualStatistics { used, outliers, mfb, mfv, robust_std, chi2_dof }
+}
+
+/// Of z, z² and ψ(z)/z.
+#[derive(Clone, Copy, Debug, Default)]
+struct Sums {
+    z: f64,
+    squares: f64,
+    weights: f64,
+}
+
+impl Add for Sums {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            z: self.z + other.z,
+            squares: self.squares + other.squares,
+            weights: self.weights + other.weights,
+        }
+    }
 }

@@ -26,8 +26,9 @@ impl<T: Pixel> Exposure<'_, T> {
         let (height, width) = self.image.shape();
         let mut mask = self.mask.cloned().unwrap_or_else(|| Mask::good(height, width));
         let saturation = self.saturation.filter(|level| !level.is_nan()).unwrap_or(f64::INFINITY);
-        mask.merge(self.image.pixels().iter().map(|value| {
-            let value = value.widen();
+        let pixels = self.image.pixels();
+        mask.merge(|i| {
+            let value = pixels[i].widen();
             if value > f64::NEG_INFINITY && value < saturation {
                 MaskPlanes::empty()
             } else if value.is_finite() {
@@ -35,7 +36,7 @@ impl<T: Pixel> Exposure<'_, T> {
             } else {
                 MaskPlanes::NO_DATA
             }
-        }));
+        });
         mask
     }
 }
@@ -59,7 +60,7 @@ pub(crate) fn own_mask<T: Pixel>(
         }
         NoiseModel::Ccd(_, None) => MaskPlanes::empty(),
     };
-    mask.merge((0..exposure.image.pixels().len()).map(more));
+    mask.merge(more);
     mask
 }
 

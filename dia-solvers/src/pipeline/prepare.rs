@@ -244,10 +244,7 @@ impl<'a, T: Pixel> Prepared<'a, T> {
         let image =
             Image::from_fn(valid.height, valid.width, |y, x| reference.at(y + offset, x + offset));
         let mut mask = Mask::good(valid.height, valid.width);
-        mask.merge(
-            (0..valid.height * valid.width)
-                .map(|i| self.mask.planes()[pixel_index(valid, width, i)]),
-        );
+        mask.merge(|i| self.mask.planes()[pixel_index(valid, width, i)]);
         seeing::measure(image.view(), &mask)
     }
 
@@ -362,24 +359,14 @@ pub(crate) fn pixel_index(valid: Region, image_width: usize, i: usize) -> usize 
 /// Adds to the target's mask what the reference spoils and where the kernel leaves it.
 fn mark_unusable(mask: &mut Mask, touched: &[bool], valid: Region) {
     let (height, width) = (mask.height(), mask.width());
-    let inside = |y: usize, x: usize| {
-        (valid.y..valid.y + valid.height).contains(&y)
-            && (valid.x..valid.x + valid.width).contains(&x)
-    };
     for y in 0..height {
-        for x in 0..width {
-            if !inside(y, x) {
-                mask.insert(y, x, MaskPlanes::EDGE);
-            }
+        let inside = (valid.y..valid.y + valid.height).contains(&y);
+        let to = if inside { valid.x } else { width };
+        for x in (0..to).chain(valid.x + valid.width..width) {
+            mask.insert(y, x, MaskPlanes::EDGE);
         }
     }
-    mask.merge(
-        touched.iter().map(
-            |touched| {
-                if *touched { MaskPlanes::REFERENCE_BAD } else { MaskPlanes::empty() }
-            },
-        ),
-    );
+    mask.merge(|i| if touched[i] { MaskPlanes::REFERENCE_BAD } else { MaskPlanes::empty() });
 }
 
 fn count_used(mask: &Mask, valid: Region, touched: &[bool]) -> Result<usize, SubtractError> {

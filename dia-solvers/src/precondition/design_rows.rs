@@ -1,10 +1,10 @@
 //! Explicit rows of the design matrix.
 
+use dia_core::simd::{Loop, widest};
 use dia_core::{Design, ImageView, KernelBasis, KernelSupport, Pixel};
 use faer::Mat;
 
 use crate::precondition::gram::{GramPrecision, Rows, weighted_gram};
-use crate::precondition::simd::{Loop, widest};
 
 /// The rows of the design matrix, written out: T_t(p) R(p − u) for every kernel coefficient, φ_j(p) for the background.
 #[derive(Clone, Copy, Debug)]

@@ -5,12 +5,12 @@
 //! diagonal, STRIP/2 elements of n/2 on average, is lost; narrower ones lose less, but their products are slower.
 
 use dia_core::Pixel;
+use dia_core::simd::{Loop, widest};
 use faer::linalg::matmul::matmul;
 use faer::traits::ComplexField;
 use faer::{Accum, Mat, MatMut, MatRef, Par};
 use rayon::prelude::*;
 
-use crate::precondition::simd::{Loop, widest};
 
 /// The arithmetic of a Gram matrix H = Σ wᵢ aᵢ aᵢᵀ.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]

@@ -1,10 +1,10 @@
 //! w_p ‖a_p‖² of every pixel, row after row of the image, from running sums: nothing image-sized is written.
 
+use dia_core::simd::{Loop, widest};
 use dia_core::{ImageView, Pixel};
 use rayon::prelude::*;
 
 use crate::Prepared;
-use crate::precondition::simd::{Loop, widest};
 
 /// Rows of pixels between two fresh starts of the running sums; bands are worked on in parallel.
 const BAND: usize = 64;

@@ -10,4 +10,3 @@ pub(crate) mod row_sample;
 pub(crate) mod sample;
 pub(crate) mod sampled_rows;
 pub(crate) mod shrinkage;
-pub(crate) mod simd;

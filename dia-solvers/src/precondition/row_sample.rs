@@ -6,13 +6,13 @@
 //! that a handful of iterations suffice, and its cost does not grow with the image.
 
 use dia_core::Pixel;
+use dia_core::simd::{Loop, widest};
 use faer::Mat;
 use rand::{Rng, SeedableRng};
 use rand_xoshiro::Xoshiro256PlusPlus;
 
 use crate::precondition::gram::SINGLE_ROUNDING;
 use crate::precondition::leverage::over_bands;
-use crate::precondition::simd::{Loop, widest};
 use crate::{Cholesky, DesignRows, GramPrecision, Prepared, SampledRows, SolveError};
 
 /// Rows of the design matrix, row p drawn with probability min(1, s π_p): half of π is uniform over the usable pixels,
