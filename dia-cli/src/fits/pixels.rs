@@ -126,6 +126,12 @@ impl Scaling {
         T::from_f64(self.apply(stored))
     }
 
+    /// What is added to stored integers, where that is all: nothing is undefined, and no sum with a number of 32 bits is too large.
+    fn shift(&self) -> Option<i64> {
+        let whole = self.scale == 1.0 && self.zero.fract() == 0.0 && self.zero.abs() < 1e18;
+        (whole && self.blank.is_none()).then_some(self.zero as i64)
+    }
+
     /// The exact integer, or the value that is none.
     pub(super) fn exact(&self, stored: i64) -> Result<i64, String> {
         if Some(stored) == self.blank {
@@ -224,24 +230,39 @@ impl FitsFile {
             compressed::read_integers(self, hdu, &scaling, &mut pixels)?
         } else {
             let physical = |v: f64| if scaling.is_identity() { v } else { scaling.apply(v) };
-            self.decode(hdu, height, width, |bitpix, bytes| match bitpix {
-                Bitpix::U8 => append(&mut pixels, bytes.iter().map(|&v| scaling.exact(v.into()))),
-                Bitpix::I16 => append(
+            let shift = scaling.shift();
+            self.decode(hdu, height, width, |bitpix, bytes| match (bitpix, shift) {
+                (Bitpix::U8, Some(by)) => {
+                    pixels.extend(bytes.iter().map(|&v| i64::from(v) + by));
+                    Ok(())
+                }
+                (Bitpix::I16, Some(by)) => {
+                    pixels.extend(values(bytes, |v| i64::from(i16::from_be_bytes(v)) + by));
+                    Ok(())
+                }
+                (Bitpix::I32, Some(by)) => {
+                    pixels.extend(values(bytes, |v| i64::from(i32::from_be_bytes(v)) + by));
+                    Ok(())
+                }
+                (Bitpix::U8, None) => {
+                    append(&mut pixels, bytes.iter().map(|&v| scaling.exact(v.into())))
+                }
+                (Bitpix::I16, None) => append(
                     &mut pixels,
                     values(bytes, |v| scaling.exact(i16::from_be_bytes(v).into())),
                 ),
-                Bitpix::I32 => append(
+                (Bitpix::I32, None) => append(
                     &mut pixels,
                     values(bytes, |v| scaling.exact(i32::from_be_bytes(v).into())),
                 ),
-                Bitpix::I64 => {
+                (Bitpix::I64, _) => {
                     append(&mut pixels, values(bytes, |v| scaling.exact(i64::from_be_bytes(v))))
                 }
-                Bitpix::F32 => append(
+                (Bitpix::F32, _) => append(
                     &mut pixels,
                     values(bytes, |v| whole(physical(f32::from_be_bytes(v).into()))),
                 ),
-                Bitpix::F64 => {
+                (Bitpix::F64, _) => {
                     append(&mut pixels, values(bytes, |v| whole(physical(f64::from_be_bytes(v)))))
                 }
             })?

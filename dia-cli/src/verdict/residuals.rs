@@ -1,5 +1,6 @@
 //! Whether what is left is the noise.
 
+use dia_core::simd::widest;
 use dia_core::{Kernel, Mask, Pixel, robust};
 use dia_solvers::Difference;
 use rayon::prelude::*;
@@ -67,26 +68,36 @@ fn scatter<T>(evidence: &Evidence<'_, T>) -> Option<Notice> {
 fn correlation<T: Pixel>(evidence: &Evidence<'_, T>) -> Option<Notice> {
     let difference = evidence.difference;
     let (height, width) = difference.difference.view().shape();
-    let z = |y: usize, x: usize| {
-        let used = difference.mask.at(y, x).is_empty();
-        let z = difference.difference.view().at(y, x).widen()
-            / difference.variance.view().at(y, x).widen().sqrt();
-        (used && z.abs() < NOISE).then_some(z)
+    // NaN where there is none.
+    let z = |y: usize| -> Vec<f64> {
+        let values = difference.difference.view().row(y).iter().zip(difference.mask.row(y));
+        let values = values.zip(difference.variance.view().row(y));
+        let z = values.map(|((d, planes), variance)| {
+            let z = d.widen() / variance.widen().sqrt();
+            if planes.is_empty() && z.abs() < NOISE { z } else { f64::NAN }
+        });
+        z.collect()
     };
-    // Means of z² and of the products along rows and columns.
-    let (mut squares, mut products) = ([0.0, 0.0], [[0.0, 0.0]; 2]);
+    // Σ z² and the sums of the products along rows and columns, with their numbers.
+    let of_row = |y: usize| {
+        let (here, below) = (z(y), z(y + 1));
+        let sum = |others: &[f64]| {
+            let products = here[..width - 1].iter().zip(others).map(|(z, other)| z * other);
+            let known = products.filter(|product| !product.is_nan());
+            known.fold([0.0, 0.0], |[sum, count], product| [sum + product, count + 1.0])
+        };
+        [sum(&here), sum(&here[1..]), sum(&below)]
+    };
     let step = (height * width / CORRELATED) | 1;
-    for y in (0..height - 1).step_by(step) {
-        for x in 0..width - 1 {
-            let Some(here) = z(y, x) else { continue };
-            squares = [squares[0] + here * here, squares[1] + 1.0];
-            for (sum, next) in products.iter_mut().zip([z(y, x + 1), z(y + 1, x)]) {
-                if let Some(next) = next {
-                    *sum = [sum[0] + here * next, sum[1] + 1.0];
-                }
-            }
+    let rows: Vec<[[f64; 2]; 3]> =
+        (0..height - 1).into_par_iter().step_by(step).map(of_row).collect();
+    let mut sums = [[0.0, 0.0]; 3];
+    for row in &rows {
+        for (sum, of_row) in sums.iter_mut().zip(row) {
+            *sum = [sum[0] + of_row[0], sum[1] + of_row[1]];
         }
     }
+    let [squares, products @ ..] = sums;
     let variance = squares[0] / squares[1];
     let expected = neighbours(&difference.kernel).map(|rho| evidence.convolved_noise * rho);
     let (mut value, mut error) = (0.0_f64, 0.0_f64);
@@ -140,10 +151,22 @@ fn block_medians<T: Pixel>(of: &Difference<T>) -> Vec<f64> {
         let columns = x..(x + BLOCK).min(mask.width());
         let mut block = Vec::with_capacity(BLOCK * BLOCK);
         for y in y..(y + BLOCK).min(mask.height()) {
+            let mut z = [0.0; BLOCK];
             let values = difference.view().row(y)[columns.clone()].iter();
             let values = values.zip(&variance.view().row(y)[columns.clone()]);
-            let good = values.zip(&mask.row(y)[columns.clone()]).filter(|(_, m)| m.is_empty());
-            block.extend(good.map(|((d, v), _)| d.widen() / v.widen().sqrt()));
+            // Of all, for vectors; those of masked pixels are not used.
+            widest(
+                #[inline(always)]
+                || {
+                    z.iter_mut()
+                        .zip(values)
+                        .for_each(|(z, (d, v))| *z = d.widen() / v.widen().sqrt())
+                },
+            );
+            let planes = mask.row(y)[columns.clone()].iter();
+            block.extend(
+                z.iter().zip(planes).filter(|(_, planes)| planes.is_empty()).map(|(z, _)| z),
+            );
         }
         if 2 * block.len() < BLOCK * BLOCK { None } else { robust::median(&mut block) }
     };

@@ -64,12 +64,12 @@ impl Distribution {
         let (pixels, planes) = (image.pixels(), mask.planes());
         // An odd step meets every column of an image of even width.
         let step = (pixels.len() / SAMPLE) | 1;
-        let mut values: Vec<f64> = (0..pixels.len())
+        let values: Vec<f64> = (0..pixels.len())
             .step_by(step)
             .filter(|&i| planes[i].is_empty() && pixels[i].is_finite())
             .map(|i| pixels[i].widen())
             .collect();
-        values.par_sort_unstable_by(f64::total_cmp);
+        let values = sorted(values);
         let runs = runs(&values);
         let around = |i: usize| neighbours(&runs, i, f64::INFINITY);
         let is_spike = |i: usize| {
@@ -114,6 +114,15 @@ fn spacing(runs: &[Run], total: usize) -> f64 {
     (runs[last].value - runs[first].value) / (last - first) as f64
 }
 
+/// The values in the order of [`f64::total_cmp`], sorted as the integers that are ordered alike, which is faster.
+fn sorted(values: Vec<f64>) -> Vec<f64> {
+    // Its own inverse.
+    let ordered = |bits: i64| bits ^ ((bits >> 63) as u64 >> 1) as i64;
+    let mut keys: Vec<i64> = values.into_iter().map(|v| ordered(v.to_bits() as i64)).collect();
+    keys.par_sort_unstable();
+    keys.into_iter().map(|key| f64::from_bits(ordered(key) as u64)).collect()
+}
+
 /// The good finite pixels whose value is `wanted`, sorted.
 pub(super) fn sorted_values<T: Pixel>(
     image: ImageView<'_, T>,
@@ -121,7 +130,7 @@ pub(super) fn sorted_values<T: Pixel>(
     wanted: impl Fn(f64) -> bool + Sync,
 ) -> Vec<f64> {
     let pixels = image.pixels().par_chunks(CHUNK).zip(mask.planes().par_chunks(CHUNK));
-    let mut values: Vec<f64> = pixels
+    let values: Vec<f64> = pixels
         .flat_map_iter(|(pixels, planes)| {
             let good = pixels.iter().zip(planes).map(|(value, planes)| (value.widen(), planes));
             good.filter(|(value, planes)| wanted(*value) && value.is_finite() && planes.is_empty())
@@ -129,6 +138,5 @@ pub(super) fn sorted_values<T: Pixel>(
                 .collect::<Vec<_>>()
         })
         .collect();
-    values.par_sort_unstable_by(f64::total_cmp);
-    values
+    sorted(values)
 }

@@ -9,7 +9,6 @@ use dia_core::simd::{Loop, widest};
 use dia_core::sum::LEAF;
 use rayon::prelude::*;
 
-
 /// σ of a Gaussian of FWHM 1: 1/√(8 ln 2).
 pub(crate) const SIGMA_PER_FWHM: f64 = 0.424_660_900_144_009_5;
 /// The Gaussian ends here, in σ; 1 % of its weight in two dimensions is beyond.

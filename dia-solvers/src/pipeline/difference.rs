@@ -218,9 +218,14 @@ fn statistics<T: Pixel>(
         if used { d[i].widen() / sigma2[i].widen().sqrt() } else { f64::NAN }
     };
     let sums = dia_core::sum::pairwise(d.len(), &|range| {
-        range.map(z).filter(|z| !z.is_nan()).fold(Sums::default(), |Sums { z, squares, weights }, of| {
-            Sums { z: z + of, squares: squares + of * of, weights: weights + loss.weight(of) }
-        })
+        range.map(z).filter(|z| !z.is_nan()).fold(
+            Sums::default(),
+            |Sums { z, squares, weights }, of| Sums {
+                z: z + of,
+                squares: squares + of * of,
+                weights: weights + loss.weight(of),
+            },
+        )
     });
     let used = mask.good_pixels();
     let count = used as f64;

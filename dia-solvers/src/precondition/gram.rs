@@ -11,7 +11,6 @@ use faer::traits::ComplexField;
 use faer::{Accum, Mat, MatMut, MatRef, Par};
 use rayon::prelude::*;
 
-
 /// The arithmetic of a Gram matrix H = Σ wᵢ aᵢ aᵢᵀ.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum GramPrecision {

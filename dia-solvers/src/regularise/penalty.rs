@@ -390,19 +390,28 @@ fn pressed(k: &[f64], mut b: Vec<f64>) -> Option<Vec<f64>> {
 
 /// L k, at the pixels of the support.
 fn laplacian(support: &KernelSupport, k: &[f64]) -> Vec<f64> {
-    let h = support.half_width() as isize;
-    let side = support.side();
+    let (h, side) = (support.half_width() as isize, support.side());
     let mut out = vec![0.0; k.len()];
-    let inside = |dy: isize, dx: isize| dy.abs() <= h && dx.abs() <= support.row_reach(dy);
-    for ((dy, dx), place) in support.offsets().zip(support.places()) {
-        let neighbours = [
-            (dy - 1, dx, place.wrapping_sub(side)),
-            (dy, dx - 1, place.wrapping_sub(1)),
-            (dy, dx + 1, place + 1),
-            (dy + 1, dx, place + side),
-        ];
-        let around = neighbours.iter().filter(|(dy, dx, _)| inside(*dy, *dx));
-        out[place] = around.map(|(_, _, other)| k[place] - k[*other]).sum();
+    // `count` pixels from `place` on, with neighbours from `other` on.
+    let mut add = |place: usize, other: usize, count: usize| {
+        let pairs = k[place..place + count].iter().zip(&k[other..other + count]);
+        out[place..].iter_mut().zip(pairs).for_each(|(out, (own, other))| *out += own - other);
+    };
+    for dy in -h..=h {
+        let reach = support.row_reach(dy) as usize;
+        let middle = ((dy + h) * side as isize + h) as usize;
+        let across = |other: isize| {
+            let reach = reach.min((other.abs() <= h).then(|| support.row_reach(other) as usize)?);
+            Some((middle - reach, 2 * reach + 1))
+        };
+        if let Some((first, count)) = across(dy - 1) {
+            add(first, first - side, count);
+        }
+        add(middle - reach + 1, middle - reach, 2 * reach);
+        add(middle - reach, middle - reach + 1, 2 * reach);
+        if let Some((first, count)) = across(dy + 1) {
+            add(first, first + side, count);
+        }
     }
     out
 }
