@@ -2,6 +2,7 @@
 
 pub(crate) mod anderson;
 pub(crate) mod descent;
+pub(crate) mod inner_step;
 pub(crate) mod irls;
 pub(crate) mod method;
 pub(crate) mod problem;

@@ -1,4 +1,4 @@
-//! The fit of all pixels, as the descent sees it: gradient, factor, and what an inner solver makes of a step.
+//! The fit of all pixels, as the descent sees it: gradient and factor.
 
 use std::sync::Arc;
 
@@ -7,19 +7,16 @@ use dia_core::{
     PixelWeight, Reweight,
 };
 
-use crate::linear::augmented::Augmented;
 use crate::linear::cg::{axpy, dot};
 use crate::precondition::row_sample::of_least_precision;
 use crate::precondition::sample::{Factor, Sample};
 use crate::regularise::penalty::{Bias, FreeKernel, Penalty, PenaltyMaps, Strengths};
 use crate::regularise::seeing_shape::ReferenceStars;
 use crate::robust::descent::RobustProblem;
-use crate::robust::method::{Inner, LsqrMemory, Method, Preconditioning};
+use crate::robust::method::{Inner, Method, Preconditioning};
 use crate::uncertainty::shared_noise::SharedNoise;
 use crate::{
-    CgOptions, CgWorkspace, Cholesky, DesignRows, GramPrecision, LsqrOptions, LsqrWorkspace,
-    NormalOperator, NormalWorkspace, Outcome, Preconditioner, SolveError, StopReason,
-    SubtractError, SymmetricOperator, Weighted, cg, lsqr,
+    CgWorkspace, Cholesky, DesignRows, GramPrecision, NormalWorkspace, SolveError, SubtractError,
 };
 
 /// The objective Σ ρ(z) + ½ xᵀQ x over all pixels, and how it is solved.
@@ -66,37 +63,6 @@ pub(crate) struct Problem<'a, A: DesignMatrix> {
     /// Those of the inner solver.
     pub(crate) iterations: usize,
     pub(crate) products: usize,
-}
-
-/// H + Q.
-pub(crate) struct Penalised<'a, A: DesignMatrix> {
-    pub(crate) normal: NormalOperator<'a, A>,
-    pub(crate) penalty: Option<&'a Penalty>,
-}
-
-impl<A: DesignMatrix> SymmetricOperator for Penalised<'_, A> {
-    type Workspace = NormalWorkspace<A>;
-
-    fn dim(&self) -> usize {
-        self.normal.dim()
-    }
-
-    fn workspace(&self) -> Result<NormalWorkspace<A>, OperatorError> {
-        self.normal.workspace()
-    }
-
-    fn apply(
-        &self,
-        x: &[f64],
-        y: &mut [f64],
-        workspace: &mut NormalWorkspace<A>,
-    ) -> Result<(), OperatorError> {
-        self.normal.apply(x, y, workspace)?;
-        if let Some(penalty) = self.penalty {
-            penalty.add_product(1.0, x, y);
-        }
-        Ok(())
-    }
 }
 
 impl<'a, A: DesignMatrix> Problem<'a, A> {
@@ -305,25 +271,6 @@ impl<A: DesignMatrix> Problem<'_, A> {
         self.sample.factor(design, weights, self.loss, self.penalty.as_ref())
     }
 
-    /// Whether P ≈ C ⊗ H is bad and there is a better one, which is then in its place: that of the sampled rows of the whole design.
-    fn fall_back(&mut self, p: &mut Factor, outcome: Outcome) -> Result<bool, SubtractError> {
-        if outcome.stop != StopReason::Iterations || !self.can_fall_back {
-            return Ok(false);
-        }
-        self.can_fall_back = false;
-        self.preconditioning = Preconditioning::SampledRows;
-        match self.factor_weights() {
-            Ok(factor) => *p = factor,
-            // Too few rows for so many columns.
-            Err(SubtractError::Solve(SolveError::NotPositiveDefinite { .. })) => {
-                self.preconditioning = Preconditioning::Kronecker;
-                return Ok(false);
-            }
-            Err(error) => return Err(error),
-        }
-        Ok(true)
-    }
-
     pub(crate) fn gradient_without_penalty(
         &mut self,
         x: &[f64],
@@ -410,63 +357,7 @@ impl<A: DesignMatrix> RobustProblem for Problem<'_, A> {
         delta: &mut [f64],
     ) -> Result<(), SubtractError> {
         self.moved += optimality;
-        let max_iterations = if self.can_fall_back { PATIENCE } else { MAX_INNER };
-        let outcome = match &mut self.inner {
-            Inner::None => return Ok(()),
-            Inner::Cg(workspace) => {
-                // Where weights change with every pass, more accuracy would gain nothing.
-                let fixed = self.loss == Loss::Gaussian && self.penalty.is_none();
-                let options = CgOptions {
-                    tolerance: 0.3 * self.tolerance,
-                    relative: if fixed { 0.0 } else { 0.1 },
-                    max_iterations,
-                };
-                let normal = NormalOperator { operator: self.a, weights: &self.weights };
-                let h = Penalised { normal, penalty: self.penalty.as_ref() };
-                cg(&h, p, g, delta, &options, workspace, &mut self.memory)?
-            }
-            Inner::Lsqr(memory) => {
-                let LsqrMemory { sqrt_weights, whitened, rows, workspace } = &mut **memory;
-                sqrt_weights.square_root_of(&self.weights)?;
-                whitened.data.multiply(sqrt_weights)?;
-                *rows = self.penalty.as_ref().map(Penalty::rows).transpose()?;
-                whitened.rows.clear();
-                if let (Some(rows), Some(penalty)) = (&*rows, &self.penalty) {
-                    let mut q = vec![0.0; x.len()];
-                    penalty.add_product(-1.0, x, &mut q);
-                    whitened.rows = rows.right_hand_side(&q);
-                }
-                let inner = Weighted { inner: self.a, sqrt_weights: &*sqrt_weights };
-                let operator = Augmented { inner, rows: rows.as_ref() };
-                // The weights of the next pass change what more accuracy would gain.
-                let options = LsqrOptions {
-                    tolerance: 0.3 * self.tolerance,
-                    relative: 0.1,
-                    max_iterations,
-                    ..Default::default()
-                };
-                let workspace = match workspace {
-                    Some(workspace) => workspace,
-                    None => workspace.insert(LsqrWorkspace::new(&operator)?),
-                };
-                lsqr(&operator, p, whitened, delta, &options, workspace)?
-            }
-        };
-        self.iterations += outcome.iterations;
-        self.products += outcome.products;
-        if outcome.stop == StopReason::Indefinite && self.penalty.is_some() {
-            if !self.give_way() {
-                return Err(SubtractError::Undetermined);
-            }
-            *p = self.factor_weights()?;
-            p.solve(g, delta);
-            return Ok(());
-        }
-        if self.fall_back(p, outcome)? {
-            p.solve(g, delta);
-            return self.improve(p, x, g, optimality, delta);
-        }
-        Ok(())
+        self.solve_step(p, x, g, delta)
     }
 
     /// P alone gives way to an inner solver; after that, λ is raised where it is free: what the data leave open lets a kernel grow whose variance K² ⊗ σ_R² then takes all weight from the data.
@@ -484,12 +375,6 @@ const MOST_NOISE: f64 = 16.0;
 
 /// Noise of less than half of what is said of it is no noise of that kind.
 const LEAST_SHARE: f64 = 0.5;
-
-/// Most iterations of an inner solver for one step.
-const MAX_INNER: usize = 60;
-
-/// Most iterations for one step before a better preconditioner is made: P ≈ C ⊗ H of a field with stars everywhere takes three to five.
-const PATIENCE: usize = 25;
 
 /// A Hessian without a factor: what the correction takes away is more than the image and the regularisation give.
 pub(crate) fn explain(error: SubtractError, correct: bool) -> SubtractError {

@@ -11,7 +11,8 @@ use rand_xoshiro::Xoshiro256PlusPlus;
 use crate::linear::cg::dot;
 use crate::precondition::sample::Factor;
 use crate::regularise::penalty::Penalty;
-use crate::robust::problem::{Penalised, Problem};
+use crate::robust::inner_step::Penalised;
+use crate::robust::problem::Problem;
 use crate::uncertainty::correlated_noise::CorrelatedNoise;
 use crate::{
     CgOptions, CgWorkspace, Cholesky, DesignRows, GramPrecision, NormalOperator, Preconditioner,
