@@ -24,7 +24,7 @@ pub(crate) struct Described<'a, T> {
 }
 
 /// Names of files whose format is none that is written here.
-const OTHER_FORMATS: &[&str] = &["fz", "bz2", "xz", "zst", "zip", "Z"];
+const OTHER_FORMATS: &[&str] = &["bz2", "xz", "zst", "zip", "Z"];
 
 /// Checks that a file can be made at `path`, as far as that can be known before.
 pub(crate) fn check_place(what: &str, path: &Path) -> Result<()> {
@@ -44,9 +44,15 @@ pub(crate) fn check_place(what: &str, path: &Path) -> Result<()> {
         folder.display()
     );
     let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
+    let is_fits =
+        Path::new(path.file_stem().unwrap_or_default()).extension().is_some_and(|e| e == "fits");
     ensure!(
-        !OTHER_FORMATS.contains(&extension),
-        "cannot write the {what} {shown}: no .{extension} files are made; give a path without it, or one that ends with .gz"
+        !OTHER_FORMATS.contains(&extension) && (extension != "fz" || is_fits),
+        "cannot write the {what} {shown}: no .{extension} files are made of it; give a path without it, or one that ends with .fits.gz or .fits.fz"
+    );
+    ensure!(
+        extension != "fz" || cfg!(feature = "cfitsio"),
+        "cannot write the {what} {shown}: tile-compressed files need the feature cfitsio of dia-cli, and this dia was built without it; give a path without .fz"
     );
     fits::check_writable(path).with_context(|| format!("the {what} could not be written"))
 }

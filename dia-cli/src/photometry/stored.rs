@@ -51,6 +51,7 @@ pub(super) fn planes(scenery: &Scenery) -> Vec<ExtraPlane> {
     header.set("DIASHAPE", shape_name(basis.shape), "outline of the kernel");
     header.set("DIAHW", basis.extent.half_width as i64, "[pix] half-width of the kernel");
     header.set("DIACORE", basis.extent.core, "[pix] radius of free pixels");
+    header.set("DIASPACE", basis.extent.spacing as i64, "[pix] spacing of the nodes beyond");
     header.set("DIAINNER", basis.extent.inner as i64, "[pix] that without the wings");
     header.set("DIACONSV", basis.conserve_flux, "whether one function carries all flux");
     header.set("DIAKDEG", design.kernel_degree() as i64, "degree of the kernel's variation");
@@ -79,9 +80,13 @@ impl ExtraPlane {
 /// Names what is missing, and the option of `dia subtract` that writes it.
 pub(crate) fn read(path: &Path) -> Result<Scenery> {
     let file = Stored { file: FitsFile::open(path)?, path };
-    let primary = &file.file.hdu(0)?.header;
+    // The primary one, but in a tile-compressed file.
+    let primary = match file.index("DIFFERENCE") {
+        Some(index) => &file.file.hdu(index)?.header,
+        None => &Header::new(),
+    };
     ensure!(
-        primary.contains("DIAVERS") && file.index("DIFFERENCE").is_some(),
+        primary.contains("DIAVERS"),
         "{}: this is no difference that dia wrote (DIAVERS and the plane DIFFERENCE are not there); give the output of dia subtract",
         path.display()
     );
@@ -252,6 +257,7 @@ impl Stored<'_> {
             shape,
             extent: KernelExtent {
                 core: self.number(header, "DIACORE")?,
+                spacing: self.count(header, "DIASPACE")?,
                 inner: self.count(header, "DIAINNER")?,
                 half_width: self.count(header, "DIAHW")?,
             },

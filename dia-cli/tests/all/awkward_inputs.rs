@@ -393,9 +393,9 @@ fn a_plane_of_a_cube_and_a_zipped_output() {
     let _ = folder.succeed(&zipped);
     assert_eq!(folder.bytes("out.fits.gz")[..2], [0x1f, 0x8b]);
     assert!(planes("out.fits.gz") == of_cube);
-    let other = folder.dia(&["subtract", "reference.fits", "image.fits", "-o", "out.fits.fz"]);
+    let other = folder.dia(&["subtract", "reference.fits", "image.fits", "-o", "out.fits.bz2"]);
     assert!(
-        other.code == Some(1) && other.stderr.contains("no .fz files are made"),
+        other.code == Some(1) && other.stderr.contains("no .bz2 files are made"),
         "{}",
         other.stderr
     );

@@ -15,6 +15,7 @@ mod hotpants;
 mod library;
 #[cfg(unix)]
 mod night;
+mod packed;
 mod photometry;
 mod real_images;
 mod reference;

@@ -16,8 +16,11 @@ const INNER: f64 = 2.5;
 /// That at which the wings end.
 const WINGS: f64 = 6.0;
 
-/// Spacing of the nodes in pixels.
+/// Spacing of the nodes in pixels, of FWHM up to [`FINE`]; beyond, it grows in proportion.
 const SPACING: usize = 3;
+
+/// The FWHM in pixels from which kernels are smooth from pixel to pixel: the core grows no more.
+const FINE: f64 = 6.0;
 
 /// Largest radius of the inner part and of the wings in pixels: unknowns are too many for most images beyond the one, sums too long beyond the other.
 const LARGEST_INNER: usize = 25;
@@ -38,6 +41,8 @@ const PIXELS_PER_UNKNOWN: usize = 30;
 pub struct KernelExtent {
     /// Radius in pixels within which every pixel is free.
     pub core: f64,
+    /// Spacing of the nodes beyond it in pixels.
+    pub spacing: usize,
     /// That out to which pixels are interpolated between nodes; also the border without valid pixels, and how far a masked pixel of the reference spoils others.
     pub inner: usize,
     /// Half-width of the whole kernel with its wings, in pixels; at least [`inner`](Self::inner).
@@ -51,13 +56,15 @@ impl KernelExtent {
         let inner = pixels(INNER).clamp(SMALLEST_INNER, LARGEST_INNER);
         let room = height.min(width).saturating_sub(1) / 2;
         let half_width = pixels(WINGS).min(LARGEST).min(room).max(inner);
-        Self { core: CORE * fwhm, inner, half_width }
+        Self { inner, half_width, ..Self::of_half_width(half_width, Some(fwhm)) }
     }
 
     /// Without wings, of a given half-width in pixels; for the wider FWHM of both images' stars if that is known.
     pub fn of_half_width(half_width: usize, fwhm: Option<f64>) -> Self {
         let fwhm = fwhm.unwrap_or(half_width as f64 / INNER);
-        Self { core: CORE * fwhm, inner: half_width, half_width }
+        let wider = (fwhm / FINE).max(1.0);
+        let spacing = (SPACING as f64 * wider).round() as usize;
+        Self { core: CORE * fwhm / wider, spacing, inner: half_width, half_width }
     }
 
     /// The delta basis of mixed resolution; see [`KernelBasis::mixed_resolution`].
@@ -67,7 +74,7 @@ impl KernelExtent {
         } else {
             (f64::INFINITY, KernelSupport::new(self.half_width, shape))
         };
-        let resolution = Resolution { core: self.core, spacing: SPACING, inner };
+        let resolution = Resolution { core: self.core, spacing: self.spacing, inner };
         KernelBasis::mixed_resolution(support, resolution, conserve_flux)
     }
 }
@@ -99,7 +106,7 @@ mod tests {
     #[test]
     fn every_basis_has_full_rank() {
         for shape in [KernelShape::Circle, KernelShape::Square] {
-            for fwhm in [2.0, 2.7, 3.6, 5.0, 6.3] {
+            for fwhm in [2.0, 2.7, 3.6, 5.0, 6.3, 9.0, 20.0] {
                 let given = (1..16).map(|h| KernelExtent::of_half_width(h, Some(fwhm)));
                 for extent in given.chain([KernelExtent::of_seeing(fwhm, 300, 300)]) {
                     let basis = extent.basis(shape, false);

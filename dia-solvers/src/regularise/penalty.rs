@@ -51,8 +51,10 @@ pub(crate) struct Penalty {
     unit: f64,
     /// What the mean kernel may be without any penalty, if that is known.
     free: Option<Arc<FreeKernel>>,
-    /// B k/√(kᵀBk) over the kernel's pixels for B = ν̄ Lᵀ diag(g₀) L, which takes the free kernel k out of B.
-    freed: Option<Vec<f64>>,
+    /// What takes the free kernel and its changes out of B = ν̄ Lᵀ diag(g₀) L, over the kernel's pixels.
+    freed: Vec<Freed>,
+    /// About P.
+    scale: f64,
     /// ν of the mean kernel, ν₀₀, and ν₁.
     noises: [Vec<f64>; 2],
     /// L_C over the terms or more.
@@ -78,11 +80,20 @@ pub(crate) struct Bias<'a> {
     pub(crate) scale: f64,
 }
 
-/// A kernel that costs nothing at any size, by its coefficients and by its pixels.
+/// An image by its coefficients and by its pixels.
 #[derive(Clone, Debug)]
-pub(crate) struct FreeKernel {
+pub(crate) struct Member {
     pub(crate) coefficients: Vec<f64>,
     pub(crate) pixels: Vec<f64>,
+    /// How much of it a kernel of unit sum may have, one σ; infinite if it is not known.
+    pub(crate) sigma: f64,
+}
+
+/// A kernel that costs nothing at any size.
+#[derive(Clone, Debug)]
+pub(crate) struct FreeKernel {
+    /// The kernel, of unit sum, and its changes with centre, widths and 1/β, which cost what is known of these.
+    pub(crate) members: Vec<Member>,
     /// J⁻¹ c within the kernels of the same family and the background, for the functional c that is the photometric scale, and J as far as a sample knows it.
     pub(crate) direction: Vec<f64>,
     /// The kernel that this is nearest to.
@@ -168,7 +179,8 @@ impl Penalty {
             noise,
             unit,
             free: None,
-            freed: None,
+            freed: Vec::new(),
+            scale,
             noises,
             terms,
             share,
@@ -226,9 +238,36 @@ impl Penalty {
     }
 
     fn take_out(&mut self) {
-        let pressed =
-            |free: &Arc<FreeKernel>| pressed(&free.pixels, self.roughness(&free.pixels, 0));
-        self.freed = self.free.as_ref().and_then(pressed);
+        self.freed = match &self.free {
+            Some(free) => self.freed(free, |member| &member.pixels, |k| self.roughness(k, 0)),
+            None => Vec::new(),
+        };
+    }
+
+    /// What takes the members of a free kernel, as `of` has them, out of B, one after the other.
+    fn freed(
+        &self,
+        free: &FreeKernel,
+        of: impl Fn(&Member) -> &Vec<f64>,
+        roughness: impl Fn(&[f64]) -> Vec<f64>,
+    ) -> Vec<Freed> {
+        let mut freed: Vec<Freed> = Vec::new();
+        for member in &free.members {
+            let k = of(member);
+            let mut b = roughness(k);
+            let whole = dot(k, &b);
+            for before in &freed {
+                axpy(-dot(&before.b, k), &before.b, &mut b);
+            }
+            let norm2 = dot(k, &b);
+            // Where B does not press it, or those before it are the same.
+            if norm2 > DEPENDENT * whole {
+                let precision = (self.scale * member.sigma).powi(-2) / norm2;
+                b.iter_mut().for_each(|b| *b /= norm2.sqrt());
+                freed.push(Freed { b, precision });
+            }
+        }
+        freed
     }
 
     /// ν_st.
@@ -250,8 +289,8 @@ impl Penalty {
                 axpy(l[(t, r)], kernel.pixels(), &mut mixed);
             }
             let mut rough = self.roughness(&mixed, r.min(1));
-            if let (0, Some(freed)) = (r, &self.freed) {
-                axpy(-dot(freed, &mixed), freed, &mut rough);
+            for freed in self.freed.iter().filter(|_| r == 0) {
+                axpy(-freed.share(lambda) * dot(&freed.b, &mixed), &freed.b, &mut rough);
             }
             for (t, sum) in product.chunks_exact_mut(pixels).enumerate().skip(r) {
                 axpy(lambda * l[(t, r)], &rough, sum);
@@ -293,25 +332,46 @@ impl Penalty {
     /// The same with the wings of the free kernel expected.
     pub(crate) fn with_expected_wings(mut self) -> Self {
         if let Some(free) = &self.free {
-            self.wings.expect(self.design.basis(), &free.coefficients);
+            self.wings.expect(self.design.basis(), &free.members[0].coefficients);
         }
         self
     }
 
-    /// The two parts of Q over the functions of the basis, for the mean kernel (`row` 0) or a deviation: EᵀB E for a given radius, which λ
-    /// multiplies, and the share of −Eᵀ diag ν E.
+    /// The two parts of Q over the functions of the basis, for the mean kernel (`row` 0) or a deviation: EᵀB E for a given radius, without all that is free, which λ
+    /// multiplies; and the share of −Eᵀ diag ν E, with what is known of the free kernel's changes where λ is not less than that.
     pub(crate) fn parts(&self, row: usize, radius: f64) -> [Mat<f64>; 2] {
-        let taper = taper(self.design.basis().support(), radius);
-        let mut rough = self.maps.roughness.gram(|u| self.unit * taper[u]);
-        if let (0, Some(free)) = (row, &self.free) {
-            let x = &free.coefficients;
-            if let Some(freed) = pressed(x, product(&rough, x)) {
-                for (j, b) in freed.iter().enumerate() {
-                    axpy(-b, &freed, rough.col_as_slice_mut(j));
-                }
-            }
+        let (mut rough, freed) = self.rough(row, radius);
+        let mut known = self.noise_of_basis(row, -self.share);
+        for Freed { b, precision } in &freed {
+            add_outer(-1.0, b, &mut rough);
+            add_outer(*precision, b, &mut known);
         }
-        [rough, self.noise_of_basis(row, -self.share)]
+        [rough, known]
+    }
+
+    /// EᵀB E for a given radius, and what takes out of it what is free.
+    fn rough(&self, row: usize, radius: f64) -> (Mat<f64>, Vec<Freed>) {
+        let taper = taper(self.design.basis().support(), radius);
+        let rough = self.maps.roughness.gram(|u| self.unit * taper[u]);
+        let freed = match &self.free {
+            Some(free) if row == 0 => {
+                self.freed(free, |member| &member.coefficients, |x| product(&rough, x))
+            }
+            _ => Vec::new(),
+        };
+        (rough, freed)
+    }
+
+    /// λ EᵀB E and the priors of the rings.
+    fn regularisation(&self, row: usize) -> Mat<f64> {
+        let Strength { lambda, radius } = self.strengths[row];
+        let (mut sum, freed) = self.rough(row, radius);
+        for freed in &freed {
+            add_outer(-freed.share(lambda), &freed.b, &mut sum);
+        }
+        sum *= faer::Scale(lambda);
+        self.wings.add_to(1.0, row, &mut sum);
+        sum
     }
 
     /// Eᵀ diag ν E of the mean kernel or of a deviation, if any of it is taken out.
@@ -322,13 +382,7 @@ impl Penalty {
 
     /// λ ν̄ EᵀLᵀ diag(g) L E − Eᵀ diag ν E and the priors of the rings, of the mean kernel and of a deviation.
     pub(crate) fn matrices(&self) -> [Mat<f64>; 2] {
-        [0, 1].map(|row| {
-            let Strength { lambda, radius } = self.strengths[row];
-            let [rough, noise] = self.parts(row, radius);
-            let mut sum = rough * faer::Scale(lambda) + noise;
-            self.wings.add_to(1.0, row, &mut sum);
-            sum
-        })
+        [0, 1].map(|row| self.regularisation(row) + self.noise_of_basis(row, -self.share))
     }
 
     /// a Eᵀ diag ν E of the mean kernel, or of a deviation.
@@ -349,10 +403,7 @@ impl Penalty {
     /// Rows for a least-squares solver, S with SᵀS = L_C diag(B₀, B₁, …, B₁) L_Cᵀ, B_i = Q_i + diag ν_i: definite, and as large as Q.
     pub(crate) fn rows(&self) -> Result<PenaltyRows, SolveError> {
         let factor = |row: usize| {
-            let Strength { lambda, radius } = self.strengths[row];
-            let [rough, _] = self.parts(row, radius);
-            let mut sum = rough * faer::Scale(lambda) + self.noise_of_basis(row, 1.0);
-            self.wings.add_to(1.0, row, &mut sum);
+            let mut sum = self.regularisation(row) + self.noise_of_basis(row, 1.0);
             // Where there is no noise, something has to hold what is free of the penalty: as little as does not change a step.
             let ridge =
                 1e-9 * (0..sum.ncols()).map(|i| sum[(i, i)]).fold(f64::MIN_POSITIVE, f64::max);
@@ -376,17 +427,29 @@ impl Penalty {
     }
 }
 
-/// b = B k/√(kᵀBk) from k and B k: B − b bᵀ vanishes on k and is otherwise as near to B as can be. `None` where B does not press k.
-fn pressed(k: &[f64], mut b: Vec<f64>) -> Option<Vec<f64>> {
-    let norm2 = dot(k, &b);
-    if norm2 <= 0.0 {
-        return None;
+/// b = B k/√(kᵀBk), so that B − b bᵀ vanishes on k and is otherwise as near to B as can be.
+#[derive(Clone, Debug)]
+struct Freed {
+    b: Vec<f64>,
+    /// What is known of k's size: with ε b bᵀ, it costs as much as its prior.
+    precision: f64,
+}
+
+impl Freed {
+    /// The part of λ B that is taken out: what is left presses as its prior does, and no more than λ.
+    fn share(&self, lambda: f64) -> f64 {
+        if lambda > self.precision { 1.0 - self.precision / lambda } else { 0.0 }
     }
-    let norm = norm2.sqrt();
-    for b in &mut b {
-        *b /= norm;
+}
+
+/// Part of kᵀBk that the members before leave, if k is one of their sums but for rounding.
+const DEPENDENT: f64 = 1e-6;
+
+/// M ← M + a b bᵀ.
+fn add_outer(a: f64, b: &[f64], matrix: &mut Mat<f64>) {
+    for (j, factor) in b.iter().enumerate() {
+        axpy(a * factor, b, matrix.col_as_slice_mut(j));
     }
-    Some(b)
 }
 
 /// The columns of L⁻¹ for the first `n` rows of the matrix.

@@ -14,7 +14,7 @@ use faer::Mat;
 use crate::linear::cg::{axpy, dot};
 use crate::precondition::basis_rows::BasisRows;
 use crate::regularise::lambda::product;
-use crate::regularise::penalty::FreeKernel;
+use crate::regularise::penalty::{FreeKernel, Member};
 use crate::regularise::seeing_shape::{ReferenceStars, SeeingShape};
 use crate::{Cholesky, SolveError};
 
@@ -185,9 +185,11 @@ pub(crate) fn seeing_kernel(
     let direction = within.as_ref().and_then(solution);
     let direction =
         direction.or_else(|| Within::new(form.h, &templates[..1])?.solution(1, &scale, 0.0));
-    let [coefficients, ..] = templates;
-    let mut kernel = Kernel::zero(half_width);
-    basis.expand(&coefficients, &mut kernel);
     let direction = direction.unwrap_or_else(|| vec![0.0; scale.len()]);
-    Ok(FreeKernel { pixels: kernel.pixels().to_vec(), coefficients, direction, shape })
+    let members = templates.into_iter().zip(shape.spread()).map(|(coefficients, sigma)| {
+        let mut kernel = Kernel::zero(half_width);
+        basis.expand(&coefficients, &mut kernel);
+        Member { pixels: kernel.pixels().to_vec(), coefficients, sigma }
+    });
+    Ok(FreeKernel { members: members.collect(), direction, shape })
 }

@@ -191,6 +191,13 @@ impl SeeingShape {
         Self { centre, moments, wings: (self.wings + step[4]).clamp(0.0, MOST_WINGS), ..self }
     }
 
+    /// How well amplitude, centre, moments and 1/β are known before the last step: the amplitude not at all, a moment to a fifth of that of the stars, 1/β by its prior.
+    pub(crate) fn spread(self) -> [f64; 6] {
+        let moment = 0.5 * (self.of_target()[0] + self.of_target()[1]);
+        let [centre, widths] = [0.2 * moment.sqrt(), 0.2 * moment];
+        [f64::INFINITY, centre, centre, widths, widths, self.reference.wings[1]]
+    }
+
     /// What the prior of 1/β adds to half of χ².
     pub(crate) fn improbability(self) -> f64 {
         let [mean, sigma] = self.reference.wings;
