@@ -33,8 +33,12 @@ const TRIED: usize = 8;
 ///
 /// Every pair of stars, one of each image, votes for its offset: right ones agree. Chance is judged by the Poisson distribution of the pairs that would
 /// meet if the places were independent, times the number of offsets: of all that are possible, or, since images are mostly aligned, of those that are no larger, and
-/// each octave of size is given its share.
-pub fn match_offset(first: &[Star], second: &[Star], shape: (usize, usize)) -> Option<Matched> {
+/// each octave of size is given its share. `shapes` are the (rows, columns) of both images.
+pub fn match_offset(
+    first: &[Star],
+    second: &[Star],
+    shapes: [(usize, usize); 2],
+) -> Option<Matched> {
     let (a, b) = (&first[..first.len().min(VOTERS)], &second[..second.len().min(VOTERS)]);
     let mut votes: Vec<(f64, f64)> =
         a.iter().flat_map(|s| b.iter().map(move |t| (t.x - s.x, t.y - s.y))).collect();
@@ -58,7 +62,7 @@ pub fn match_offset(first: &[Star], second: &[Star], shape: (usize, usize)) -> O
         }
     }
     let tries = tried.iter().flat_map(|vote| NEAR.map(|radius| (*vote, radius)));
-    let matched = tries.filter_map(|(vote, radius)| under(first, second, shape, vote, radius));
+    let matched = tries.filter_map(|(vote, radius)| under(first, second, shapes, vote, radius));
     matched.min_by(|p, q| p.log_chance.total_cmp(&q.log_chance))
 }
 
@@ -66,7 +70,7 @@ pub fn match_offset(first: &[Star], second: &[Star], shape: (usize, usize)) -> O
 fn under(
     first: &[Star],
     second: &[Star],
-    shape: (usize, usize),
+    shapes: [(usize, usize); 2],
     mut offset: (f64, f64),
     radius: f64,
 ) -> Option<Matched> {
@@ -83,10 +87,15 @@ fn under(
         };
         offset = (mean(&|s| s.x), mean(&|s| s.y));
     }
-    let (height, width) = (shape.0 as f64, shape.1 as f64);
-    let overlap = (height - offset.1.abs()).max(1.0) * (width - offset.0.abs()).max(1.0);
+    let sizes = shapes.map(|(height, width)| [width as f64, height as f64]);
+    let moved = [offset.0, offset.1];
+    let common = |axis: usize| {
+        let end = sizes[1][axis].min(sizes[0][axis] + moved[axis]);
+        (end - moved[axis].max(0.0)).max(1.0)
+    };
+    let overlap = common(0) * common(1);
     // Stars that lie in the overlap.
-    let inside = |stars: &[Star], sign: f64| {
+    let inside = |stars: &[Star], sign: f64, [width, height]: [f64; 2]| {
         let lies = |star: &&Star| {
             let (x, y) = (star.x + sign * offset.0, star.y + sign * offset.1);
             (0.0..width).contains(&x) && (0.0..height).contains(&y)
@@ -94,10 +103,12 @@ fn under(
         stars.iter().filter(lies).count() as f64
     };
     let disc = std::f64::consts::PI * radius * radius;
-    let expected = inside(first, 1.0) * inside(second, -1.0) * disc / overlap;
-    let everywhere = 4.0 * height * width / disc;
+    let expected = inside(first, 1.0, sizes[1]) * inside(second, -1.0, sizes[0]) * disc / overlap;
+    let all = |axis: usize| sizes[0][axis] + sizes[1][axis];
+    let everywhere = all(0) * all(1) / disc;
     let size = offset.0.hypot(offset.1).max(radius) / radius;
-    let no_larger = size * size * (1.0 + 2.0 * (height.hypot(width) / radius).ln());
+    let widest = 0.5 * all(0).hypot(all(1));
+    let no_larger = size * size * (1.0 + 2.0 * (widest / radius).ln());
     // Two radii, and two ways to count offsets.
     let tries = 4.0 * everywhere.min(no_larger);
     let log_chance = log_tail(expected, pairs.len()) + tries.log10();

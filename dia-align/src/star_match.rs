@@ -23,7 +23,7 @@ pub struct MatchOptions {
 
 impl Default for MatchOptions {
     fn default() -> Self {
-        Self { largest_scale: 2.0, log_chance: -5.0, quadratic: true }
+        Self { largest_scale: 2.5, log_chance: -5.0, quadratic: true }
     }
 }
 

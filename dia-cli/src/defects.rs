@@ -25,6 +25,9 @@ const LEAST: f64 = 0.1;
 /// The sky was subtracted from an image if its level is less than this part of what its noise is that of.
 const SUBTRACTED: f64 = 0.1;
 
+/// Below this ratio of the sky's scatter to what its level makes, a part of the level is no light; the scatter is known to 3 %.
+const PEDESTAL: f64 = 0.9;
+
 /// Most values that one notice names.
 const NAMED: usize = 4;
 
@@ -152,6 +155,24 @@ impl<T: Real> Input<T> {
                          --{role}-subtracted-sky"
                     );
                     self.notices.push(Notice::new(Level::Pass, "subtracted-sky", text));
+                    return Ok(());
+                }
+            }
+            // Stars, and noise that neighbours share, only hide a pedestal.
+            InputNoise::Ccd(ccd) if ratio < PEDESTAL && self.taken.subtracted_sky.is_none() => {
+                let light = (sigma * sigma - ccd.fixed(1.0)) * ccd.gain;
+                if light > 0.0 && light < level {
+                    let pedestal = level - light;
+                    let expected = ccd.variance(light, 1.0).sqrt();
+                    self.sky = Some(SkyNoise { level: light, expected, ..sky });
+                    let text = format!(
+                        "{name}: the scatter of the sky, {sigma:.4} (by gain and read noise it would be {expected:.4}), is that of {light:.1} ADU of light: {pedestal:.1} ADU of its \
+                         level count as a pedestal and are taken off; if it is the gain that is wrong, as after averaging exposures, give --{role}-gain"
+                    );
+                    let level = if doubtful { Level::Warn } else { Level::Pass };
+                    self.notices.push(Notice::new(level, "pedestal", text));
+                    self.image = self.image.map(|value| T::narrow(value.widen() - pedestal));
+                    self.saturation = self.saturation.map(|saturation| saturation - pedestal);
                     return Ok(());
                 }
             }

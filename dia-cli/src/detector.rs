@@ -12,10 +12,11 @@ use crate::notice::{Level, Notice};
 /// Keywords that usually hold a gain in e⁻/ADU, in the order in which they are tried.
 pub(crate) const GAIN_KEYWORDS: &[&str] = &[
     "EGAIN",
+    "EPERADU",
+    "GAINADU",
     "GAIN",
     "CCDGAIN",
     "GAINEFF",
-    "EPERADU",
     "ATODGAIN",
     "CELL.GAIN",
     "GAINA",

@@ -29,8 +29,8 @@ impl Uncertainty {
     /// That of a plane beside an image, by EXTNAME and UTYPE (as astropy's CCDData writes it).
     pub(crate) fn of(hdu: &Hdu) -> Option<Self> {
         let of_name = match hdu.name()?.as_str() {
-            "VARIANCE" | "VAR" | "STAT" => Self::Variance,
-            "ERR" | "ERROR" | "ERRORS" | "SIGMA" | "STDDEV" | "STD" | "RMS" | "NOISE"
+            "VARIANCE" | "VAR" | "STAT" | "VAR_TOTAL" | "VARTOTAL" => Self::Variance,
+            "ERR" | "ERROR" | "ERRORS" | "SIGMA" | "STDDEV" | "STD" | "RMS" | "NOISE" | "UNC"
             | "UNCERT" | "UNCERTAINTY" => Self::Sigma,
             "IVAR" | "INVVAR" | "WHT" | "WGT" | "WEIGHT" => Self::InverseVariance,
             _ => return None,

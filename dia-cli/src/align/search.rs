@@ -182,7 +182,7 @@ fn by_headers<T: Real>(first: &Side<'_, T>, second: &Side<'_, T>, headers: &Fitt
 /// The offset under which the stars meet, upright or turned, or any map under which they do.
 fn by_stars<T: Real>(first: &Side<'_, T>, second: &Side<'_, T>) -> Result<Found, AlignError> {
     let (a, b) = (first.brightest(), second.brightest());
-    if let Some(matched) = believed(a, b, second.shape, CHANCE)
+    if let Some(matched) = believed(a, b, [first.shape, second.shape], CHANCE)
         && let Some(found) = only_shifted(first, second, a, &matched, None)
     {
         return Ok(found);
@@ -271,11 +271,11 @@ fn refit<T: Real>(
 fn believed(
     first: &[Star],
     second: &[Star],
-    shape: (usize, usize),
+    shapes: [(usize, usize); 2],
     chance: f64,
 ) -> Option<Matched> {
     let doubt = DOUBT_PER_STAR * first.len().min(second.len()) as f64;
-    match_offset(first, second, shape).filter(|found| found.log_chance < chance - doubt)
+    match_offset(first, second, shapes).filter(|found| found.log_chance < chance - doubt)
 }
 
 /// The symmetry of the grid under which most stars meet, with the turned stars of the reference.
@@ -288,7 +288,7 @@ fn turned(
     let candidates = TURNS.into_iter().filter(|turn| turn.shape(reference_shape) == shape);
     let found = candidates.filter_map(|turn| {
         let turned = turn.stars(first, reference_shape);
-        let matched = believed(&turned, second, shape, CHANCE_TURNED)?;
+        let matched = believed(&turned, second, [shape; 2], CHANCE_TURNED)?;
         Some((turn, turned, matched))
     });
     found.min_by(|a, b| a.2.log_chance.total_cmp(&b.2.log_chance))

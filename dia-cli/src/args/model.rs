@@ -182,7 +182,7 @@ impl LossArg {
     pub(crate) fn loss(self) -> Loss {
         match self {
             Self::Gaussian | Self::Clip => Loss::Gaussian,
-            Self::Huber => Loss::HUBER,
+            Self::Huber => FitOptions::LOSS,
             Self::Tukey => Loss::TUKEY,
             Self::Cauchy => Loss::CAUCHY,
             Self::StudentT => Loss::STUDENT_T,

@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, anyhow, ensure};
 use dia_core::defects::sky_noise;
-use dia_core::{CcdNoise, Mask, NoiseModel};
+use dia_core::{CcdNoise, Image, Mask, NoiseModel};
 
 use crate::defects::is_doubtful;
 use crate::detector::{self, SATURATION_KEYWORDS};
@@ -164,12 +164,24 @@ impl<T: Real> Input<T> {
             }
         }
 
+        let mut saturation =
+            find(options.saturation.as_ref(), SATURATION_KEYWORDS, "saturation level")?;
+        // A level that was typed is believed, and refused where it leaves nothing.
+        if options.saturation.is_none()
+            && let Some(said) = saturation.take_if(|said| !is_possible(&image, said.value))
+        {
+            let text = format!(
+                "{name}: a saturation level of {} ADU ({}) would leave hardly a pixel, and is not believed; give --{role}-saturation",
+                said.value, said.source
+            );
+            notices.push(Notice::new(Level::Warn, "saturation", text));
+        }
         let mut taken = Taken {
             image: name.clone(),
             unit: detector::unit(&header),
             gain: None,
             read_noise: None,
-            saturation: find(options.saturation.as_ref(), SATURATION_KEYWORDS, "saturation level")?,
+            saturation,
             subtracted_sky: find(options.subtracted_sky.as_ref(), &[], "subtracted sky")?,
             variance: variance_source,
             mask: mask_source,
@@ -223,4 +235,13 @@ impl<T: Real> Input<T> {
             Self { image, mask, noise, uncertainty, saturation, sky: None, header, taken, notices };
         input.checked(of)
     }
+}
+
+/// Whether a saturation level leaves at least half of the pixels that have a value.
+fn is_possible<T: Real>(image: &Image<T>, level: f64) -> bool {
+    let known = image.pixels().iter().map(|value| value.widen()).filter(|v| v.is_finite());
+    let (all, above) = known.fold((0_usize, 0_usize), |(all, above), value| {
+        (all + 1, above + usize::from(value >= level))
+    });
+    2 * above <= all
 }

@@ -4,6 +4,7 @@ mod coverage;
 mod kernel;
 mod residuals;
 mod scale;
+mod trail;
 
 use dia_core::stars::Star;
 use dia_core::{Image, Mask, Pixel};
@@ -28,5 +29,6 @@ pub(crate) struct Evidence<'a, T> {
 pub(crate) fn judge<T: Pixel>(evidence: &Evidence<'_, T>) -> Vec<Notice> {
     let difference = evidence.difference;
     let kernel = kernel::judge(&difference.kernel, difference.design.valid().y);
-    [scale::judge(evidence), residuals::judge(evidence), kernel, coverage::judge(evidence)].concat()
+    let of_field = [coverage::judge(evidence), trail::judge(evidence)].concat();
+    [scale::judge(evidence), residuals::judge(evidence), kernel, of_field].concat()
 }

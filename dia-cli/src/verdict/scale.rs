@@ -1,5 +1,6 @@
 //! Whether the photometric scale is that of the stars.
 
+use dia_core::stars::Star;
 use dia_core::{Image, Mask, MaskPlanes, robust};
 use dia_solvers::Estimate;
 
@@ -18,6 +19,9 @@ const FLUX_FAIL: f64 = 0.1;
 
 /// Relative difference between the flux ratios of bright and faint stars: detectors are linear to a percent.
 const LINEAR: f64 = 0.03;
+
+/// Relative change of the flux ratio from the middle of the image to its edge: a flat field or a point-spread function that changes makes less.
+const GRADIENT: f64 = 0.03;
 
 /// Stars that are measured, and the fewest that tell.
 const STARS: usize = 60;
@@ -113,13 +117,58 @@ fn fluxes<T: dia_core::Pixel>(evidence: &Evidence<'_, T>) -> Vec<Notice> {
     // Stars of one profile have the same part of their light within.
     let [r, t] = seeing.map(|fwhm| (1.5 * fwhm).max(2.0));
     let [reference, target] = evidence.images;
-    let ratios = evidence.stars.iter().take(STARS).filter_map(|star| {
+    let measured = evidence.stars.iter().take(STARS).filter_map(|star| {
         let r = aperture_flux(reference.0, reference.1, star, r)?;
         let t = aperture_flux(target.0, target.1, star, t)?;
-        (r > 0.0 && t > 0.0).then(|| (t / r).ln())
+        (r > 0.0 && t > 0.0).then(|| (star, (t / r).ln()))
     });
-    let ratios: Vec<f64> = ratios.collect();
-    [scale_of_apertures(evidence, &ratios), linearity(&ratios)].into_iter().flatten().collect()
+    let measured: Vec<(&Star, f64)> = measured.collect();
+    let ratios: Vec<f64> = measured.iter().map(|(_, ratio)| *ratio).collect();
+    let found = [
+        scale_of_apertures(evidence, &ratios),
+        linearity(&ratios),
+        transparency(evidence, &measured),
+    ];
+    found.into_iter().flatten().collect()
+}
+
+/// Whether the flux ratio changes along rows or columns: by Theil & Sen's slope, the median of those between all pairs of stars.
+fn transparency<T: dia_core::Pixel>(
+    evidence: &Evidence<'_, T>,
+    measured: &[(&Star, f64)],
+) -> Option<Notice> {
+    if measured.len() < 2 * FEWEST || evidence.difference.design.scale_degree() > 0 {
+        return None;
+    }
+    let (height, width) = evidence.images[1].0.view().shape();
+    let along = |place: fn(&Star) -> f64, half: f64| {
+        let pairs = measured.iter().enumerate().flat_map(|(i, a)| {
+            let apart = move |b: &&(&Star, f64)| (place(b.0) - place(a.0)).abs() > 0.5 * half;
+            measured[..i]
+                .iter()
+                .filter(apart)
+                .map(move |b| half * (b.1 - a.1) / (place(b.0) - place(a.0)))
+        });
+        let slope = robust::median(&mut pairs.collect::<Vec<f64>>())?;
+        let left = measured.iter().map(|(star, ratio)| ratio - slope * place(star) / half);
+        let (_, scatter) = robust::median_and_scatter(left)?;
+        // Places that are spread evenly have a variance of a third of the half side's square.
+        Some((slope, scatter * (3.0 / measured.len() as f64).sqrt()))
+    };
+    let slopes =
+        [along(|star| star.x, 0.5 * width as f64), along(|star| star.y, 0.5 * height as f64)];
+    let (slope, error) =
+        slopes.into_iter().flatten().max_by(|a, b| a.0.abs().total_cmp(&b.0.abs()))?;
+    let limit = GRADIENT + 4.0 * error;
+    (slope.abs() > limit).then(|| {
+        let text = format!(
+            "the stars' flux ratio changes by {:.0} ± {:.0} % from the middle of the image to its edge: clouds or flat fields differ between the images, and one photometric scale does not hold for \
+             all of it; give --scale-degree 1",
+            100.0 * slope.abs(),
+            100.0 * error
+        );
+        Notice::new(Level::Warn, "transparency", text).measured(slope.abs(), limit)
+    })
 }
 
 /// The median of logarithms of flux ratios, and its error; `None` of few stars.
@@ -171,7 +220,7 @@ fn linearity(ratios: &[f64]) -> Option<Notice> {
 fn aperture_flux<T: dia_core::Pixel>(
     image: &Image<T>,
     mask: &Mask,
-    star: &dia_core::stars::Star,
+    star: &Star,
     radius: f64,
 ) -> Option<f64> {
     let (height, width) = image.view().shape();

@@ -9,6 +9,7 @@ mod bench_peers;
 mod bench_solvers;
 mod dia;
 mod direction;
+mod doubtful_headers;
 mod fits_astropy;
 mod golden;
 mod hotpants;

@@ -25,7 +25,7 @@ use rayon::prelude::*;
 
 use crate::robust::{median, median_and_scatter};
 use crate::seeing::shape::Shape;
-use crate::stars::Star;
+use crate::stars::{Star, falls_off};
 use crate::{ImageView, LocalSky, Mask, MaskPlanes, Pixel};
 
 /// How wide the stars of an image are.
@@ -230,7 +230,7 @@ impl<'a, T: Pixel> Field<'a, T> {
     fn shapes(&self, candidates: Vec<Peak>, fewest: usize) -> Option<Shapes> {
         let first: Vec<(Peak, FirstWidth)> = candidates
             .into_iter()
-            .filter(|peak| self.is_clear(peak))
+            .filter(|peak| self.is_clear(peak) && self.is_round(peak))
             .take(FIRST_WIDTHS)
             .filter_map(|peak| Some((peak, self.first_width(&peak)?)))
             .filter(|(_, width)| width.short > SHARPEST)
@@ -362,6 +362,15 @@ impl<'a, T: Pixel> Field<'a, T> {
         let spreads =
             |planes: MaskPlanes| planes.intersects(UNUSABLE) && !planes.intersects(SINGLE);
         self.is_free((peak.y, peak.x), CLEAR_RADIUS, spreads)
+    }
+
+    /// Whether the light falls off in all directions, and not along an edge or a trail.
+    fn is_round(&self, peak: &Peak) -> bool {
+        let mean = |y: usize, x: usize| {
+            let around = (y - 1..=y + 1).flat_map(|y| (x - 1..=x + 1).map(move |x| (y, x)));
+            (around.map(|(y, x)| self.at(y, x)).sum::<f64>() / 9.0) as f32
+        };
+        falls_off(mean, peak.y, peak.x)
     }
 
     /// The widths at half maximum of the row and the column through a maximum.

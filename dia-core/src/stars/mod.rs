@@ -105,7 +105,7 @@ pub fn find<T: Pixel>(image: ImageView<'_, T>, mask: &Mask, most: usize) -> Vec<
 }
 
 /// Whether a maximum is lower to both sides along rows, columns and diagonals.
-fn falls_off(smooth: impl Fn(usize, usize) -> f32, y: usize, x: usize) -> bool {
+pub(crate) fn falls_off(smooth: impl Fn(usize, usize) -> f32, y: usize, x: usize) -> bool {
     // Of a diagonal, 0.7 of the pixels are as long.
     let diagonal = (AROUND * 7).div_ceil(10);
     let directions = [(0, AROUND as isize), (AROUND as isize, 0)];

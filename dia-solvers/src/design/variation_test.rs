@@ -24,7 +24,6 @@ use faer::{Mat, Side};
 
 use crate::linear::cg::{axpy, dot};
 use crate::precondition::sample::{Sample, terms_at};
-use crate::regularise::seeing_kernel::NearestKernel;
 use crate::regularise::seeing_shape::SeeingShape;
 use crate::robust::problem::Problem;
 use crate::uncertainty::correlated_noise::CorrelatedNoise;
@@ -131,9 +130,10 @@ impl Directions {
         shape: SeeingShape,
     ) -> Result<Self, SolveError> {
         let basis = design.basis();
-        let nearest = NearestKernel::new(basis, problem.penalty_maps.kernel())?;
+        let nearest = &problem.nearest;
         let images = shape.changes(basis.support().half_width());
-        let whole: Vec<Vec<f64>> = images.iter().map(|image| nearest.coefficients(image)).collect();
+        let whole: Vec<Vec<f64>> =
+            images.iter().map(|image| nearest.coefficients(basis, image)).collect();
         let (mut changes, mut products) = (Vec::new(), Vec::new());
         let mut known: Vec<(Range<usize>, usize)> = Vec::new();
         for (t, KernelTerm { functions, .. }) in design.kernel_terms().enumerate().skip(1) {

@@ -19,6 +19,7 @@ use crate::exclude::exclusion::{Exclusion, Rules};
 use crate::pipeline::units::scaled;
 use crate::precondition::sample::{Factor, Sample};
 use crate::regularise::lambda::Search;
+use crate::regularise::nearest_kernel::NearestKernel;
 use crate::regularise::penalty::{Penalty, PenaltyMaps, Strength};
 use crate::regularise::seeing_shape::ReferenceStars;
 use crate::robust::descent::{DescentOptions, RobustProblem, descend};
@@ -173,7 +174,7 @@ pub fn fit_uploaded<A: DesignMatrix>(
     };
     let mut products = 0;
     // Losses with several minima start from the one that has a single one.
-    let safe = if loss.redescends() { Loss::HUBER } else { loss };
+    let safe = if loss.redescends() { FitOptions::LOSS } else { loss };
     let mut carried = |kernel: &Kernel| {
         let (Some((v, workspace)), Some(reference)) = (&mut variance, &mut reference) else {
             return Ok(None);
@@ -206,6 +207,7 @@ pub fn fit_uploaded<A: DesignMatrix>(
     // Without correction and regularisation there is no kernel that the fit is drawn to.
     let seeing = || options.reference_seeing.or_else(|| prepared.reference_seeing());
     let seeing = if correct || lambda > 0.0 { seeing() } else { None };
+    let reference_stars = ReferenceStars::new(seeing.as_ref());
     let mut problem = Problem {
         a: first,
         reference: Arc::clone(prepared.shared_reference()),
@@ -224,7 +226,8 @@ pub fn fit_uploaded<A: DesignMatrix>(
         shared: shared.map(|share| SharedNoise::new(design, share)),
         penalty: None,
         penalty_maps: Arc::new(PenaltyMaps::new(design.basis())),
-        reference_stars: ReferenceStars::new(seeing.as_ref()),
+        nearest: Arc::new(NearestKernel::new(design.basis(), reference_stars)?),
+        reference_stars,
         free: None,
         scatter: prepared.reference_scatter().powi(2),
         moved: f64::INFINITY,

@@ -2,6 +2,7 @@
 
 pub(crate) mod lambda;
 pub(crate) mod laplacian;
+pub(crate) mod nearest_kernel;
 pub(crate) mod penalty;
 pub(crate) mod seeing_kernel;
 pub(crate) mod seeing_shape;

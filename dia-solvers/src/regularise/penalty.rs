@@ -85,8 +85,8 @@ pub(crate) struct Bias<'a> {
 pub(crate) struct Member {
     pub(crate) coefficients: Vec<f64>,
     pub(crate) pixels: Vec<f64>,
-    /// How much of it a kernel of unit sum may have, one σ; infinite if it is not known.
-    pub(crate) sigma: f64,
+    /// How much of it a kernel of unit sum is known to have, with its σ; that is infinite if it is not known.
+    pub(crate) known: [f64; 2],
 }
 
 /// A kernel that costs nothing at any size.
@@ -110,11 +110,6 @@ pub(crate) struct PenaltyMaps {
 }
 
 impl PenaltyMaps {
-    /// E.
-    pub(crate) fn kernel(&self) -> &BasisRows {
-        &self.kernel
-    }
-
     pub(crate) fn new(basis: &KernelBasis) -> Self {
         Self {
             kernel: BasisRows::new(basis, <[f64]>::to_vec),
@@ -252,8 +247,10 @@ impl Penalty {
         roughness: impl Fn(&[f64]) -> Vec<f64>,
     ) -> Vec<Freed> {
         let mut freed: Vec<Freed> = Vec::new();
+        // The free kernel's b over its size, by which b·x is that of the kernel in x.
+        let mut whole_kernel: Option<Vec<f64>> = None;
         for member in &free.members {
-            let k = of(member);
+            let (k, [mean, sigma]) = (of(member), member.known);
             let mut b = roughness(k);
             let whole = dot(k, &b);
             for before in &freed {
@@ -262,9 +259,15 @@ impl Penalty {
             let norm2 = dot(k, &b);
             // Where B does not press it, or those before it are the same.
             if norm2 > DEPENDENT * whole {
-                let precision = (self.scale * member.sigma).powi(-2) / norm2;
-                b.iter_mut().for_each(|b| *b /= norm2.sqrt());
-                freed.push(Freed { b, precision });
+                let norm = norm2.sqrt();
+                b.iter_mut().for_each(|b| *b /= norm);
+                let mut known = b.clone();
+                match &whole_kernel {
+                    Some(kernel) => axpy(-mean * norm, kernel, &mut known),
+                    None => whole_kernel = Some(b.iter().map(|b| b / norm).collect()),
+                }
+                let precision = (self.scale * sigma).powi(-2) / norm2;
+                freed.push(Freed { b, known, precision });
             }
         }
         freed
@@ -289,8 +292,10 @@ impl Penalty {
                 axpy(l[(t, r)], kernel.pixels(), &mut mixed);
             }
             let mut rough = self.roughness(&mixed, r.min(1));
-            for freed in self.freed.iter().filter(|_| r == 0) {
-                axpy(-freed.share(lambda) * dot(&freed.b, &mixed), &freed.b, &mut rough);
+            for Freed { b, known, precision } in self.freed.iter().filter(|f| f.is_free(r, lambda))
+            {
+                axpy(-dot(b, &mixed), b, &mut rough);
+                axpy(precision / lambda * dot(known, &mixed), known, &mut rough);
             }
             for (t, sum) in product.chunks_exact_mut(pixels).enumerate().skip(r) {
                 axpy(lambda * l[(t, r)], &rough, sum);
@@ -342,9 +347,9 @@ impl Penalty {
     pub(crate) fn parts(&self, row: usize, radius: f64) -> [Mat<f64>; 2] {
         let (mut rough, freed) = self.rough(row, radius);
         let mut known = self.noise_of_basis(row, -self.share);
-        for Freed { b, precision } in &freed {
-            add_outer(-1.0, b, &mut rough);
-            add_outer(*precision, b, &mut known);
+        for freed in &freed {
+            add_outer(-1.0, &freed.b, &mut rough);
+            add_outer(freed.precision, &freed.known, &mut known);
         }
         [rough, known]
     }
@@ -366,10 +371,11 @@ impl Penalty {
     fn regularisation(&self, row: usize) -> Mat<f64> {
         let Strength { lambda, radius } = self.strengths[row];
         let (mut sum, freed) = self.rough(row, radius);
-        for freed in &freed {
-            add_outer(-freed.share(lambda), &freed.b, &mut sum);
-        }
         sum *= faer::Scale(lambda);
+        for Freed { b, known, precision } in freed.iter().filter(|f| f.is_free(row, lambda)) {
+            add_outer(-lambda, b, &mut sum);
+            add_outer(*precision, known, &mut sum);
+        }
         self.wings.add_to(1.0, row, &mut sum);
         sum
     }
@@ -431,14 +437,16 @@ impl Penalty {
 #[derive(Clone, Debug)]
 struct Freed {
     b: Vec<f64>,
-    /// What is known of k's size: with ε b bᵀ, it costs as much as its prior.
+    /// What is known of how much of k there is: ε (c·x)² is half of what its prior adds to χ².
+    known: Vec<f64>,
+    /// ε.
     precision: f64,
 }
 
 impl Freed {
-    /// The part of λ B that is taken out: what is left presses as its prior does, and no more than λ.
-    fn share(&self, lambda: f64) -> f64 {
-        if lambda > self.precision { 1.0 - self.precision / lambda } else { 0.0 }
+    /// Whether k is taken out of λ B of the mean kernel (`row` 0): where that presses it harder than its prior does.
+    fn is_free(&self, row: usize, lambda: f64) -> bool {
+        row == 0 && lambda > self.precision
     }
 }
 

@@ -12,8 +12,8 @@ use dia_core::{Kernel, KernelBasis};
 use faer::Mat;
 
 use crate::linear::cg::{axpy, dot};
-use crate::precondition::basis_rows::BasisRows;
 use crate::regularise::lambda::product;
+use crate::regularise::nearest_kernel::NearestKernel;
 use crate::regularise::penalty::{FreeKernel, Member};
 use crate::regularise::seeing_shape::{ReferenceStars, SeeingShape};
 use crate::{Cholesky, SolveError};
@@ -102,40 +102,18 @@ impl<'a> Within<'a> {
     }
 }
 
-/// The kernel of a basis that is nearest to an image of the size of its support.
-pub(crate) struct NearestKernel<'a> {
-    basis: &'a KernelBasis,
-    /// The factor of EᵀE.
-    shapes: Cholesky,
-}
-
-impl<'a> NearestKernel<'a> {
-    /// `pixels` are the functions of `basis` pixel by pixel.
-    pub(crate) fn new(basis: &'a KernelBasis, pixels: &BasisRows) -> Result<Self, SolveError> {
-        Ok(Self { basis, shapes: Cholesky::new(&pixels.gram(|_| 1.0))? })
-    }
-
-    pub(crate) fn coefficients(&self, image: &[f64]) -> Vec<f64> {
-        let mut x = vec![0.0; self.basis.len()];
-        self.basis.project(image, &mut x);
-        self.shapes.solve_in_place(&mut x);
-        x
-    }
-}
-
 /// The kernel of unit sum, from the reference's seeing to another, that minimises a quadratic form at its best amplitude; a narrow one where nothing is determined.
 ///
-/// `pixels` are the functions of `basis` pixel by pixel; `last` is what was found for a form of nearly the same data.
+/// `nearest` finds kernels of `basis`; `last` is what was found for a form of nearly the same data.
 pub(crate) fn seeing_kernel(
     basis: &KernelBasis,
-    pixels: &BasisRows,
+    nearest: &NearestKernel,
     form: &Quadratic<'_>,
     reference: ReferenceStars,
     last: Option<&FreeKernel>,
 ) -> Result<FreeKernel, SolveError> {
     let half_width = basis.support().half_width();
-    let nearest = NearestKernel::new(basis, pixels)?;
-    let coefficients = |image: &Vec<f64>| nearest.coefficients(image);
+    let coefficients = |image: &Vec<f64>| nearest.coefficients(basis, image);
     let columns = |shape: SeeingShape| shape.templates(half_width).each_ref().map(coefficients);
     let [mean, sigma] = reference.wings;
     let mut best: Option<(SeeingShape, f64, f64)> = None;
@@ -186,10 +164,10 @@ pub(crate) fn seeing_kernel(
     let direction =
         direction.or_else(|| Within::new(form.h, &templates[..1])?.solution(1, &scale, 0.0));
     let direction = direction.unwrap_or_else(|| vec![0.0; scale.len()]);
-    let members = templates.into_iter().zip(shape.spread()).map(|(coefficients, sigma)| {
+    let members = templates.into_iter().zip(shape.known_changes()).map(|(coefficients, known)| {
         let mut kernel = Kernel::zero(half_width);
         basis.expand(&coefficients, &mut kernel);
-        Member { pixels: kernel.pixels().to_vec(), coefficients, sigma }
+        Member { pixels: kernel.pixels().to_vec(), coefficients, known }
     });
     Ok(FreeKernel { members: members.collect(), direction, shape })
 }

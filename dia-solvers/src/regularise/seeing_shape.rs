@@ -28,6 +28,11 @@ const UNSEEN: f64 = 3.0;
 const SHARPEST: f64 = 0.18;
 
 impl ReferenceStars {
+    /// The mean second moment in pixels².
+    pub(crate) fn moment(&self) -> f64 {
+        0.5 * (self.moments[0] + self.moments[1])
+    }
+
     pub(crate) fn new(seeing: Option<&Seeing>) -> Self {
         let of_width = |fwhm: f64| fwhm * fwhm / (8.0 * std::f64::consts::LN_2);
         let moments = seeing.map_or([of_width(UNSEEN); 2], |seeing| {
@@ -191,11 +196,13 @@ impl SeeingShape {
         Self { centre, moments, wings: (self.wings + step[4]).clamp(0.0, MOST_WINGS), ..self }
     }
 
-    /// How well amplitude, centre, moments and 1/β are known before the last step: the amplitude not at all, a moment to a fifth of that of the stars, 1/β by its prior.
-    pub(crate) fn spread(self) -> [f64; 6] {
+    /// What is known of amplitude, centre, moments and 1/β, as changes of this shape with their σ: of the amplitude nothing, of a moment that it is this to a fifth of that of the
+    /// stars, of 1/β its prior.
+    pub(crate) fn known_changes(self) -> [[f64; 2]; 6] {
         let moment = 0.5 * (self.of_target()[0] + self.of_target()[1]);
-        let [centre, widths] = [0.2 * moment.sqrt(), 0.2 * moment];
-        [f64::INFINITY, centre, centre, widths, widths, self.reference.wings[1]]
+        let [centre, width] = [0.2 * moment.sqrt(), 0.2 * moment].map(|sigma| [0.0, sigma]);
+        let [mean, sigma] = self.reference.wings;
+        [[0.0, f64::INFINITY], centre, centre, width, width, [mean - self.wings, sigma]]
     }
 
     /// What the prior of 1/β adds to half of χ².

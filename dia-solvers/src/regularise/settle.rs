@@ -72,7 +72,7 @@ impl<A: DesignMatrix> Problem<'_, A> {
             let free = {
                 let last = self.free.as_deref();
                 let stars = self.reference_stars;
-                seeing_kernel(design.basis(), self.penalty_maps.kernel(), &form, stars, last)?
+                seeing_kernel(design.basis(), &self.nearest, &form, stars, last)?
             };
             let free = self.free.insert(Arc::new(free));
             penalty = penalty.with_free(Some(Arc::clone(free)));

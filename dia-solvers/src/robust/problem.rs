@@ -10,6 +10,7 @@ use dia_core::{
 use crate::linear::cg::{axpy, dot};
 use crate::precondition::row_sample::of_least_precision;
 use crate::precondition::sample::{Factor, Sample};
+use crate::regularise::nearest_kernel::NearestKernel;
 use crate::regularise::penalty::{Bias, FreeKernel, Penalty, PenaltyMaps, Strengths};
 use crate::regularise::seeing_shape::ReferenceStars;
 use crate::robust::descent::RobustProblem;
@@ -47,6 +48,8 @@ pub(crate) struct Problem<'a, A: DesignMatrix> {
     pub(crate) penalty: Option<Penalty>,
     /// What depends on the basis alone.
     pub(crate) penalty_maps: Arc<PenaltyMaps>,
+    /// Kernels of the basis that are nearest to others.
+    pub(crate) nearest: Arc<NearestKernel>,
     /// What the reference's stars are like.
     pub(crate) reference_stars: ReferenceStars,
     /// The kernel that the penalty leaves free, once it is known.

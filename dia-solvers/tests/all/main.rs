@@ -5,6 +5,7 @@ mod exactness;
 mod few_stars;
 mod field;
 mod iterations;
+mod near_equal_seeing;
 mod oracles;
 mod sandwich;
 mod series;
