@@ -12,11 +12,11 @@ use crate::notice::{Level, Notice};
 /// Keywords that usually hold a gain in e⁻/ADU, in the order in which they are tried.
 pub(crate) const GAIN_KEYWORDS: &[&str] = &[
     "EGAIN",
-    "EPERADU",
     "GAINADU",
     "GAIN",
     "CCDGAIN",
     "GAINEFF",
+    "EPERADU",
     "ATODGAIN",
     "CELL.GAIN",
     "GAINA",
@@ -280,7 +280,7 @@ mod tests {
         let error = gain(&nothing, "image", &mut Vec::new()).unwrap_err().to_string();
         assert!(error.contains("GAIN = -25, EPERADU = 0"), "{error}");
         let error = gain(&Header::new(), "image", &mut Vec::new()).unwrap_err().to_string();
-        assert!(error.contains("none of the keywords EGAIN, GAIN"), "{error}");
+        assert!(error.contains("none of the keywords EGAIN, GAINADU"), "{error}");
     }
 
     #[test]

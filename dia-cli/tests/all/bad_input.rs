@@ -304,7 +304,10 @@ fn impossible_gains() {
         image_refused(&folder, &words);
     }
     with_gain(None);
-    image_refused(&folder, &["gain", "is not known", "EGAIN, GAIN, CCDGAIN", "-gain", "-variance"]);
+    image_refused(
+        &folder,
+        &["gain", "is not known", "EGAIN, GAINADU, GAIN, CCDGAIN", "-gain", "-variance"],
+    );
 
     let words = ["reference.fits", "no header keyword NOSUCH", "gain", "another keyword"];
     subtract_refused(&folder, &["--gain", "NOSUCH"], &words);

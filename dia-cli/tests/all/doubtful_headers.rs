@@ -74,12 +74,12 @@ fn a_transparency_that_changes_over_the_field_is_doubted() {
         for (i, value) in target.pixels.iter_mut().enumerate() {
             // The sky stays, with its noise nearly so.
             let along = 2.0 * (i % width) as f32 / (width - 1) as f32 - 1.0;
-            *value = 400.0 + (*value - 400.0) * (1.0 + 0.15 * along);
+            *value = 400.0 + (*value - 400.0) * (1.0 + 0.25 * along);
         }
     };
     let sky = ["--size", "300", "--sky", "400", "--sky-gradient-x", "0", "--sky-gradient-y", "0"];
     let simulation =
-        [&sky[..], &["--density", "15", "--transients", "0", "--variables", "0"]].concat();
+        [&sky[..], &["--density", "5", "--transients", "0", "--variables", "0"]].concat();
     let report = subtracted(&simulation, clouds);
     assert!(notice(&report, "transparency").is_some(), "{report}");
     assert!(notice(&subtracted(&simulation, |_| ()), "transparency").is_none());

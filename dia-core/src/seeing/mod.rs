@@ -366,9 +366,13 @@ impl<'a, T: Pixel> Field<'a, T> {
 
     /// Whether the light falls off in all directions, and not along an edge or a trail.
     fn is_round(&self, peak: &Peak) -> bool {
+        // Nothing where no pixel is usable.
         let mean = |y: usize, x: usize| {
             let around = (y - 1..=y + 1).flat_map(|y| (x - 1..=x + 1).map(move |x| (y, x)));
-            (around.map(|(y, x)| self.at(y, x)).sum::<f64>() / 9.0) as f32
+            let usable = around.filter(|(y, x)| !self.mask.at(*y, *x).intersects(UNUSABLE));
+            let (sum, count) =
+                usable.fold((0.0, 0.0), |(sum, n), (y, x)| (sum + self.at(y, x), n + 1.0));
+            if count > 0.0 { (sum / count) as f32 } else { 0.0 }
         };
         falls_off(mean, peak.y, peak.x)
     }
