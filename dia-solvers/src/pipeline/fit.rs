@@ -226,7 +226,11 @@ pub fn fit_uploaded<A: DesignMatrix>(
         shared: shared.map(|share| SharedNoise::new(design, share)),
         penalty: None,
         penalty_maps: Arc::new(PenaltyMaps::new(design.basis())),
-        nearest: Arc::new(NearestKernel::new(design.basis(), reference_stars)?),
+        // Where the target is in the reference, frequencies that stars hardly have are those at which the images' common noise would be followed.
+        nearest: Arc::new(NearestKernel::new(
+            design.basis(),
+            shared.is_none().then_some(reference_stars),
+        )?),
         reference_stars,
         free: None,
         scatter: prepared.reference_scatter().powi(2),

@@ -1,7 +1,7 @@
 //! Targets that are among the exposures of a shallow reference of the same seeing: the kernel is nearly a single pixel, and at most frequencies the image is nothing but noise.
 
-use dia_core::NoiseModel;
 use dia_core::simulate::{SimulationOptions, simulate};
+use dia_core::{Loss, NoiseModel};
 use dia_fft::FftDesignMatrix;
 use dia_solvers::{Exposure, FitOptions, Variation, subtract};
 
@@ -38,6 +38,7 @@ fn pull_and_noise(seed: u64) -> Result<[f64; 2], String> {
         saturation: None,
     };
     let options = FitOptions {
+        loss: Loss::HUBER,
         reference_contains_target: Some(n),
         target_fwhm: Some(FWHM),
         variation: Variation::Tested,
