@@ -290,7 +290,7 @@ fn scale_of_stacked(seed: u64, n: usize, corrected: bool) -> f64 {
 #[test]
 fn a_target_in_the_reference_leaves_no_bias_in_the_scale() {
     let errors = |corrected| -> Vec<f64> {
-        (0..40).map(|seed| scale_of_stacked(seed, 3, corrected) - 1.0).collect()
+        (0..60).map(|seed| scale_of_stacked(seed, 3, corrected) - 1.0).collect()
     };
     let ((error, of_error), (without, _)) = (mean(&errors(true)), mean(&errors(false)));
     eprintln!("{error:+.5} ± {of_error:.5}, not corrected {without:+.5}");
