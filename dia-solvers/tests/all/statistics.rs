@@ -290,11 +290,14 @@ fn scale_of_stacked(seed: u64, n: usize, corrected: bool) -> f64 {
 #[test]
 fn a_target_in_the_reference_leaves_no_bias_in_the_scale() {
     let errors = |corrected| -> Vec<f64> {
-        (0..60).map(|seed| scale_of_stacked(seed, 3, corrected) - 1.0).collect()
+        (0..40).map(|seed| scale_of_stacked(seed, 3, corrected) - 1.0).collect()
     };
-    let ((error, of_error), (without, _)) = (mean(&errors(true)), mean(&errors(false)));
-    eprintln!("{error:+.5} ± {of_error:.5}, not corrected {without:+.5}");
-    assert!(error.abs() < 3.0 * of_error && without.abs() > 5.0 * of_error);
+    let (corrected, without) = (errors(true), errors(false));
+    let (error, of_error) = mean(&corrected);
+    let higher = without.iter().zip(&corrected).filter(|(without, with)| without > with).count();
+    eprintln!("{error:+.5} ± {of_error:.5}, {higher} of 40 higher without correction");
+    // By chance, 28 signs of 40 are one case in 120; the seeds are fixed. The sizes of what is not corrected tell less: some of these kernels follow the common noise.
+    assert!(error.abs() < 3.0 * of_error && higher >= 28);
 }
 
 #[test]
