@@ -158,9 +158,9 @@ fn block_medians<T: Pixel>(of: &Difference<T>) -> Vec<f64> {
             widest(
                 #[inline(always)]
                 || {
-                    z.iter_mut()
-                        .zip(values)
-                        .for_each(|(z, (d, v))| *z = d.widen() / v.widen().sqrt())
+                    for (z, (d, v)) in z.iter_mut().zip(values) {
+                        *z = d.widen() / v.widen().sqrt();
+                    }
                 },
             );
             let planes = mask.row(y)[columns.clone()].iter();

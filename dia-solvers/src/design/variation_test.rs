@@ -78,7 +78,7 @@ pub(crate) fn variation_test<A: DesignMatrix>(
     x: &[f64],
 ) -> Result<Option<VariationTest>, SubtractError> {
     let Some(free) = problem.free.clone() else { return Ok(None) };
-    let directions = Directions::new(problem, all.design(), free.shape)?;
+    let directions = Directions::new(problem, all.design(), free.shape);
     let (g, mut score) = gradients(problem, all, &directions, x)?;
     let weights = problem.at_sample(&problem.weights)?;
     let sampled = SampledDirections::new(problem, all.design(), &directions, &weights);
@@ -124,11 +124,7 @@ struct Directions {
 }
 
 impl Directions {
-    fn new<A: DesignMatrix>(
-        problem: &Problem<'_, A>,
-        design: &Design,
-        shape: SeeingShape,
-    ) -> Result<Self, SolveError> {
+    fn new<A: DesignMatrix>(problem: &Problem<'_, A>, design: &Design, shape: SeeingShape) -> Self {
         let basis = design.basis();
         let nearest = &problem.nearest;
         let images = shape.changes(basis.support().half_width());
@@ -149,7 +145,7 @@ impl Directions {
             }
             products.extend((first..first + whole.len()).map(|change| (change, t)));
         }
-        Ok(Self { changes, products })
+        Self { changes, products }
     }
 }
 

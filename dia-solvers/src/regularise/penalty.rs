@@ -268,7 +268,9 @@ impl Penalty {
             // Where B does not press it, or those before it are the same.
             if norm2 > DEPENDENT * whole {
                 let norm = norm2.sqrt();
-                b.iter_mut().for_each(|b| *b /= norm);
+                for b in &mut b {
+                    *b /= norm;
+                }
                 let mut known = b.clone();
                 match &whole_kernel {
                     Some(kernel) => axpy(-mean * norm, kernel, &mut known),

@@ -11,12 +11,12 @@
 use dia_core::{Kernel, KernelBasis};
 use faer::Mat;
 
+use crate::Cholesky;
 use crate::linear::cg::{axpy, dot};
 use crate::regularise::lambda::product;
 use crate::regularise::nearest_kernel::NearestKernel;
 use crate::regularise::penalty::{FreeKernel, Member};
 use crate::regularise::seeing_shape::{ReferenceStars, SeeingShape};
-use crate::{Cholesky, SolveError};
 
 /// Widths from which the fit starts, σ in pixels.
 const STARTS: [f64; 3] = [0.5, 1.2, 2.4];
@@ -111,7 +111,7 @@ pub(crate) fn seeing_kernel(
     form: &Quadratic<'_>,
     reference: ReferenceStars,
     last: Option<&FreeKernel>,
-) -> Result<FreeKernel, SolveError> {
+) -> FreeKernel {
     let half_width = basis.support().half_width();
     let coefficients = |image: &Vec<f64>| nearest.coefficients(basis, image);
     let columns = |shape: SeeingShape| shape.templates(half_width).each_ref().map(coefficients);
@@ -169,5 +169,5 @@ pub(crate) fn seeing_kernel(
         basis.expand(&coefficients, &mut kernel);
         Member { pixels: kernel.pixels().to_vec(), coefficients, known }
     });
-    Ok(FreeKernel { members: members.collect(), direction, shape })
+    FreeKernel { members: members.collect(), direction, shape }
 }

@@ -72,7 +72,7 @@ impl<A: DesignMatrix> Problem<'_, A> {
             let free = {
                 let last = self.free.as_deref();
                 let stars = self.reference_stars;
-                let found = seeing_kernel(design.basis(), &self.nearest, &form, stars, last)?;
+                let found = seeing_kernel(design.basis(), &self.nearest, &form, stars, last);
                 // Where the target is in the reference, most of what could tell of changes is the noise that both have.
                 if self.shared.is_some() { found.alone() } else { found }
             };
