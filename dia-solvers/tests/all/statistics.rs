@@ -59,7 +59,8 @@ fn the_noise_of_the_reference_leaves_no_bias_in_the_scale() {
     eprintln!(
         "error {error:+.5} ± {of_error:.5}, corrected by {correction:+.5} ± {of_correction:.5}"
     );
-    // Three standard errors are exceeded once in 370 sets of seeds; these are fixed. What the ends of stars take is not quite the same for both.
+    // Three standard errors are exceeded once in 370 sets of seeds; these are fixed. A bias of 0.24 ± 0.07 % is there over these 180 (0.20 ± 0.07 % while one kernel alone was free
+    // of the penalty), whose cause is not known: a part in a thousand lets it by, and no more.
     assert!(error.abs() < 3.0 * of_error + 1e-3);
     assert!(correction > 5.0 * of_correction);
     // With ψ(z)/z in place of ψ′(z), Huber's loss would correct 17 % too much: that would be seen.
@@ -270,8 +271,9 @@ fn scale_of_stacked(seed: u64, n: usize, corrected: bool) -> f64 {
         saturation: None,
     };
     let contains = corrected.then_some(n as f64);
-    let options =
-        FitOptions { loss: Loss::HUBER, reference_contains_target: contains, ..Default::default() };
+    // As the command has them.
+    let loss = if corrected { Loss::HUBER } else { FitOptions::LOSS };
+    let options = FitOptions { loss, reference_contains_target: contains, ..Default::default() };
     let design = Design::new(130, 130, KernelBasis::delta(3), Some(1)).unwrap();
     let subtracted = subtract(
         &exposed(reference.view(), of_reference.view()),
@@ -292,12 +294,9 @@ fn a_target_in_the_reference_leaves_no_bias_in_the_scale() {
     let errors = |corrected| -> Vec<f64> {
         (0..40).map(|seed| scale_of_stacked(seed, 3, corrected) - 1.0).collect()
     };
-    let (corrected, without) = (errors(true), errors(false));
-    let (error, of_error) = mean(&corrected);
-    let higher = without.iter().zip(&corrected).filter(|(without, with)| without > with).count();
-    eprintln!("{error:+.5} ± {of_error:.5}, {higher} of 40 higher without correction");
-    // By chance, 28 signs of 40 are one case in 120; the seeds are fixed. The sizes of what is not corrected tell less: some of these kernels follow the common noise.
-    assert!(error.abs() < 3.0 * of_error && higher >= 28);
+    let ((error, of_error), (without, _)) = (mean(&errors(true)), mean(&errors(false)));
+    eprintln!("{error:+.5} ± {of_error:.5}, not corrected {without:+.5}");
+    assert!(error.abs() < 3.0 * of_error && without.abs() > 5.0 * of_error);
 }
 
 #[test]
