@@ -2,9 +2,10 @@
 
 use anyhow::{Result, ensure};
 use dia_core::defects::{
-    SkyNoise, Unexposed, constant_blocks, pile_up, sentinels, sharp_pixels, sky_noise, unexposed,
+    FilledHoles, SkyNoise, Unexposed, constant_blocks, fill_holes, pile_up, sentinels,
+    sharp_pixels, sky_noise, unexposed,
 };
-use dia_core::{Mask, seeing};
+use dia_core::{Image, Mask, seeing};
 
 use crate::input::{Input, InputNoise, Provenance, Real, Role};
 use crate::notice::{Level, Notice};
@@ -86,6 +87,20 @@ impl<T: Real> Input<T> {
         });
         self.say("dead-pixels", found.dark, || {
             "are darker than the sky can be (dead pixels), and are masked".into()
+        });
+    }
+
+    /// Interpolates small holes, so that a kernel does not carry them to everything around, and says so. From then on, the noise is a plane of variances.
+    pub(crate) fn fill_holes(&mut self) {
+        let mut mask = self.unusable();
+        let noise = &self.noise;
+        let variance = |image: &Image<T>| noise.of(image);
+        let found = fill_holes(&mut self.image, &mut mask, variance, seeing::measure);
+        let Some(FilledHoles { pixels, variance }) = found else { return };
+        self.noise = InputNoise::Variance(variance);
+        self.mask = Some(mask);
+        self.say("interpolated", pixels, || {
+            "without a measurement lie among good ones, and are interpolated from these, with the errors that the same has in the stars of the image".into()
         });
     }
 

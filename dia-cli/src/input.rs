@@ -171,6 +171,16 @@ pub(crate) enum InputNoise<T> {
     Variance(Image<T>),
 }
 
+impl<T: Real> InputNoise<T> {
+    /// σ² of each pixel, by the detector's numbers that of its own value.
+    pub(crate) fn of(&self, image: &Image<T>) -> Image<T> {
+        match self {
+            Self::Variance(variance) => variance.clone(),
+            Self::Ccd(ccd) => image.map(|value| T::narrow(ccd.of_value(value.widen()))),
+        }
+    }
+}
+
 impl<T: Real> Input<T> {
     /// Reads the image, and finds its mask, variance, gain, read noise and saturation.
     ///
@@ -280,6 +290,9 @@ impl<T: Real> Input<T> {
         self.check_noise(role, &mask)?;
         self.find_sharp_pixels(&mut mask);
         self.mask_found(role, mask, given)?;
+        if role == Role::Reference {
+            self.fill_holes();
+        }
         Ok(self)
     }
 
@@ -363,12 +376,9 @@ impl<T: Real> Input<T> {
         }
     }
 
-    /// σ² of each pixel, by the detector's numbers that of its own value.
+    /// σ² of each pixel.
     pub(crate) fn variance(&self) -> Image<T> {
-        match &self.noise {
-            InputNoise::Variance(variance) => variance.clone(),
-            InputNoise::Ccd(ccd) => self.image.map(|value| T::narrow(ccd.of_value(value.widen()))),
-        }
+        self.noise.of(&self.image)
     }
 
     /// Mask, saturated and non-finite pixels together.

@@ -51,6 +51,7 @@ pub mod simd;
 #[cfg(feature = "simulate")]
 pub mod simulate;
 mod sky;
+pub mod small_matrix;
 pub mod stars;
 pub mod sum;
 #[cfg(feature = "testing")]

@@ -119,6 +119,15 @@ impl Mask {
         self.planes[y * self.width + x] |= planes;
     }
 
+    /// Makes pixel (y, x) a good one.
+    ///
+    /// # Panics
+    /// If it lies outside the mask.
+    pub fn clear(&mut self, y: usize, x: usize) {
+        assert!(x < self.width, "column {x} of a mask of {} columns", self.width);
+        self.planes[y * self.width + x] = MaskPlanes::empty();
+    }
+
     /// Sets, beside what is set, the planes that `of` gives for the index of each pixel (in row-major order).
     pub fn merge(&mut self, of: impl Fn(usize) -> MaskPlanes + Sync) {
         self.planes.par_chunks_mut(LEAF).enumerate().for_each(|(leaf, planes)| {

@@ -9,9 +9,9 @@ use crate::linear::LinearSum;
 use crate::offsets::{combined, dot, masked, offsets};
 use crate::place::{Place, Template};
 use crate::reference_flux::reference_flux;
-use crate::small_matrix::inverse;
 use crate::surroundings::surroundings;
 use crate::{Flags, PhotometryError, Scene};
+use dia_core::small_matrix::inverse;
 
 /// What is measured at each position.
 #[derive(Clone, Debug, PartialEq)]

@@ -40,7 +40,6 @@ mod reference_flux;
 mod reference_psf;
 mod scene;
 mod score;
-mod small_matrix;
 mod spectrum;
 mod star_stack;
 mod surroundings;

@@ -6,7 +6,7 @@
 use dia_core::Kernel;
 
 use crate::offsets::offsets;
-use crate::small_matrix::inverse;
+use dia_core::small_matrix::inverse;
 
 /// A (1 + u)^−β + s with u = a y² + b x² + 2c xy around its centre (Moffat 1969, A&A 3, 455).
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -9,9 +9,9 @@ use rayon::prelude::*;
 use crate::PhotometryError;
 use crate::moffat::Moffat;
 use crate::offsets::{combined, dot, masked, offsets};
-use crate::small_matrix::inverse;
 use crate::spectrum::{gradient, shifted};
 use crate::star_stack::{Stamp, polynomials, scaled_to_core, stack, within};
+use dia_core::small_matrix::inverse;
 
 /// How a PSF is made of stars.
 #[derive(Clone, Copy, Debug, PartialEq)]

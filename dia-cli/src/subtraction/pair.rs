@@ -1,5 +1,7 @@
 //! Two images on one grid, of which one is convolved to match the other.
 
+use std::borrow::Cow;
+
 use anyhow::{Result, ensure};
 use dia_core::seeing;
 use dia_core::stars::Star;
@@ -8,15 +10,16 @@ use dia_solvers::{FitOptions, Variation};
 
 use crate::direction::convolves_target;
 use crate::input::{Input, Real};
-use crate::notice::Notice;
+use crate::notice::{Level, Notice};
 use crate::report::{Centroid, Seeing};
 use crate::request::{KernelDegree, SubtractRequest};
 
 /// Which image is convolved, and what their stars tell.
-pub(super) struct Pair<'a, T> {
+pub(super) struct Pair<'a, T: Real> {
     reference: &'a Input<T>,
     target: &'a Input<T>,
-    pub(super) convolved: &'a Input<T>,
+    /// Without small holes.
+    pub(super) convolved: Cow<'a, Input<T>>,
     pub(super) fitted_to: &'a Input<T>,
     pub(super) convolves_target: bool,
     /// Why the target is convolved, if that was found.
@@ -46,8 +49,12 @@ impl<'a, T: Real> Pair<'a, T> {
         let (r, t) = rayon::join(|| measure(reference, stars), || measure(target, stars));
         let seeing = r.zip(t).map(|(r, t)| Seeing { reference_fwhm: r.fwhm, target_fwhm: t.fwhm });
         let (convolves_target, why) = convolves_target(request, r, t)?;
-        let (convolved, fitted_to, of_convolved, of_fitted) =
-            if convolves_target { (target, reference, t, r) } else { (reference, target, r, t) };
+        let (fitted_to, of_convolved, of_fitted) =
+            if convolves_target { (reference, t, r) } else { (target, r, t) };
+        let mut convolved = Cow::Borrowed(if convolves_target { target } else { reference });
+        if convolves_target && target.mask.is_some() {
+            convolved.to_mut().fill_holes();
+        }
         // What nobody asked for is fitted where it is seen.
         let is_open = request.kernel_degree == KernelDegree::Auto && request.scale_degree == 0;
         let variation = if is_open { Variation::Tested } else { Variation::AsDesigned };
@@ -88,7 +95,18 @@ impl<'a, T: Real> Pair<'a, T> {
         } else {
             ""
         };
-        format!("cannot subtract {} from {}{places}", self.reference.taken.image, self.target())
+        let (reference, target) = (&self.reference.taken.image, self.target());
+        let inputs = self.reference.notices.iter().chain(&self.target.notices);
+        let doubtful = inputs.filter(|notice| notice.level > Level::Pass);
+        let doubts: Vec<&str> = doubtful.map(|notice| notice.text.as_str()).collect();
+        if doubts.is_empty() {
+            return format!("cannot subtract {reference} from {target}{places}");
+        }
+        // A fit that fails then speaks of kernels, and not of what is wrong.
+        let doubts = doubts.join("; ");
+        format!(
+            "cannot subtract {reference} from {target}{places}, probably because of this: {doubts}"
+        )
     }
 
     /// By what a kernel's centroid (y, x) moves the reference's stars.
@@ -100,7 +118,7 @@ impl<'a, T: Real> Pair<'a, T> {
     /// The share of the variance of R ⊗ K − I that the first has, in the sky; 0 where the noise of the sky cannot be told.
     pub(super) fn convolved_noise(&self, kernel: &Kernel) -> f64 {
         let variance = |input: &Input<T>| input.sky.map(|sky| sky.sigma * sky.sigma);
-        let Some((r, t)) = variance(self.convolved).zip(variance(self.fitted_to)) else {
+        let Some((r, t)) = variance(&self.convolved).zip(variance(self.fitted_to)) else {
             return 0.0;
         };
         let squares = kernel.pixels().iter().map(|k| k * k).sum::<f64>();
@@ -116,12 +134,13 @@ fn measure<T: Real>(input: &Input<T>, stars: &[Star]) -> Option<seeing::Seeing> 
         .or_else(|| seeing::measure_stars(image, &mask, stars, 1))
 }
 
-/// Whether two images are one: no two exposures have the same noise.
+/// Whether two images are one: no two exposures have the same noise. What is masked in the target may have been interpolated in the reference.
 fn same_pixels<T: Real>(reference: &Input<T>, target: &Input<T>) -> bool {
-    let (reference, target) = (reference.image.pixels(), target.image.pixels());
-    let known = reference.iter().zip(target).filter(|(r, t)| r.is_finite() && t.is_finite());
+    let masked = |i: usize| target.mask.as_ref().is_some_and(|mask| !mask.planes()[i].is_empty());
+    let pixels = reference.image.pixels().iter().zip(target.image.pixels()).enumerate();
+    let known = pixels.filter(|(i, (r, t))| r.is_finite() && t.is_finite() && !masked(*i));
     let (mut equal, mut all) = (0_usize, 0_usize);
-    known.for_each(|(r, t)| {
+    known.for_each(|(_, (r, t))| {
         all += 1;
         equal += usize::from(r == t);
     });

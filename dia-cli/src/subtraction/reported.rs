@@ -17,7 +17,7 @@ use crate::subtraction::pair::Pair;
 use crate::verdict::{Evidence, judge};
 
 /// A finished subtraction, with how it was done.
-pub(super) struct Done<'a, T> {
+pub(super) struct Done<'a, T: Real> {
     pub(super) request: &'a SubtractRequest,
     pub(super) aligned: &'a Aligned,
     pub(super) pair: &'a Pair<'a, T>,
@@ -33,7 +33,10 @@ impl<T: Real> Done<'_, T> {
     pub(super) fn report(&self, [reference, target]: [&Input<T>; 2], clock: Clock) -> Report {
         let Self { request, aligned, pair, basis, difference, .. } = self;
         let (extent, options) = (basis.extent, &pair.options);
-        let mut notices = [reference.notices.clone(), target.notices.clone()].concat();
+        // With what was interpolated, where the target is convolved.
+        let of_target =
+            if pair.convolves_target { &pair.convolved.notices } else { &target.notices };
+        let mut notices = [&reference.notices[..], of_target].concat();
         notices.extend(pair.why.clone());
         let masks = [reference.unusable(), target.unusable()];
         notices.extend(judge(&Evidence {

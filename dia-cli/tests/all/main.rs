@@ -12,6 +12,7 @@ mod direction;
 mod doubtful_headers;
 mod fits_astropy;
 mod golden;
+mod holes;
 mod hotpants;
 mod library;
 #[cfg(unix)]

@@ -76,8 +76,8 @@ fn a_stack_is_deeper_than_its_frames_and_a_better_reference() {
     let folder = frames();
     // A trail and a source that one frame alone has.
     let mut spoilt = Frame::read_unmasked(&folder, "d.fits");
-    for i in 0..SIDE {
-        spoilt.pixels[60 * SIDE + i] += 3000.0;
+    for i in 59 * SIDE..62 * SIDE {
+        spoilt.pixels[i] += 3000.0;
     }
     spoilt.write_unmasked(&folder, "d.fits");
     folder.write("list.txt", b"c.fits\nd.fits\ne.fits\nwide.fits\n");

@@ -15,10 +15,13 @@
 //!
 //! Beside these, [`sky_noise()`] compares the noise of the sky with what is said of it.
 //!
+//! [`fill_holes()`] interpolates what they and others have masked, where it is small, of an image that is to be convolved.
+//!
 //! Finders are meant to be called in this order. All work in one or two passes over the pixels, and give the same for any number of threads.
 
 mod blocks;
 mod constant_blocks;
+mod holes;
 mod pile_up;
 mod sample;
 mod sentinels;
@@ -27,6 +30,7 @@ mod sky_noise;
 mod unexposed;
 
 pub use constant_blocks::{ConstantBlock, constant_blocks};
+pub use holes::{FilledHoles, fill_holes};
 pub use pile_up::{PileUp, pile_up};
 pub use sentinels::{Sentinel, sentinels};
 pub use sharp_pixels::{SharpPixels, sharp_pixels};

@@ -151,7 +151,7 @@ struct Finder<'a, T, V> {
 }
 
 impl<T: Pixel, V: Fn(usize, f64) -> f64 + Sync> Finder<'_, T, V> {
-    /// The good pixels that `is_wanted`, which takes row, column, value and background.
+    /// The pixels that are good or saturated and that `is_wanted`, which takes row, column, value and background.
     fn pixels(
         &self,
         mask: &Mask,
@@ -165,7 +165,9 @@ impl<T: Pixel, V: Fn(usize, f64) -> f64 + Sync> Finder<'_, T, V> {
             for (block, &background) in backgrounds.iter().enumerate() {
                 for x in block * SIDE..width.min((block + 1) * SIDE) {
                     let value = row[x].widen();
-                    if is_wanted(y, x, value, background) && planes[x].is_empty() {
+                    // A saturated star is less sharp than it would be.
+                    let others = planes[x].difference(MaskPlanes::SATURATED);
+                    if is_wanted(y, x, value, background) && others.is_empty() {
                         found.push(y * width + x);
                     }
                 }

@@ -53,7 +53,10 @@ const UNUSABLE: MaskPlanes = MaskPlanes::NO_DATA
 /// Those of them that spoil no other pixel, whatever else is said of theirs.
 const SINGLE: MaskPlanes = MaskPlanes::BAD.union(MaskPlanes::COSMIC_RAY);
 
-/// No unusable pixel may be nearer to a star than this, in pixels: light may bleed from a saturated one.
+/// Nor does any unusable pixel but a saturated one that has at most this many of them in its 3 × 3.
+const LONELY: usize = 2;
+
+/// No other unusable pixel may be nearer to a star than this, in pixels: light may bleed from a saturated one.
 const CLEAR_RADIUS: usize = 10;
 
 /// Height of a candidate above the sky, in units of the scatter of the pixels.
@@ -340,10 +343,18 @@ impl<'a, T: Pixel> Field<'a, T> {
         is_peak.then_some(Peak { y, x, height })
     }
 
-    /// Whether no pixel of the square of `radius` around this one has planes that are `bad`.
-    fn is_free(&self, (y, x): (usize, usize), radius: usize, bad: fn(MaskPlanes) -> bool) -> bool {
-        let rows = y - radius..=y + radius;
-        rows.into_iter().all(|y| !self.mask.row(y)[x - radius..=x + radius].iter().any(|p| bad(*p)))
+    /// Whether no pixel of the square of `radius` around this one is `bad`, of those that are unusable.
+    fn is_free(
+        &self,
+        (y, x): (usize, usize),
+        radius: usize,
+        bad: impl Fn(usize, usize) -> bool,
+    ) -> bool {
+        (y - radius..=y + radius).all(|row| {
+            let planes = &self.mask.row(row)[x - radius..=x + radius];
+            let mut around = planes.iter().zip(x - radius..);
+            !around.any(|(planes, x)| planes.intersects(UNUSABLE) && bad(row, x))
+        })
     }
 
     /// Whether no other pixel of the 5 × 5 around this one is as high, and all of them are usable.
@@ -354,14 +365,24 @@ impl<'a, T: Pixel> Field<'a, T> {
                 let others = &self.image.row(row)[x - 2..=x + 2];
                 others.iter().enumerate().all(|(i, &v)| v < value || (row, i) == (y, 2))
             })
-            && self.is_free((y, x), 2, |planes| planes.intersects(UNUSABLE))
+            && self.is_free((y, x), 2, |_, _| true)
     }
 
     /// Whether nothing around a maximum spoils it.
     fn is_clear(&self, peak: &Peak) -> bool {
-        let spreads =
-            |planes: MaskPlanes| planes.intersects(UNUSABLE) && !planes.intersects(SINGLE);
-        self.is_free((peak.y, peak.x), CLEAR_RADIUS, spreads)
+        self.is_free((peak.y, peak.x), CLEAR_RADIUS, |y, x| self.spoils_others(y, x))
+    }
+
+    /// Whether an unusable pixel may have spoilt others: a saturated one, and one in the midst of unusable ones, as the core of a saturated star may be marked.
+    fn spoils_others(&self, y: usize, x: usize) -> bool {
+        let planes = self.mask.at(y, x);
+        let among_others = || {
+            let rows = y.saturating_sub(1)..(y + 2).min(self.mask.height());
+            let columns = x.saturating_sub(1)..(x + 2).min(self.mask.width());
+            let around = rows.flat_map(|y| &self.mask.row(y)[columns.clone()]);
+            around.filter(|planes| planes.intersects(UNUSABLE)).count() > LONELY
+        };
+        !planes.intersects(SINGLE) && (planes.intersects(MaskPlanes::SATURATED) || among_others())
     }
 
     /// Whether the light falls off in all directions, and not along an edge or a trail.

@@ -1,7 +1,7 @@
 //! The inverse of matrices of a few rows.
 
 /// The inverse by elimination with pivots; `None` if the matrix is singular to rounding or holds no numbers.
-pub(crate) fn inverse(matrix: &[Vec<f64>]) -> Option<Vec<Vec<f64>>> {
+pub fn inverse(matrix: &[Vec<f64>]) -> Option<Vec<Vec<f64>>> {
     let n = matrix.len();
     let mut rows: Vec<Vec<f64>> = matrix.to_vec();
     for (i, row) in rows.iter_mut().enumerate() {
