@@ -43,8 +43,9 @@ fn the_noise_of_the_reference_leaves_no_bias_in_the_scale() {
     // The usual constant: beyond it lie enough pixels to tell one correction from another.
     let corrected = FitOptions { loss: Loss::HUBER, ..Default::default() };
     let weighted = FitOptions { reference_noise: ReferenceNoise::Weight, ..corrected };
-    // Faint stars, and a reference with twice the noise of the target or all but free of noise. The simulated stars end where they vanish in the noise, which takes a
-    // part in a thousand from P with either.
+    // Faint stars, and a reference with twice the noise of the target or all but free of noise. With that one, least squares of all kernels say what P would be: the λ that the data
+    // choose takes 0.07 ± 0.02 % from it (600 fields), which is no noise of the reference.
+    let plain = FitOptions { loss: Loss::Gaussian, ..FitOptions::plain() };
     let scale = |seed, depth, options: &FitOptions| {
         let field = SimulationOptions { flux_max: 2e4, reference_depth: depth, ..quiet(130, seed) };
         run(&simulate(&field).unwrap(), options).photometric_scale.value
@@ -52,16 +53,15 @@ fn the_noise_of_the_reference_leaves_no_bias_in_the_scale() {
     let (mut errors, mut corrections) = (Vec::new(), Vec::new());
     for seed in 100..280 {
         let of_noisy = scale(seed, 0.25, &corrected);
-        errors.push(of_noisy / scale(seed, 1e4, &corrected) - 1.0);
+        errors.push(of_noisy / scale(seed, 1e4, &plain) - 1.0);
         corrections.push(of_noisy / scale(seed, 0.25, &weighted) - 1.0);
     }
     let ((error, of_error), (correction, of_correction)) = (mean(&errors), mean(&corrections));
     eprintln!(
         "error {error:+.5} ± {of_error:.5}, corrected by {correction:+.5} ± {of_correction:.5}"
     );
-    // Three standard errors are exceeded once in 370 sets of seeds; these are fixed. A bias of 0.24 ± 0.07 % is there over these 180 (0.20 ± 0.07 % while one kernel alone was free
-    // of the penalty), whose cause is not known: a part in a thousand lets it by, and no more.
-    assert!(error.abs() < 3.0 * of_error + 1e-3);
+    // Three standard errors are exceeded once in 370 sets of seeds; these are fixed. Over 600 fields it is 0.04 ± 0.05 %.
+    assert!(error.abs() < 3.0 * of_error);
     assert!(correction > 5.0 * of_correction);
     // With ψ(z)/z in place of ψ′(z), Huber's loss would correct 17 % too much: that would be seen.
     assert!(3.0 * of_error < 0.17 * correction);
