@@ -2,6 +2,7 @@
 
 mod coverage;
 mod kernel;
+mod linearity;
 mod residuals;
 mod scale;
 mod trail;
@@ -29,6 +30,7 @@ pub(crate) struct Evidence<'a, T> {
 pub(crate) fn judge<T: Pixel>(evidence: &Evidence<'_, T>) -> Vec<Notice> {
     let difference = evidence.difference;
     let kernel = kernel::judge(&difference.kernel, difference.design.valid().y);
-    let of_field = [coverage::judge(evidence), trail::judge(evidence)].concat();
+    let of_field =
+        [coverage::judge(evidence), trail::judge(evidence), linearity::judge(evidence)].concat();
     [scale::judge(evidence), residuals::judge(evidence), kernel, of_field].concat()
 }

@@ -17,9 +17,6 @@ const POOR: f64 = 0.05;
 const FLUX_WARN: f64 = 0.04;
 const FLUX_FAIL: f64 = 0.1;
 
-/// Relative difference between the flux ratios of bright and faint stars: detectors are linear to a percent.
-const LINEAR: f64 = 0.03;
-
 /// Relative change of the flux ratio from the middle of the image to its edge: a flat field or a point-spread function that changes makes less.
 const GRADIENT: f64 = 0.03;
 
@@ -111,7 +108,7 @@ fn bright_variables<T>(evidence: &Evidence<'_, T>) -> Option<Notice> {
     Some(Notice::new(level, "bright-variables", text).measured(share, MANY))
 }
 
-/// Compares the ratios of the stars' fluxes, in apertures of 1.5 times the FWHM of each image, with P, and those of bright stars with those of faint ones.
+/// Compares the ratios of the stars' fluxes, in apertures of 1.5 times the FWHM of each image, with P and with one another over the field.
 fn fluxes<T: dia_core::Pixel>(evidence: &Evidence<'_, T>) -> Vec<Notice> {
     let Some(seeing) = evidence.seeing else { return Vec::new() };
     // Stars of one profile have the same part of their light within.
@@ -124,11 +121,7 @@ fn fluxes<T: dia_core::Pixel>(evidence: &Evidence<'_, T>) -> Vec<Notice> {
     });
     let measured: Vec<(&Star, f64)> = measured.collect();
     let ratios: Vec<f64> = measured.iter().map(|(_, ratio)| *ratio).collect();
-    let found = [
-        scale_of_apertures(evidence, &ratios),
-        linearity(&ratios),
-        transparency(evidence, &measured),
-    ];
+    let found = [scale_of_apertures(evidence, &ratios), transparency(evidence, &measured)];
     found.into_iter().flatten().collect()
 }
 
@@ -195,25 +188,6 @@ fn scale_of_apertures<T>(evidence: &Evidence<'_, T>, ratios: &[f64]) -> Option<N
         middle.exp() * error
     );
     Some(Notice::new(level, "flux-ratio", text).measured(off, FLUX_WARN + 4.0 * error))
-}
-
-/// The ratios are in the order of the stars' brightness.
-fn linearity(ratios: &[f64]) -> Option<Notice> {
-    let (bright, faint) = ratios.split_at(ratios.len() / 2);
-    let ((bright, bright_error), (faint, faint_error)) = (middle(bright)?, middle(faint)?);
-    let (off, error) = ((bright - faint).abs(), bright_error.hypot(faint_error));
-    let limit = LINEAR + 4.0 * error;
-    (off > limit).then(|| {
-        let text = format!(
-            "the fluxes of bright and faint stars have different ratios, {:.4} ± {:.4} and {:.4} ± {:.4}: one of the images is not linear (saturation, a stretch, a wrong pedestal), or its sky \
-             is taken out badly",
-            bright.exp(),
-            bright.exp() * bright_error,
-            faint.exp(),
-            faint.exp() * faint_error
-        );
-        Notice::new(Level::Warn, "nonlinear", text).measured(off, limit)
-    })
 }
 
 /// Light within a radius above the median of a ring around it; `None` at the border and where a pixel is masked.
