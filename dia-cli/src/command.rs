@@ -6,6 +6,7 @@ const WITH_VALUE: &[&str] = &[
     "--output",
     "--report",
     "--figure",
+    "--html",
     "--threads",
     "--jobs",
     "--max-memory",

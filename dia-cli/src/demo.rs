@@ -47,9 +47,15 @@ pub(crate) fn run(args: &DemoArgs, command_line: &[String]) -> Result<()> {
         files.truth.display()
     ))?;
 
-    let [output, report, figure, cut_outs, sources] =
-        ["difference.fits", "report.json", "figure.png", "events.png", "sources.ecsv"]
-            .map(|name| args.output.join(name));
+    let [output, report, html, figure, cut_outs, sources] = [
+        "difference.fits",
+        "report.json",
+        "report.html",
+        "figure.png",
+        "events.png",
+        "sources.ecsv",
+    ]
+    .map(|name| args.output.join(name));
     let markers: Vec<Marker> = pair
         .truth
         .events
@@ -86,6 +92,7 @@ pub(crate) fn run(args: &DemoArgs, command_line: &[String]) -> Result<()> {
         output: &output,
         report: Some(&report),
         figure: Some(&figure),
+        html: Some(&html),
         markers: &markers,
         request: &request,
         measure: &measure,
@@ -100,7 +107,8 @@ pub(crate) fn run(args: &DemoArgs, command_line: &[String]) -> Result<()> {
     let measured = done.measured.as_ref().context("nothing was measured")?;
     say(against_truth(&pair, &done, measured))?;
     draw_events(&cut_outs, &pair, &done, measured)?;
-    let written = [&report, &figure, &cut_outs, &sources].map(|path| path.display().to_string());
+    let written =
+        [&report, &html, &figure, &cut_outs, &sources].map(|path| path.display().to_string());
     say(format!("wrote {}", written.join(", ")))?;
     Ok(())
 }

@@ -18,6 +18,7 @@ use crate::fits::FitsSpec;
 use crate::input::{Input, Real, Role, shown};
 use crate::notice::Level;
 use crate::output::{self, Described};
+use crate::page;
 use crate::photometry::{self, MeasureRequest, Measured, Scenery};
 use crate::report::{Report, write_json};
 use crate::request::{Convolve, SubtractRequest};
@@ -50,6 +51,7 @@ pub(crate) fn run(args: &SubtractArgs, command_line: &[String]) -> Result<ExitCo
         output: &args.output,
         report: args.report.as_deref(),
         figure: args.figure.as_deref(),
+        html: args.html.as_deref(),
         markers: &[],
         request: &request,
         measure: &measure,
@@ -86,6 +88,7 @@ pub(crate) struct Job<'a> {
     pub(crate) output: &'a Path,
     pub(crate) report: Option<&'a Path>,
     pub(crate) figure: Option<&'a Path>,
+    pub(crate) html: Option<&'a Path>,
     /// What to mark in the figure.
     pub(crate) markers: &'a [Marker],
     pub(crate) request: &'a SubtractRequest,
@@ -183,10 +186,8 @@ impl Job<'_> {
         report.timings_s.total = start.elapsed().as_secs_f64();
         let difference = difference.map_pixels(narrow_pixel);
         let done = Done { difference, report, measured, target: target.image.map(narrow_pixel) };
-        if let Some(path) = self.figure {
-            let heading = heading(&done.report);
-            let images = [&reference.image.map(narrow_pixel), &done.target];
-            figure::subtraction(path, &heading, images, &done.difference, self.markers)?;
+        if self.figure.is_some() || self.html.is_some() {
+            self.draw(&done, &reference.image.map(narrow_pixel))?;
         }
         if let Some(path) = self.report {
             write_json(path, &done.report)?;
@@ -202,6 +203,19 @@ impl Job<'_> {
             }
         }
         Ok(done)
+    }
+
+    /// Writes what is to be looked at; `reference` is on the target's grid.
+    fn draw(&self, done: &Done, reference: &Image<f32>) -> Result<()> {
+        if let Some(path) = self.figure {
+            let heading = heading(&done.report);
+            let images = [reference, &done.target];
+            figure::subtraction(path, &heading, images, &done.difference, self.markers)?;
+        }
+        if let Some(path) = self.html {
+            page::pair::write(path, done, reference)?;
+        }
+        Ok(())
     }
 
     fn write_tables(&self, measured: &Measured) -> Result<()> {
@@ -225,6 +239,7 @@ impl Job<'_> {
             ("difference", Some(self.output)),
             ("report", self.report),
             ("figure", self.figure),
+            ("page", self.html),
             ("table of sources", sources),
             ("table of fluxes", photometry),
         ];

@@ -17,6 +17,7 @@ mod library;
 #[cfg(unix)]
 mod night;
 mod packed;
+mod page;
 mod photometry;
 mod real_images;
 mod reference;

@@ -164,6 +164,7 @@ fn light_curves_are_those_of_the_truth_and_a_bad_frame_is_named() {
     for word in ["http://", "https://", "src=\"/", "<link"] {
         assert!(!page.contains(word), "{word}");
     }
+    crate::page::assert_fits_a_phone(&folder.path("n/report.html"));
 
     // Further places, without a new fit: the same numbers as before.
     let _ = folder.succeed(&["lightcurves", "n", "--at", "at.csv", "-o", "l.ecsv"]);
