@@ -19,6 +19,8 @@ const WITH_VALUE: &[&str] = &[
     "--photometry",
     "--apertures",
     "--inject",
+    "--inject-figure",
+    "--sources-figure",
 ];
 
 /// Those without a value.

@@ -29,7 +29,9 @@ impl Level {
     pub(crate) fn meaning(self) -> &'static str {
         match self {
             Self::Pass => "Nothing speaks against this result.",
-            Self::Warn => "Something about this result is doubtful: look at the reasons before it is used.",
+            Self::Warn => {
+                "Something about this result is doubtful: look at the reasons before it is used."
+            }
             Self::Fail => "This result is not to be used.",
         }
     }

@@ -12,7 +12,7 @@ use super::{Picture, write as write_page};
 use crate::fits::Value;
 use crate::input::shown;
 use crate::output::{Said, said};
-use crate::photometry::{Measured, detections};
+use crate::photometry::{Measured, detections, injection_png};
 use crate::report::Report;
 use crate::subtract::Done;
 use crate::table::{Column, Values};
@@ -41,6 +41,7 @@ struct Page<'a> {
     pictures: Vec<Picture>,
     kernel: Vec<Picture>,
     detections: Option<Listing>,
+    injection: Option<Picture>,
     most_detections: usize,
     figures: Vec<Figure>,
     seconds: Vec<(&'static str, String)>,
@@ -59,6 +60,8 @@ struct Figure {
 #[derive(Serialize)]
 struct Listing {
     total: usize,
+    /// In σ.
+    threshold: String,
     headings: Vec<Heading>,
     rows: Vec<Vec<String>>,
 }
@@ -79,7 +82,9 @@ pub(crate) fn write(path: &Path, done: &Done, reference: &Image<f32>) -> Result<
     };
     let mut of_difference = picture("difference", &difference.difference, Greys::Noise)?;
     of_difference.circles = circles(found.unwrap_or_default(), target.view().shape());
-    let kernel = difference.kernel.to_image().map(|value| value as f32);
+    let kernel = inner(&difference.kernel.to_image(), report.kernel.inner);
+    let injection = measured.as_ref().and_then(|measured| measured.injection.as_ref());
+    let injection = injection.map(injection_png).transpose()?;
     let page = Page {
         title: format!("{} minus {}", report.target.image, report.reference.image),
         version: report.version,
@@ -95,6 +100,7 @@ pub(crate) fn write(path: &Path, done: &Done, reference: &Image<f32>) -> Result<
         ],
         kernel: vec![picture("kernel", &kernel, Greys::Signed)?],
         detections: measured.as_ref().zip(found).map(|(measured, found)| listing(found, measured)),
+        injection: injection.map(|png| Picture::new("completeness and pulls", &png)),
         most_detections: MOST_DETECTIONS,
         figures: said(report).into_iter().map(figure).collect(),
         seconds: report
@@ -106,6 +112,14 @@ pub(crate) fn write(path: &Path, done: &Done, reference: &Image<f32>) -> Result<
             .collect(),
     };
     write_page(path, TEMPLATE, &page)
+}
+
+/// The middle of a kernel, out to a half-width.
+fn inner(kernel: &Image<f64>, half_width: usize) -> Image<f32> {
+    let middle = kernel.view().height() / 2;
+    let border = middle - half_width.min(middle);
+    let side = 2 * (middle - border) + 1;
+    Image::from_fn(side, side, |y, x| kernel.view().at(y + border, x + border) as f32)
 }
 
 /// What is looked at first.
@@ -159,9 +173,9 @@ fn figure(said: Said) -> Figure {
 /// The strongest detections.
 fn listing(found: &[Detection], measured: &Measured) -> Listing {
     let strongest = &found[..found.len().min(MOST_DETECTIONS)];
-    let columns = detections(strongest, measured).columns;
-    let columns: Vec<Column> =
-        columns.into_iter().filter(|column| COLUMNS.contains(&column.name)).collect();
+    let all = detections(strongest, measured).columns;
+    let column = |name: &&str| all.iter().find(|column| column.name == *name);
+    let columns: Vec<&Column> = COLUMNS.iter().filter_map(column).collect();
     let cell = |values: &Values, row: usize| match values {
         Values::Numbers(numbers) if numbers[row].is_nan() => "–".to_owned(),
         Values::Numbers(numbers) => six_digits(numbers[row]),
@@ -171,10 +185,12 @@ fn listing(found: &[Detection], measured: &Measured) -> Listing {
     };
     let row = |row: usize| columns.iter().map(|column| cell(&column.values, row)).collect();
     let rows = (0..strongest.len()).map(row).collect();
-    let heading = |column: Column| Heading {
+    let heading = |column: &&Column| Heading {
         name: column.name,
-        unit: column.unit,
+        unit: column.unit.clone(),
         description: column.description,
     };
-    Listing { total: found.len(), rows, headings: columns.into_iter().map(heading).collect() }
+    let threshold = measured.report.threshold.map_or_else(String::new, |sigma| sigma.to_string());
+    let headings = columns.iter().map(heading).collect();
+    Listing { total: found.len(), threshold, headings, rows }
 }

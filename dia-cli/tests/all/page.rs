@@ -5,14 +5,17 @@ use std::process::Command;
 
 use crate::dia::Folder;
 
-/// A page with all of its parts. The target's name has letters that mean something in HTML.
+/// A name that is wider than a phone, with letters that mean something in HTML.
+const NAME: &str = "a<b>&an_exposure_of_a_night_with_many_words_in_its_name.fits";
+
+/// A page with all of its parts.
 fn page() -> Folder {
     let folder = Folder::with_pair(&["--size", "200", "--seed", "5", "--transients", "3"]);
-    std::fs::rename(folder.path("target.fits"), folder.path("a<b>&c.fits")).unwrap();
+    std::fs::rename(folder.path("target.fits"), folder.path(NAME)).unwrap();
     let _ = folder.succeed(&[
         "subtract",
         "reference.fits",
-        "a<b>&c.fits",
+        NAME,
         "-o",
         "out.fits",
         "--sources",
@@ -33,7 +36,7 @@ fn a_page_tells_all_and_needs_nothing_else() {
     let folder = page();
     let page = String::from_utf8(folder.bytes("report.html")).unwrap();
     let parts = [
-        "this result",
+        "his result",
         "blinks between reference and target",
         "difference of ",
         "What the reference is convolved with",
@@ -47,14 +50,14 @@ fn a_page_tells_all_and_needs_nothing_else() {
         env!("CARGO_PKG_VERSION"),
     ];
     for part in parts {
-        assert!(page.to_lowercase().contains(&part.to_lowercase()), "{part:?} is missing");
+        assert!(page.contains(part), "{part:?} is missing");
     }
-    // Four pictures and the kernel, within the page.
-    assert_eq!(page.matches("src=\"data:image/png;base64,").count(), 5);
+    // Four pictures, the kernel, and the figure of injected stars, within the page.
+    assert_eq!(page.matches("src=\"data:image/png;base64,").count(), 6);
     for from_elsewhere in ["http://", "https://", "src=\"/", "<link", "@import"] {
         assert!(!page.contains(from_elsewhere), "{from_elsewhere}");
     }
-    assert!(page.contains("a&lt;b&gt;&amp;c.fits") && !page.contains("a<b>"));
+    assert!(page.contains("a&lt;b&gt;&amp;an_exposure") && !page.contains("a<b>"));
 }
 
 #[test]
@@ -68,34 +71,43 @@ fn a_page_is_not_written_over_another_file() {
     }
 }
 
-/// Widths of the window and of the page in it, as a browser lays out a page on a phone; None where there is no browser.
-fn widths(page: &Path) -> Option<(u32, u32)> {
+/// Width of a page in CSS pixels where there is room for `room`, as a browser lays it out; None where there is no browser.
+fn width(page: &str, room: u32) -> Option<u32> {
     let browser = ["chromium", "chromium-browser", "google-chrome"]
         .into_iter()
         .find(|name| Command::new(name).arg("--version").output().is_ok())?;
-    let mut html = std::fs::read_to_string(page).unwrap();
-    html += "<script>addEventListener('load', () => document.documentElement.dataset.widths = \
-             innerWidth + ' ' + document.documentElement.scrollWidth);</script>";
+    // Within a frame, for a window has a least width.
+    let framed = format!(
+        "<iframe width={room} srcdoc=\"{}\"></iframe><script>addEventListener('load', () => document.documentElement.dataset.width = \
+         document.querySelector('iframe').contentDocument.documentElement.scrollWidth);</script>",
+        page.replace('&', "&amp;").replace('"', "&quot;")
+    );
     let folder = tempfile::tempdir().unwrap();
-    let copy = folder.path().join("page.html");
-    std::fs::write(&copy, html).unwrap();
+    let path = folder.path().join("framed.html");
+    std::fs::write(&path, framed).unwrap();
     let output = Command::new(browser)
-        .args(["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run"])
-        .args(["--disable-background-networking", "--window-size=390,844", "--dump-dom"])
+        .args([
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--no-first-run",
+            "--hide-scrollbars",
+        ])
+        .args(["--disable-background-networking", "--dump-dom"])
         .arg(format!("--user-data-dir={}", folder.path().join("profile").display()))
-        .arg(format!("file://{}", copy.display()))
+        .arg(format!("file://{}", path.display()))
         .output()
         .unwrap();
     let shown = String::from_utf8(output.stdout).unwrap();
-    let (_, rest) = shown.split_once("data-widths=\"").expect("the page is shown");
-    let (window, page) = rest.split_once('"').unwrap().0.split_once(' ').unwrap();
-    Some((window.parse().unwrap(), page.parse().unwrap()))
+    let (_, rest) = shown.split_once("data-width=\"").expect("the page is shown");
+    Some(rest.split_once('"').unwrap().0.parse().unwrap())
 }
 
-/// Checks that a page is no wider than the window of a phone.
+/// Checks that a page is no wider than a phone.
 pub(crate) fn assert_fits_a_phone(page: &Path) {
-    match widths(page) {
-        Some((window, width)) => assert!(width <= window, "{width} in a window of {window} px"),
+    const PHONE: u32 = 390;
+    match width(&std::fs::read_to_string(page).unwrap(), PHONE) {
+        Some(width) => assert!(width <= PHONE, "{} is {width} px wide", page.display()),
         None => eprintln!("SKIPPED: no Chromium to show {}", page.display()),
     }
 }
@@ -103,4 +115,7 @@ pub(crate) fn assert_fits_a_phone(page: &Path) {
 #[test]
 fn a_page_fits_a_phone() {
     assert_fits_a_phone(&page().path("report.html"));
+    // What does not fit is seen.
+    let wide = width("<div style=\"width: 900px; height: 9px\"></div>", 390);
+    assert!(wide.is_none_or(|width| width >= 900), "{wide:?}");
 }
