@@ -7,6 +7,7 @@ mod bench_accuracy;
 #[cfg(unix)]
 mod bench_peers;
 mod bench_solvers;
+mod book;
 mod dia;
 mod direction;
 mod doubtful_headers;
