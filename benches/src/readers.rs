@@ -1,4 +1,5 @@
-//! The readers of everything that comes from outside, so that damaged files can be put to them: whatever a file holds, a reader gives a result or an error, soon, and never panics.
+//! The readers of everything that comes from outside, so that damaged files can be put to them: whatever a file
+//! holds, a reader gives a result or an error, soon, and never panics.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -43,8 +44,9 @@ impl Reader {
 
     /// Reads a file to its end; errors are welcome.
     ///
-    /// What may end a process, and the command, are run by `helper`, the program `fuzz`. `night` is the folder of a finished night with one frame, for [`Reader::Nights`]: it puts a file whose name
-    /// begins with `done` in the place of the frame's record, and any other in that of the night's.
+    /// What may end a process, and the command, are run by `helper`, the program `fuzz`. `night` is the folder of a
+    /// finished night with one frame, for [`Reader::Nights`]: it puts a file whose name begins with `done` in the
+    /// place of the frame's record, and any other in that of the night's.
     ///
     /// # Panics
     /// Only for a bug in a reader, or if the night cannot be written to.

@@ -1,8 +1,10 @@
-//! What CFITSIO gets to see of a tile-compressed image: it follows a damaged header or stream beyond its memory, which ends the process.
+//! What CFITSIO gets to see of a tile-compressed image: it follows a damaged header or stream beyond its memory,
+//! which ends the process.
 //!
-//! It sees a file of its own, with one HDU that has the cards which tell of tiles, once each, and the bytes as they are; neither other HDUs nor what else a header says reach it. Before that the
-//! sizes of tiles, their number, and where each stream lies are checked; streams of the algorithm of Rice (Pence et al. 2009, PASP 121, 414) are walked to their end, and of HCOMPRESS the size that
-//! each declares is looked at.
+//! It sees a file of its own, with one HDU that has the cards which tell of tiles, once each, and the bytes as they
+//! are; neither other HDUs nor what else a header says reach it. Before that the sizes of tiles, their number, and
+//! where each stream lies are checked; streams of the algorithm of Rice (Pence et al. 2009, PASP 121, 414) are walked
+//! to their end, and of HCOMPRESS the size that each declares is looked at.
 
 use std::{
     borrow::Cow,
@@ -239,8 +241,8 @@ impl Rice {
         }
     }
 
-    /// Whether a stream holds that many pixels: the first as it is, then for each block a number of low bits, from which 1 is subtracted, and for each pixel as many zeros as its high bits say, a
-    /// one, and the low bits.
+    /// Whether a stream holds that many pixels: the first as it is, then for each block a number of low bits, from
+    /// which 1 is subtracted, and for each pixel as many zeros as its high bits say, a one, and the low bits.
     fn is_whole(self, stream: &[u8], pixels: u64) -> bool {
         self.walk(stream, pixels).is_some()
     }

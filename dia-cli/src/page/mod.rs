@@ -1,4 +1,5 @@
-//! Pages to look at in a browser: each is one file, without anything from elsewhere, and all share a frame, a style and a way to blink pictures.
+//! Pages to look at in a browser: each is one file, without anything from elsewhere, and all share a frame, a style
+//! and a way to blink pictures.
 
 pub(crate) mod pair;
 pub(crate) mod plot;

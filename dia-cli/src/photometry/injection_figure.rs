@@ -33,7 +33,8 @@ fn draw(area: &Area<'_>, stars: &Injection) -> Result<(), Failure> {
     draw_pulls(&right, stars)
 }
 
-/// The part of the stars that is found, with the errors of counting, and the curve by the S/N at which half of them are.
+/// The part of the stars that is found, with the errors of counting, and the curve by the S/N at which half of them
+/// are.
 fn draw_completeness(area: &Area<'_>, stars: &Injection) -> Result<(), Failure> {
     let report = stars.report();
     let (low, high) = (EDGES[0], EDGES[EDGES.len() - 1]);

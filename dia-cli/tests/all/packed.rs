@@ -49,7 +49,8 @@ fn packed_outputs_lose_a_hundredth_of_the_noise() {
 
 /// Two packed images of 96 × 24 pixels, and where the streams of the second begin: all of them, and each.
 fn two_packed(folder: &Folder) -> (Vec<u8>, usize, Vec<usize>) {
-    // Noise, of which CFITSIO finds what it is rounded to; without it pixels would not be packed by the algorithm of Rice.
+    // Noise, of which CFITSIO finds what it is rounded to; without it pixels would not be packed by the algorithm of
+    // Rice.
     let noise = |i: u32| f32::from((i.wrapping_mul(2_654_435_761).rotate_left(9) >> 24) as u8);
     let pixels: Vec<f32> = (0..96 * 24).map(|i| noise(i * i + i) + 300.5).collect();
     let header = Header::new();
@@ -94,7 +95,9 @@ fn damage_that_cfitsio_would_follow_is_named() {
     // A pixel, the number of a block whose pixels have two low bits, and zeros for ever.
     let mut endless = good.clone();
     endless[heap..].fill(0);
-    streams.iter().for_each(|&begin| endless[begin + 4] = 0b0001_1000);
+    for begin in streams {
+        endless[begin + 4] = 0b0001_1000;
+    }
     let mut cases = vec![
         number("ZTILE2", "0"),
         number("ZTILE1", "128"),

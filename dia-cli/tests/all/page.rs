@@ -71,7 +71,8 @@ fn a_page_is_not_written_over_another_file() {
     }
 }
 
-/// Width of a page in CSS pixels where there is room for `room`, as a browser lays it out; None where there is no browser.
+/// Width of a page in CSS pixels where there is room for `room`, as a browser lays it out; None where there is no
+/// browser.
 fn width(page: &str, room: u32) -> Option<u32> {
     let browser = ["chromium", "chromium-browser", "google-chrome"]
         .into_iter()

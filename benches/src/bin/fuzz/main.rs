@@ -1,8 +1,10 @@
-//! Damaged files, put to everything that reads files: `fuzz READER COUNT [SEED [FOLDER]]`, READER being headers, packed, tables, coordinates, scenes, nights or all.
+//! Damaged files, put to everything that reads files: `fuzz READER COUNT [SEED [FOLDER]]`, READER being headers,
+//! packed, tables, coordinates, scenes, nights or all.
 //!
-//! COUNT inputs are made of good ones by a few changes each ([`mutation`]); input number n of a seed is always the same. What panics, takes more than [`SLOW`] or more than [`LARGEST`]
-//! of memory is written to FOLDER (`fuzz-found`) with a line that says why, the first few of each kind. A reader that never returns ends the program; one that aborts ends it, too,
-//! with its input still in the folder of temporary files.
+//! COUNT inputs are made of good ones by a few changes each; input number n of a seed is always the same. What
+//! panics, takes more than ten seconds or more than a GiB of memory is written to FOLDER (`fuzz-found`) with a line
+//! that says why, the first few of each kind. A reader that never returns ends the program, and so does one that
+//! aborts, with its input still in the folder of temporary files.
 
 mod mutation;
 mod seeds;
