@@ -1,5 +1,6 @@
-//! The field that all benchmarks work on.
+//! The field that all benchmarks work on, and the readers that damaged files are put to.
 
+pub mod readers;
 mod yardstick;
 
 use dia_core::simulate::{SimulatedPair, SimulationOptions, simulate};

@@ -6,6 +6,7 @@ const WITH_VALUE: &[&str] = &[
     "--output",
     "--report",
     "--figure",
+    "--html",
     "--threads",
     "--jobs",
     "--max-memory",
@@ -18,6 +19,8 @@ const WITH_VALUE: &[&str] = &[
     "--photometry",
     "--apertures",
     "--inject",
+    "--inject-figure",
+    "--sources-figure",
 ];
 
 /// Those without a value.

@@ -11,20 +11,17 @@ use dia_solvers::Covariance;
 
 use crate::args::{DemoArgs, NoiseArgs};
 use crate::backend::Precision;
-use crate::figure::{self, Colour, CutOut, Marker};
+use crate::figure::{self, Colour, CutOut, MOST_CUT_OUTS, Marker};
 use crate::fits::FitsSpec;
 use crate::photometry::{MeasureRequest, Measured, Plane};
 use crate::request::{Convolve, SubtractRequest};
 use crate::simulate::{Files, options, write};
-use crate::subtract::{Done, Job, set_threads};
+use crate::subtract::{Done, Drawings, Job, set_threads};
 use crate::table::Positions;
 use crate::terminal::say;
 
 /// Significance of a detection.
 const THRESHOLD: f64 = 5.0;
-
-/// Events whose cut-outs are shown.
-const SHOWN: usize = 6;
 
 /// Runs the command.
 pub(crate) fn run(args: &DemoArgs, command_line: &[String]) -> Result<()> {
@@ -47,9 +44,15 @@ pub(crate) fn run(args: &DemoArgs, command_line: &[String]) -> Result<()> {
         files.truth.display()
     ))?;
 
-    let [output, report, figure, cut_outs, sources] =
-        ["difference.fits", "report.json", "figure.png", "events.png", "sources.ecsv"]
-            .map(|name| args.output.join(name));
+    let [output, report, html, figure, cut_outs, sources] = [
+        "difference.fits",
+        "report.json",
+        "report.html",
+        "figure.png",
+        "events.png",
+        "sources.ecsv",
+    ]
+    .map(|name| args.output.join(name));
     let markers: Vec<Marker> = pair
         .truth
         .events
@@ -85,7 +88,7 @@ pub(crate) fn run(args: &DemoArgs, command_line: &[String]) -> Result<()> {
         target: &FitsSpec::parse(&files.target)?,
         output: &output,
         report: Some(&report),
-        figure: Some(&figure),
+        drawings: Drawings { figure: Some(&figure), html: Some(&html), ..Default::default() },
         markers: &markers,
         request: &request,
         measure: &measure,
@@ -100,7 +103,8 @@ pub(crate) fn run(args: &DemoArgs, command_line: &[String]) -> Result<()> {
     let measured = done.measured.as_ref().context("nothing was measured")?;
     say(against_truth(&pair, &done, measured))?;
     draw_events(&cut_outs, &pair, &done, measured)?;
-    let written = [&report, &figure, &cut_outs, &sources].map(|path| path.display().to_string());
+    let written =
+        [&report, &html, &figure, &cut_outs, &sources].map(|path| path.display().to_string());
     say(format!("wrote {}", written.join(", ")))?;
     Ok(())
 }
@@ -122,9 +126,9 @@ fn draw_events(path: &Path, pair: &SimulatedPair, done: &Done, measured: &Measur
     };
     let mut places: Vec<(f64, CutOut)> = pair.truth.events.iter().filter_map(place).collect();
     places.sort_by(|a, b| b.0.total_cmp(&a.0));
-    let places: Vec<CutOut> = places.into_iter().take(SHOWN).map(|(_, place)| place).collect();
-    let score = measured.planes.iter().find_map(|plane| plane.sky_image());
-    let score = score.context("no score was made")?;
+    let places: Vec<CutOut> =
+        places.into_iter().take(MOST_CUT_OUTS).map(|(_, place)| place).collect();
+    let score = measured.score.as_ref().context("no score was made")?;
     let images = [&done.target, &done.difference.difference, score];
     figure::cut_outs(path, "Events that were found", images, &done.difference.model, &places)
 }

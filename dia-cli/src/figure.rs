@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::Path;
 use std::sync::Once;
 
-use anyhow::{Result, anyhow};
+use anyhow::{Context, Result, anyhow};
 use dia_core::{Image, robust};
 use dia_solvers::Difference;
 use epaint_default_fonts::UBUNTU_LIGHT;
@@ -17,7 +17,7 @@ use crate::fits;
 
 const WIDTH: u32 = 1998;
 const HEIGHT: u32 = 1240;
-const FONT: &str = "figure";
+pub(crate) const FONT: &str = "figure";
 /// Pixels without a value.
 const NO_VALUE: RGBColor = RGBColor(205, 212, 220);
 
@@ -162,6 +162,9 @@ pub(crate) fn subtraction(
     write(path, heading, &panels, (2, 3), (WIDTH, HEIGHT))
 }
 
+/// Most places that are cut out.
+pub(crate) const MOST_CUT_OUTS: usize = 6;
+
 /// A place to cut out, with what is said of it.
 pub(crate) struct CutOut {
     pub(crate) title: String,
@@ -225,8 +228,8 @@ pub(crate) fn cut_outs(
             markers: &[],
         })
         .collect();
-    let size = (4 * 400, 44 + 330 * places.len() as u32);
-    write(path, heading, &panels, (places.len(), 4), size)
+    let rows = places.len().max(1);
+    write(path, heading, &panels, (rows, 4), (4 * 400, 44 + 330 * rows as u32))
 }
 
 /// Draws panels in rows and columns, and writes the figure to `path` whole or not at all.
@@ -237,43 +240,55 @@ fn write(
     grid: (usize, usize),
     size: (u32, u32),
 ) -> Result<()> {
-    // plotters writes to a path of its own.
-    let drawing = tempfile::Builder::new().suffix(".png").tempfile()?;
-    draw(drawing.path(), heading, panels, grid, size)
-        .map_err(|error| anyhow!("cannot draw {}: {error}", path.display()))?;
-    let png = std::fs::read(drawing.path())?;
+    let draw = |root: &Area<'_>| {
+        root.draw(&Text::new(heading.to_string(), (24, 14), (FONT, 22).into_font()))?;
+        let (_, body) = root.split_vertically(44);
+        for (panel, area) in panels.iter().zip(body.split_evenly(grid)) {
+            draw_panel(panel, &area)?;
+        }
+        Ok(())
+    };
+    write_png(path, size, draw)
+}
+
+/// What is drawn on.
+pub(crate) type Area<'a> = DrawingArea<BitMapBackend<'a>, Shift>;
+pub(crate) type Failure = Box<dyn std::error::Error>;
+
+/// Draws on white, and writes the figure to `path` whole or not at all.
+pub(crate) fn write_png(
+    path: &Path,
+    size: (u32, u32),
+    draw: impl FnOnce(&Area<'_>) -> Result<(), Failure>,
+) -> Result<()> {
+    let png = png(size, draw).with_context(|| format!("cannot draw {}", path.display()))?;
     Ok(fits::write_atomically(path, |mut file| file.write_all(&png))?)
 }
 
-type Failure = Box<dyn std::error::Error>;
-
-fn draw(
-    path: &Path,
-    heading: &str,
-    panels: &[Panel<'_>],
-    grid: (usize, usize),
+/// The bytes of a figure on white.
+pub(crate) fn png(
     size: (u32, u32),
-) -> Result<(), Failure> {
+    draw: impl FnOnce(&Area<'_>) -> Result<(), Failure>,
+) -> Result<Vec<u8>> {
     static FONT_REGISTERED: Once = Once::new();
     FONT_REGISTERED.call_once(|| {
         // Only a font that is no font is refused; the text would then fail to draw, with its own error.
         let _ = register_font(FONT, FontStyle::Normal, UBUNTU_LIGHT);
     });
-    let root = BitMapBackend::new(path, size).into_drawing_area();
-    root.fill(&WHITE)?;
-    root.draw(&Text::new(heading.to_string(), (24, 14), (FONT, 22).into_font()))?;
-    let (_, body) = root.split_vertically(44);
-    for (panel, area) in panels.iter().zip(body.split_evenly(grid)) {
-        draw_panel(panel, &area)?;
-    }
-    root.present()?;
-    Ok(())
+    // plotters writes to a path of its own.
+    let drawing = tempfile::Builder::new().suffix(".png").tempfile()?;
+    let on_white = || -> Result<(), Failure> {
+        let root = BitMapBackend::new(drawing.path(), size).into_drawing_area();
+        root.fill(&WHITE)?;
+        draw(&root)?;
+        root.present()?;
+        Ok(())
+    };
+    on_white().map_err(|error| anyhow!("{error}"))?;
+    Ok(std::fs::read(drawing.path())?)
 }
 
-fn draw_panel(
-    panel: &Panel<'_>,
-    area: &DrawingArea<BitMapBackend<'_>, Shift>,
-) -> Result<(), Failure> {
+fn draw_panel(panel: &Panel<'_>, area: &Area<'_>) -> Result<(), Failure> {
     const LEFT: u32 = 58;
     const RIGHT: u32 = 92;
     const TOP: u32 = 34;
@@ -336,7 +351,7 @@ fn draw_panel(
 /// A strip of the colours with a few values, `x` pixels from the left.
 fn draw_colour_bar(
     panel: &Panel<'_>,
-    area: &DrawingArea<BitMapBackend<'_>, Shift>,
+    area: &Area<'_>,
     x: i32,
     top: i32,
     length: i32,

@@ -32,6 +32,7 @@ mod night;
 mod notice;
 mod options;
 mod output;
+mod page;
 mod photometry;
 mod planes;
 mod quality_bits;

@@ -24,6 +24,17 @@ impl Level {
             Self::Fail => "FAIL",
         }
     }
+
+    /// What it means for who wants to use the result.
+    pub(crate) fn meaning(self) -> &'static str {
+        match self {
+            Self::Pass => "Nothing speaks against this result.",
+            Self::Warn => {
+                "Something about this result is doubtful: look at the reasons before it is used."
+            }
+            Self::Fail => "This result is not to be used.",
+        }
+    }
 }
 
 /// One thing that was noticed. Of level `Pass`, it tells what was done.

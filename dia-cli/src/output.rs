@@ -210,9 +210,29 @@ pub(crate) fn mask_bits(mask: &Mask, planes: MaskPlanes) -> Vec<i16> {
 fn primary_header<T: Real>(described: &Described<'_, T>) -> Header {
     let report = described.report;
     let mut header = described.target_header.clone();
+    for Said { keyword, value, meaning } in said(report) {
+        header.set(&keyword, value, &meaning);
+    }
+    header.push_history(&format!("dia {}: {}", report.version, described.history));
+    header
+}
+
+/// One thing that the header of a difference says of it.
+pub(crate) struct Said {
+    pub(crate) keyword: String,
+    pub(crate) value: Value,
+    /// In words, after the unit in brackets if there is one.
+    pub(crate) meaning: String,
+}
+
+/// All that the header of a difference says of it, in its order.
+pub(crate) fn said(report: &Report) -> Vec<Said> {
+    let mut all = Vec::new();
     let unit = report.target.unit.as_str();
     let in_unit = |what: &str| format!("[{unit}] {what}");
-    let mut set = |keyword: &str, value: Value, comment: &str| header.set(keyword, value, comment);
+    let mut set = |keyword: &str, value: Value, meaning: &str| {
+        all.push(Said { keyword: keyword.to_owned(), value, meaning: meaning.to_owned() });
+    };
     let is = if report.kernel.convolves == "target" {
         "convolved target minus model"
     } else {
@@ -312,8 +332,7 @@ fn primary_header<T: Real>(described: &Described<'_, T>) -> Header {
         number("RN", &taken.read_noise, "[electron] read noise");
         number("SAT", &taken.saturation, "saturation level");
     }
-    header.push_history(&format!("dia {}: {}", report.version, described.history));
-    header
+    all
 }
 
 fn count(number: usize) -> Value {

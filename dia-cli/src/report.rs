@@ -296,6 +296,22 @@ pub(crate) struct Timings {
     pub(crate) total: f64,
 }
 
+impl Timings {
+    /// The stages in their order, in words.
+    pub(crate) fn stages(self) -> [(&'static str, f64); 8] {
+        [
+            ("reading", self.read),
+            ("aligning", self.align),
+            ("preparing", self.prepare),
+            ("fitting", self.fit),
+            ("subtracting", self.apply),
+            ("measuring", self.photometry),
+            ("writing", self.write),
+            ("in all", self.total),
+        ]
+    }
+}
+
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde wants it so")]
 fn is_zero(seconds: &f64) -> bool {
     *seconds == 0.0

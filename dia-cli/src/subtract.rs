@@ -7,17 +7,19 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use dia_core::Image;
+use dia_photometry::Detection;
 use dia_solvers::{Covariance, Difference, Progress};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::args::{FailOn, NoiseArgs, RunArgs, SubtractArgs};
 use crate::backend::Precision;
 use crate::command;
-use crate::figure::{self, Marker};
+use crate::figure::{self, CutOut, MOST_CUT_OUTS, Marker};
 use crate::fits::FitsSpec;
 use crate::input::{Input, Real, Role, shown};
 use crate::notice::Level;
 use crate::output::{self, Described};
+use crate::page;
 use crate::photometry::{self, MeasureRequest, Measured, Scenery};
 use crate::report::{Report, write_json};
 use crate::request::{Convolve, SubtractRequest};
@@ -49,7 +51,12 @@ pub(crate) fn run(args: &SubtractArgs, command_line: &[String]) -> Result<ExitCo
         target: &args.target,
         output: &args.output,
         report: args.report.as_deref(),
-        figure: args.figure.as_deref(),
+        drawings: Drawings {
+            figure: args.figure.as_deref(),
+            html: args.html.as_deref(),
+            sources: args.photometry.sources_figure.as_deref(),
+            injection: args.photometry.inject_figure.as_deref(),
+        },
         markers: &[],
         request: &request,
         measure: &measure,
@@ -79,13 +86,24 @@ pub(crate) fn set_threads(run: &RunArgs) -> Result<()> {
         .context("cannot start the threads; give a smaller --threads")
 }
 
+/// Where what is to be looked at is written.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Drawings<'a> {
+    pub(crate) figure: Option<&'a Path>,
+    pub(crate) html: Option<&'a Path>,
+    /// The strongest detections.
+    pub(crate) sources: Option<&'a Path>,
+    /// What became of injected stars.
+    pub(crate) injection: Option<&'a Path>,
+}
+
 /// One subtraction, from files to files.
 pub(crate) struct Job<'a> {
     pub(crate) reference: &'a FitsSpec,
     pub(crate) target: &'a FitsSpec,
     pub(crate) output: &'a Path,
     pub(crate) report: Option<&'a Path>,
-    pub(crate) figure: Option<&'a Path>,
+    pub(crate) drawings: Drawings<'a>,
     /// What to mark in the figure.
     pub(crate) markers: &'a [Marker],
     pub(crate) request: &'a SubtractRequest,
@@ -150,8 +168,9 @@ impl Job<'_> {
             let scenery = Scenery::of(&subtraction, psf)?;
             let mut measured = self.measure.on(&scenery)?;
             if let Some((inject, pair)) = originals {
-                let report = inject.run(&scenery, &pair, self.request, psf)?;
-                measured.report.injection = Some(report);
+                let injection = inject.run(&scenery, &pair, self.request, psf)?;
+                measured.report.injection = Some(injection.report());
+                measured.injection = Some(injection);
             }
             let [sources, photometry] = self.tables.map(|path| path.map(Path::to_owned));
             measured.report.sources_file = sources;
@@ -183,11 +202,7 @@ impl Job<'_> {
         report.timings_s.total = start.elapsed().as_secs_f64();
         let difference = difference.map_pixels(narrow_pixel);
         let done = Done { difference, report, measured, target: target.image.map(narrow_pixel) };
-        if let Some(path) = self.figure {
-            let heading = heading(&done.report);
-            let images = [&reference.image.map(narrow_pixel), &done.target];
-            figure::subtraction(path, &heading, images, &done.difference, self.markers)?;
-        }
+        self.draw(&done, &reference.image)?;
         if let Some(path) = self.report {
             write_json(path, &done.report)?;
         }
@@ -202,6 +217,29 @@ impl Job<'_> {
             }
         }
         Ok(done)
+    }
+
+    /// Writes what is to be looked at; `reference` is on the target's grid.
+    fn draw<T: Real>(&self, done: &Done, reference: &Image<T>) -> Result<()> {
+        let Drawings { figure, html, sources, injection } = self.drawings;
+        if figure.is_some() || html.is_some() {
+            let reference = reference.map(narrow_pixel);
+            if let Some(path) = figure {
+                let (heading, images) = (heading(&done.report), [&reference, &done.target]);
+                figure::subtraction(path, &heading, images, &done.difference, self.markers)?;
+            }
+            if let Some(path) = html {
+                page::pair::write(path, done, &reference)?;
+            }
+        }
+        let Some(measured) = &done.measured else { return Ok(()) };
+        if let Some(path) = sources {
+            draw_sources(path, done, measured)?;
+        }
+        if let (Some(path), Some(stars)) = (injection, &measured.injection) {
+            photometry::write_injection(path, stars)?;
+        }
+        Ok(())
     }
 
     fn write_tables(&self, measured: &Measured) -> Result<()> {
@@ -224,7 +262,10 @@ impl Job<'_> {
         let outputs = [
             ("difference", Some(self.output)),
             ("report", self.report),
-            ("figure", self.figure),
+            ("figure", self.drawings.figure),
+            ("page", self.drawings.html),
+            ("figure of sources", self.drawings.sources),
+            ("figure of injected stars", self.drawings.injection),
             ("table of sources", sources),
             ("table of fluxes", photometry),
         ];
@@ -233,6 +274,25 @@ impl Job<'_> {
         let inputs = inputs.chain(&self.measure.psf).map(|spec| spec.path.as_path());
         output::check_places(outputs, inputs.chain(self.positions))
     }
+}
+
+/// Cuts out the strongest detections.
+fn draw_sources(path: &Path, done: &Done, measured: &Measured) -> Result<()> {
+    let found = measured.detections.as_deref().unwrap_or_default();
+    let strongest = &found[..found.len().min(MOST_CUT_OUTS)];
+    let place = |detection: &Detection| {
+        let (x, y) = (detection.source.x, detection.source.y);
+        let title = format!("x {x:.1}, y {y:.1}, S/N {:.1}", detection.significance);
+        CutOut { title, x, y }
+    };
+    let places: Vec<CutOut> = strongest.iter().map(place).collect();
+    let score = measured.score.as_ref().context("no score was made")?;
+    let images = [&done.target, &done.difference.difference, score];
+    let heading = match (places.len(), found.len()) {
+        (0, _) => "Nothing was detected".to_owned(),
+        (shown, all) => format!("The strongest {shown} of {all} detections"),
+    };
+    figure::cut_outs(path, &heading, images, &done.difference.model, &places)
 }
 
 fn narrow_pixel<T: Real>(value: T) -> f32 {

@@ -44,11 +44,41 @@ pub(crate) fn with_sigma(value: f64, sigma: f64) -> String {
     if unit == 0.0 { numbers } else { format!("({numbers})e{unit}") }
 }
 
+/// A number with six digits: "0.998123", "233319", "1.23456e-16".
+pub(crate) fn six_digits(value: f64) -> String {
+    let size = value.abs();
+    if value.fract() == 0.0 && size < 1e15 {
+        return format!("{value}");
+    }
+    if !(1e-4..1e6).contains(&size) {
+        return format!("{value:.5e}");
+    }
+    let digits = (5.0 - size.log10().floor()).max(0.0) as usize;
+    format!("{value:.digits$}")
+}
+
 #[cfg(test)]
 mod tests {
     use anyhow::{Context, anyhow};
 
-    use super::{chain, with_sigma};
+    use super::{chain, six_digits, with_sigma};
+
+    #[test]
+    fn numbers_have_six_digits() {
+        for (value, text) in [
+            (0.0, "0"),
+            (-31.0, "-31"),
+            (0.998_123_4, "0.998123"),
+            (-1.5, "-1.50000"),
+            (0.000_123_456_7, "0.000123457"),
+            (999_999.7, "1000000"),
+            (1.234_567e-16, "1.23457e-16"),
+            (1.5e7 + 0.5, "1.50000e7"),
+            (f64::NAN, "NaN"),
+        ] {
+            assert_eq!(six_digits(value), text);
+        }
+    }
 
     #[test]
     fn causes_are_told_once() {

@@ -46,7 +46,7 @@ mod surroundings;
 mod target_psf;
 mod tiles;
 
-pub use certify::{Certificate, Completeness, Pull, certify, compare, half_complete};
+pub use certify::{Certificate, Completeness, Pull, certify, compare, found_part, half_complete};
 pub use decorrelate::{Decorrelated, decorrelate, decorrelated_psf, lag_correlation};
 pub use detect::{DetectOptions, Detection, detect};
 pub use error::PhotometryError;

@@ -43,6 +43,10 @@ pub(crate) struct SubtractArgs {
     #[arg(long, value_name = "FIGURE.png")]
     pub(crate) figure: Option<PathBuf>,
 
+    /// Write a page to look at in a browser, in one file that needs nothing else: verdict, pictures, figures of the fit, what was measured
+    #[arg(long, value_name = "REPORT.html")]
+    pub(crate) html: Option<PathBuf>,
+
     /// From which verdict on the exit code is 3, though the files are written
     #[arg(long, value_enum, default_value_t = FailOn::Fail)]
     pub(crate) fail_on: FailOn,

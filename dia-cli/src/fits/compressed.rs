@@ -61,7 +61,10 @@ mod with_cfitsio {
     };
 
     use super::{
-        super::pixels::{append, whole},
+        super::{
+            pixels::{append, whole},
+            tiles::Checked,
+        },
         FitsError, FitsFile, Hdu, Pixel, Scaling,
     };
 
@@ -92,7 +95,7 @@ mod with_cfitsio {
             return Ok(append(pixels, read(file, hdu, read_f64)?.into_iter().map(whole)));
         }
         let blank = scaling.blank.and_then(|blank| scaling.exact(blank).ok());
-        let stored: Vec<i64> = read(file, hdu, |fits, _| fits.hdu(hdu.index)?.read_image(fits))?;
+        let stored: Vec<i64> = read(file, hdu, |fits, _| fits.hdu(COMPRESSED)?.read_image(fits))?;
         Ok(append(
             pixels,
             stored.into_iter().map(|value| {
@@ -105,25 +108,24 @@ mod with_cfitsio {
         ))
     }
 
-    /// Opens the file at the HDU with CFITSIO and lets `read` fetch as many pixels as the HDU has.
+    /// The HDU in the file that CFITSIO sees.
+    const COMPRESSED: usize = 1;
+
+    /// Opens a file of the HDU alone with CFITSIO and lets `read` fetch as many pixels as the HDU has.
     fn read<P>(
         file: &FitsFile,
         hdu: &Hdu,
         read: impl FnOnce(&mut fitsio::FitsFile, usize) -> fitsio::errors::Result<Vec<P>>,
     ) -> Result<Vec<P>, FitsError> {
+        let checked = Checked::new(file, hdu)?;
         let read_error = |source| FitsError::Read { path: file.path().to_owned(), source };
         let folder = tempfile::tempdir().map_err(read_error)?;
-        // CFITSIO gives brackets and other characters of a path a meaning: it sees a plain name instead.
-        let link = folder.path().join("image.fits");
-        let target = std::fs::canonicalize(file.path()).map_err(read_error)?;
-        #[cfg(unix)]
-        std::os::unix::fs::symlink(&target, &link).map_err(read_error)?;
-        #[cfg(not(unix))]
-        std::fs::copy(&target, &link).map_err(read_error)?;
+        let path = folder.path().join("image.fits");
+        checked.write(&path).map_err(read_error)?;
         let count = hdu.shape().map_or(0, |(height, width)| height * width);
         let decode = || {
-            let mut fits = fitsio::FitsFile::open(&link)?;
-            fits.hdu(hdu.index)?;
+            let mut fits = fitsio::FitsFile::open(&path)?;
+            fits.hdu(COMPRESSED)?;
             read(&mut fits, count)
         };
         decode().map_err(|error| FitsError::Decode {

@@ -20,6 +20,8 @@ mod stream;
 mod table;
 #[cfg(test)]
 mod tests;
+#[cfg(feature = "cfitsio")]
+mod tiles;
 mod value;
 mod write;
 

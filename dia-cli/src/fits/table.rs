@@ -1,10 +1,10 @@
 //! Numbers from the columns of a binary table.
 
 use super::error::FitsError;
-use super::read::{FitsFile, HduKind};
+use super::read::{FitsFile, Hdu, HduKind};
 
 /// A column of a binary table, and where it lies in a row.
-struct Column {
+pub(super) struct Column {
     name: String,
     offset: usize,
     /// The letter of TFORM.
@@ -13,6 +13,8 @@ struct Column {
     scale: f64,
     zero: f64,
     null: Option<i64>,
+    /// The letter of the elements of an array of variable length.
+    element: Option<char>,
 }
 
 impl Column {
@@ -36,6 +38,11 @@ impl Column {
         self.repeat.checked_mul(Self::width(self.kind)?)
     }
 
+    /// Bytes of an element of an array of variable length.
+    pub(super) fn element_width(&self) -> usize {
+        self.element.and_then(Self::width).unwrap_or(1)
+    }
+
     /// The number in the column's bytes of one row; `None` where they hold none.
     fn number(&self, bytes: &[u8]) -> Option<f64> {
         let integer = match self.kind {
@@ -57,24 +64,53 @@ impl Column {
     }
 }
 
+/// The rows of a binary table.
+pub(super) struct Rows {
+    /// Their number.
+    pub(super) count: usize,
+    /// Bytes of one.
+    pub(super) length: usize,
+    columns: Vec<Column>,
+}
+
+impl Rows {
+    /// A column by its name, without regard to case.
+    pub(super) fn column(&self, name: &str) -> Option<&Column> {
+        self.columns.iter().find(|column| column.name.eq_ignore_ascii_case(name))
+    }
+
+    /// Number of elements and offset in the heap of an array of variable length.
+    pub(super) fn descriptor(
+        &self,
+        column: &Column,
+        row: usize,
+        data: &[u8],
+    ) -> Option<(u64, u64)> {
+        let begin = row.checked_mul(self.length)?.checked_add(column.offset)?;
+        let bytes = data.get(begin..begin.checked_add(column.length()?)?)?;
+        let (count, offset) = match column.kind {
+            'P' => {
+                let number = |at: usize| bytes.get(at..at + 4)?.try_into().ok();
+                let number = |at| number(at).map(|bytes| i32::from_be_bytes(bytes).into());
+                (number(0)?, number(4)?)
+            }
+            'Q' => {
+                let number = |at: usize| bytes.get(at..at + 8)?.try_into().ok();
+                let number = |at| number(at).map(i64::from_be_bytes);
+                (number(0)?, number(8)?)
+            }
+            _ => return None,
+        };
+        Some((u64::try_from(count).ok()?, u64::try_from(offset).ok()?))
+    }
+}
+
 impl FitsFile {
-    /// The numbers in columns of the first binary table of the file, one for each row: those of each of `names`, without regard to case, or `None` for a
-    /// column that is not there. Blank integers are NaN.
+    /// How the rows of a binary table are made up; each column lies within them.
     ///
     /// # Errors
-    /// [`FitsError::NoTable`] if there is no binary table; [`FitsError::HeaderBad`] if its header is damaged or a column of that name holds no single number per
-    /// row; those of reading.
-    pub fn read_numbers(&self, names: &[&str]) -> Result<Vec<Option<Vec<f64>>>, FitsError> {
-        let is_table = |xtension: Option<String>| {
-            xtension.is_some_and(|name| ["BINTABLE", "A3DTABLE"].contains(&name.trim()))
-        };
-        let hdu = self
-            .hdus()
-            .iter()
-            .find(|hdu| hdu.kind == HduKind::Table && is_table(hdu.header.get_str("XTENSION")));
-        let Some(hdu) = hdu else {
-            return Err(FitsError::NoTable { path: self.path.clone(), available: self.describe() });
-        };
+    /// [`FitsError::HeaderBad`] if the header is damaged.
+    pub(super) fn rows(&self, hdu: &Hdu) -> Result<Rows, FitsError> {
         let bad = |reason: String| FitsError::HeaderBad {
             path: self.path.clone(),
             hdu: hdu.index,
@@ -106,6 +142,7 @@ impl FitsFile {
                 scale: number("TSCAL").unwrap_or(1.0),
                 zero: number("TZERO").unwrap_or(0.0),
                 null: hdu.header.get_i64(&format!("TNULL{field}")),
+                element: form[digits..].chars().nth(1),
             };
             let end = column.length().and_then(|length| offset.checked_add(length));
             offset = end.filter(|end| *end <= length).ok_or_else(|| {
@@ -113,17 +150,40 @@ impl FitsFile {
             })?;
             columns.push(column);
         }
+        Ok(Rows { count: rows, length, columns })
+    }
+
+    /// The numbers in columns of the first binary table of the file, one for each row: those of each of `names`, without regard to case, or `None` for a
+    /// column that is not there. Blank integers are NaN.
+    ///
+    /// # Errors
+    /// [`FitsError::NoTable`] if there is no binary table; [`FitsError::HeaderBad`] if its header is damaged or a column of that name holds no single number per
+    /// row; those of reading.
+    pub fn read_numbers(&self, names: &[&str]) -> Result<Vec<Option<Vec<f64>>>, FitsError> {
+        let is_table = |xtension: Option<String>| {
+            xtension.is_some_and(|name| ["BINTABLE", "A3DTABLE"].contains(&name.trim()))
+        };
+        let hdu = self
+            .hdus()
+            .iter()
+            .find(|hdu| hdu.kind == HduKind::Table && is_table(hdu.header.get_str("XTENSION")));
+        let Some(hdu) = hdu else {
+            return Err(FitsError::NoTable { path: self.path.clone(), available: self.describe() });
+        };
+        let bad = |reason: String| FitsError::HeaderBad {
+            path: self.path.clone(),
+            hdu: hdu.index,
+            reason,
+        };
+        let rows = self.rows(hdu)?;
         let data = self.data(hdu)?;
         let wanted = |name: &&str| -> Result<Option<Vec<f64>>, FitsError> {
-            let Some(column) = columns.iter().find(|column| column.name.eq_ignore_ascii_case(name))
-            else {
-                return Ok(None);
-            };
+            let Some(column) = rows.column(name) else { return Ok(None) };
             let of_row = |row: &[u8]| {
                 let bytes = &row[column.offset..column.offset + column.length()?];
                 column.number(bytes).filter(|_| column.repeat == 1)
             };
-            let all = data.chunks_exact(length.max(1)).take(rows);
+            let all = data.chunks_exact(rows.length.max(1)).take(rows.count);
             all.map(of_row).collect::<Option<Vec<f64>>>().map(Some).ok_or_else(|| {
                 let (form, repeat) = (column.kind, column.repeat);
                 bad(format!("column {name} holds no single number per row (TFORM {repeat}{form})"))

@@ -6,12 +6,12 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, anyhow};
 use dia_align::PlaneMap;
+use dia_core::Image;
 use dia_core::stars::Star;
 use dia_photometry::displacement;
 use serde::Serialize;
 
 use super::key::{self, Key};
-use super::preview;
 use super::record::{Found, FrameResult, Outcome, Record, Warp};
 use super::time::Time;
 use crate::align::turn::{TURNS, Turn};
@@ -21,11 +21,15 @@ use crate::frames::Frame;
 use crate::input::{Input, Real, Role};
 use crate::notice::Level;
 use crate::output::{self, Described};
+use crate::page::preview::{self, Greys};
 use crate::photometry::{self, MeasureRequest, Plane, Scenery};
 use crate::report::{Report, Timings, write_json};
 use crate::request::SubtractRequest;
 use crate::subtraction::subtract;
 use crate::terminal::chain;
+
+/// Longest side of a picture in pixels.
+const LONGEST: usize = 320;
 
 /// What all frames share.
 pub(super) struct Night<'a, T> {
@@ -181,10 +185,12 @@ impl<T: Real> Night<'_, T> {
         photometry::detections(found, &measured).write(&folder.join("sources.ecsv"))?;
         write_json(&folder.join("report.json"), &subtraction.report)?;
         let narrow = |value: T| value.widen() as f32;
-        preview::write(&folder.join("target.png"), &subtraction.target.image.map(narrow), false)?;
-        let reference = subtraction.reference.image.map(narrow);
-        preview::write(&folder.join("reference.png"), &reference, false)?;
-        preview::write(&folder.join("difference.png"), &scenery.difference, true)?;
+        let picture = |name: &str, image: &Image<f32>, greys| {
+            preview::write(&folder.join(name), image, greys, LONGEST)
+        };
+        picture("target.png", &subtraction.target.image.map(narrow), Greys::Stars)?;
+        picture("reference.png", &subtraction.reference.image.map(narrow), Greys::Stars)?;
+        picture("difference.png", &scenery.difference, Greys::Noise)?;
         let write = lap();
         let seconds = Seconds { read, prepare, fit, apply, measure, write };
         write_json(&folder.join("timings.json"), &seconds)?;

@@ -15,8 +15,6 @@ mod key;
 mod lightcurves;
 mod log;
 mod page;
-mod plot;
-mod preview;
 mod record;
 mod season;
 mod sources;

@@ -1,21 +1,18 @@
-//! The page that shows a night: one file, without anything from elsewhere.
+//! The page that shows a night.
 
 use std::fs;
-use std::io::Write;
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use base64::Engine;
-use base64::prelude::BASE64_STANDARD;
 use serde::Serialize;
 
 use super::curves::{Curve, Curves, Epoch};
 use super::frame::{Seconds, folder_of};
-use super::plot::{Mark, diagram, light_curve};
 use super::record::{Outcome, Record};
 use super::sources::{Kind, Source};
 use super::summary::Summary;
-use crate::fits;
+use crate::page::plot::{Mark, diagram, light_curve};
+use crate::page::{self, Picture};
 
 const TEMPLATE: &str = include_str!("page.html");
 
@@ -48,7 +45,7 @@ struct Row {
     chi2: f64,
     detections: usize,
     zero_point: Option<f64>,
-    pictures: Vec<(&'static str, String)>,
+    pictures: Vec<Picture>,
 }
 
 #[derive(Serialize)]
@@ -128,16 +125,11 @@ pub(super) fn write(path: &Path, content: &Content<'_>) -> Result<()> {
         scatter: scatter(content),
         seconds: seconds(content),
     };
-    let mut environment = minijinja::Environment::new();
-    environment.add_template("page.html", TEMPLATE).context("the page's template is damaged")?;
-    let template = environment.get_template("page.html").context("no template")?;
-    let html =
-        template.render(minijinja::value::Serde(&page)).context("the page cannot be made")?;
-    Ok(fits::write_atomically(path, |mut file| file.write_all(html.as_bytes()))?)
+    page::write(path, TEMPLATE, &page)
 }
 
-/// The pictures of a frame, as data of the page.
-fn pictures(folder: &Path) -> Result<Vec<(&'static str, String)>> {
+/// The pictures of a frame.
+fn pictures(folder: &Path) -> Result<Vec<Picture>> {
     ["reference", "target", "difference"]
         .into_iter()
         .map(|name| {
@@ -145,7 +137,7 @@ fn pictures(folder: &Path) -> Result<Vec<(&'static str, String)>> {
             let bytes = fs::read(&path).with_context(|| {
                 format!("cannot read {}; dia night --force makes it anew", path.display())
             })?;
-            Ok((name, format!("data:image/png;base64,{}", BASE64_STANDARD.encode(bytes))))
+            Ok(Picture::new(name, &bytes))
         })
         .collect()
 }

@@ -40,6 +40,12 @@ pub(crate) struct PhotometryArgs {
     /// Put N stars of known flux, S/N 2 to 50, into a copy of the target, subtract and measure it too, and tell completeness and (measured − true)/σ; as often as there is one star for 64² pixels
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) inject: Option<u16>,
+    /// Draw the completeness of those stars against S/N, and their (measured − true)/σ, as PNG
+    #[arg(long, value_name = "FIGURE.png", requires = "inject")]
+    pub(crate) inject_figure: Option<PathBuf>,
+    /// Draw the strongest detections cut out of target, model, difference and score, as PNG
+    #[arg(long, value_name = "FIGURE.png", requires = "sources")]
+    pub(crate) sources_figure: Option<PathBuf>,
 }
 
 impl PhotometryArgs {

@@ -15,7 +15,7 @@ use crate::request::SubtractRequest;
 use crate::subtraction::subtract;
 
 /// Where the ranges of S/N begin and end in which completeness is told.
-const EDGES: [f64; 9] = [2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 12.0, 20.0, 50.0];
+pub(super) const EDGES: [f64; 9] = [2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 12.0, 20.0, 50.0];
 
 /// How many stars, and from which significance on they are found.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -24,25 +24,36 @@ pub(crate) struct InjectRequest {
     pub(crate) threshold: f64,
 }
 
+/// What became of injected stars.
+#[derive(Clone, Debug)]
+pub(crate) struct Injection {
+    /// S/N of each star, and whether it was found.
+    pub(super) stars: Vec<(f64, bool)>,
+    /// (measured − true)/σ of forced fluxes at the true places, where there are any.
+    pub(super) flux_pulls: Vec<f64>,
+    /// That of both coordinates of refined places above S/N 10.
+    pub(super) position_pulls: Vec<f64>,
+}
+
 /// The section `injection` of the report.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct InjectionReport {
     /// Stars that found room.
     stars: usize,
     /// S/N at which half of them are found; null if all or none were.
-    half_complete: Option<f64>,
-    completeness: Vec<Range>,
-    /// (measured − true)/σ of forced fluxes at the true places, and of both coordinates of refined places above S/N 10.
+    pub(super) half_complete: Option<f64>,
+    pub(super) completeness: Vec<Range>,
+    /// Of [`Injection::flux_pulls`] and [`Injection::position_pulls`].
     flux_pull: PullReport,
     position_pull: PullReport,
 }
 
 #[derive(Clone, Copy, Debug, Serialize)]
-struct Range {
-    from: f64,
-    to: f64,
-    injected: usize,
-    found: usize,
+pub(super) struct Range {
+    pub(super) from: f64,
+    pub(super) to: f64,
+    pub(super) injected: usize,
+    pub(super) found: usize,
 }
 
 #[derive(Clone, Copy, Debug, Serialize)]
@@ -73,7 +84,7 @@ impl InjectRequest {
         pair: &(Input<T>, Input<T>),
         request: &SubtractRequest,
         psf: Option<&FitsSpec>,
-    ) -> Result<InjectionReport> {
+    ) -> Result<Injection> {
         let name = pair.1.taken.image.clone();
         let failed = || format!("{name}: stars cannot be injected");
         let scene = first.scene();
@@ -96,7 +107,8 @@ impl InjectRequest {
         );
         let (height, width) = first.difference.view().shape();
         let rounds = stars.len().div_ceil((height * width / PIXELS_PER_STAR).max(1));
-        let mut certificates = Vec::new();
+        let mut injection =
+            Injection { stars: Vec::new(), flux_pulls: Vec::new(), position_pulls: Vec::new() };
         for round in 0..rounds {
             let part: Vec<Injected> = stars.iter().skip(round).step_by(rounds).copied().collect();
             let mut light = Image::filled(height, width, 0.0_f32);
@@ -111,47 +123,37 @@ impl InjectRequest {
             let scene = second.scene();
             let after = score(&scene, &ScoreOptions::default()).with_context(failed)?;
             let found = detect(&scene, &after, &detecting).with_context(failed)?;
-            certificates.push(compare(&scene, part, &found).with_context(failed)?);
+            injection.add(compare(&scene, part, &found).with_context(failed)?);
         }
-        Ok(InjectionReport::of(&certificates))
+        Ok(injection)
     }
 }
 
-/// The pull of all measurements together.
-fn joined(pulls: impl Iterator<Item = Pull> + Clone) -> Pull {
-    let some = pulls.filter(|pull| pull.count > 0);
-    let count: usize = some.clone().map(|pull| pull.count).sum();
-    let mean = some.clone().map(|pull| pull.count as f64 * pull.mean).sum::<f64>() / count as f64;
-    let squares = |pull: Pull| {
-        // That of a single one about its mean is zero, and its deviation not a number.
-        let about = if pull.count > 1 { pull.deviation.powi(2) } else { 0.0 };
-        (pull.count as f64 - 1.0) * about + pull.count as f64 * (pull.mean - mean).powi(2)
-    };
-    let deviation = (some.map(squares).sum::<f64>() / (count as f64 - 1.0)).sqrt();
-    Pull { count, mean, deviation }
-}
+impl Injection {
+    fn add(&mut self, part: Certificate) {
+        let stars = part.stars.iter().map(|star| star.signal_to_noise);
+        self.stars.extend(stars.zip(part.found));
+        self.flux_pulls.extend(part.flux_pulls.into_iter().filter(|pull| pull.is_finite()));
+        self.position_pulls.extend(part.position_pulls.into_iter().filter(|pull| pull.is_finite()));
+    }
 
-impl InjectionReport {
-    fn of(certificates: &[Certificate]) -> Self {
-        let pairs = |certificate: &Certificate| -> Vec<(f64, bool)> {
-            let stars = certificate.stars.iter().map(|star| star.signal_to_noise);
-            stars.zip(certificate.found.iter().copied()).collect()
-        };
-        let stars: Vec<(f64, bool)> = certificates.iter().flat_map(pairs).collect();
+    pub(crate) fn report(&self) -> InjectionReport {
         let range = |edge: &[f64]| {
-            let inside = stars.iter().filter(|(s, _)| (edge[0]..edge[1]).contains(s));
+            let inside = self.stars.iter().filter(|(s, _)| (edge[0]..edge[1]).contains(s));
             let found = inside.clone().filter(|(_, found)| *found).count();
             Range { from: edge[0], to: edge[1], injected: inside.count(), found }
         };
-        Self {
-            stars: stars.len(),
-            half_complete: half_complete(&stars),
+        InjectionReport {
+            stars: self.stars.len(),
+            half_complete: half_complete(&self.stars),
             completeness: EDGES.windows(2).map(range).collect(),
-            flux_pull: joined(certificates.iter().map(|c| c.flux_pull)).into(),
-            position_pull: joined(certificates.iter().map(|c| c.position_pull)).into(),
+            flux_pull: Pull::of(self.flux_pulls.iter().copied()).into(),
+            position_pull: Pull::of(self.position_pulls.iter().copied()).into(),
         }
     }
+}
 
+impl InjectionReport {
     /// A line for the terminal.
     pub(super) fn summary(&self) -> String {
         let half =
@@ -166,23 +168,5 @@ impl InjectionReport {
             pull(&self.flux_pull),
             pull(&self.position_pull)
         )
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use dia_photometry::Pull;
-
-    use super::joined;
-
-    #[test]
-    fn pulls_of_parts_are_those_of_the_whole() {
-        let values = [0.5, -1.0, 2.0, 0.25, -0.75, 1.5];
-        let whole = Pull::of(values);
-        let parts = [Pull::of(values[..1].to_vec()), Pull::of([]), Pull::of(values[1..].to_vec())];
-        let pull = joined(parts.into_iter());
-        assert_eq!(pull.count, 6);
-        assert!((pull.mean - whole.mean).abs() < 1e-15);
-        assert!((pull.deviation - whole.deviation).abs() < 1e-15);
     }
 }

@@ -3,6 +3,7 @@
 mod args;
 mod commands;
 mod injection;
+mod injection_figure;
 mod library;
 mod scenery;
 mod stored;
@@ -25,7 +26,8 @@ use crate::table::Positions;
 
 pub(crate) use args::{DetectArgs, PhotometryArgs, PhotometryCommandArgs};
 pub(crate) use commands::{run_detect, run_photometry};
-pub(crate) use injection::{InjectRequest, InjectionReport};
+pub(crate) use injection::{InjectRequest, Injection, InjectionReport};
+pub(crate) use injection_figure::{injection_png, write_injection};
 pub(crate) use scenery::Origin;
 pub use scenery::Scenery;
 pub(crate) use stored::read as read_scenery;
@@ -95,14 +97,6 @@ impl ExtraPlane {
         Self { name: name.to_owned(), header, on_sky: true, height, width, pixels }
     }
 
-    /// The image that it is, if it is one of the sky.
-    pub(crate) fn sky_image(&self) -> Option<&Image<f32>> {
-        match &self.pixels {
-            Pixels::Single(image) => Some(image),
-            Pixels::Double(_) => None,
-        }
-    }
-
     /// Its numbers.
     pub(crate) fn data(&self) -> HduData<'_> {
         match &self.pixels {
@@ -119,6 +113,10 @@ pub(crate) struct Measured {
     pub(crate) detections: Option<Vec<Detection>>,
     pub(crate) fluxes: Option<Vec<ForcedFlux>>,
     pub(crate) planes: Vec<ExtraPlane>,
+    /// Significance of a point source at each pixel, where detections were looked for.
+    pub(crate) score: Option<Image<f32>>,
+    /// Where stars were injected.
+    pub(crate) injection: Option<Injection>,
     pub(crate) report: PhotometryReport,
 }
 
@@ -244,7 +242,9 @@ impl MeasureRequest {
             sources_file: None,
             photometry_file: None,
         };
-        Ok(Measured { origin: scenery.origin.clone(), detections, fluxes, planes, report })
+        let origin = scenery.origin.clone();
+        let score = scored.filter(|_| detections.is_some()).map(|scored| scored.significance);
+        Ok(Measured { origin, detections, fluxes, planes, score, injection: None, report })
     }
 }
 

@@ -190,7 +190,7 @@ fn measurements<R>(
         names.join("|")
     };
     let names = Values::Texts(columns.rows.iter().map(names).collect());
-    columns.add("flagNames", "", "their names", names);
+    columns.add("flagNames", "", "names of the flags", names);
 }
 
 fn table(columns: Vec<Column>, measured: &Measured) -> Table {

@@ -7,6 +7,7 @@ use std::path::Path;
 use anyhow::{Context, Result, bail, ensure};
 
 use super::Format;
+use crate::Error;
 use crate::fits::FitsFile;
 use crate::sky::Sky;
 
@@ -20,6 +21,14 @@ pub enum Positions {
 }
 
 impl Positions {
+    /// The positions of all rows of a table, ECSV, CSV or FITS by its suffix: of columns x and y or xcentroid and ycentroid, or where there are none, ra and dec or coord_ra and coord_dec.
+    ///
+    /// # Errors
+    /// Names file, row and column of what is no number, or the columns that are there if those are not.
+    pub fn read(path: &Path) -> Result<Self, Error> {
+        Ok(read_positions(path)?)
+    }
+
     /// As (x, y) in the pixels of an image whose world coordinates are `sky`; NaN where a place has none, on the other half of the sky say.
     pub(crate) fn in_pixels(&self, sky: Option<&Sky>) -> Option<Vec<(f64, f64)>> {
         match self {

@@ -7,6 +7,7 @@ mod bench_accuracy;
 #[cfg(unix)]
 mod bench_peers;
 mod bench_solvers;
+mod book;
 mod dia;
 mod direction;
 mod doubtful_headers;
@@ -18,6 +19,7 @@ mod library;
 #[cfg(unix)]
 mod night;
 mod packed;
+mod page;
 mod photometry;
 mod real_images;
 mod reference;

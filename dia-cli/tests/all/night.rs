@@ -89,7 +89,9 @@ fn number(row: &BTreeMap<String, String>, name: &str) -> f64 {
 #[test]
 fn light_curves_are_those_of_the_truth_and_a_bad_frame_is_named() {
     let folder = night();
-    folder.write("bad.fits", b"this is no image");
+    // A name that is wider than a phone.
+    let bad = "bad_exposure_of_a_night_with_many_words_in_its_name.fits";
+    folder.write(bad, b"this is no image");
     let truth: Value = serde_json::from_slice(&folder.bytes("a/truth.json")).unwrap();
     let shift = truth["options"]["shift_x"].as_f64().unwrap();
     // Places in the target of frame a are those in the reference and the shift.
@@ -107,10 +109,15 @@ fn light_curves_are_those_of_the_truth_and_a_bad_frame_is_named() {
         .collect();
     let lines: Vec<String> = places.iter().map(|(x, y, _)| format!("{x},{y}\n")).collect();
     folder.write("at.csv", format!("x,y\n{}", lines.concat()).as_bytes());
-    let targets = [&BASE[..7], &["bad.fits", "none.fits", "-o", "n", "--at", "at.csv"]].concat();
+    let targets = [&BASE[..7], &[bad, "none.fits", "-o", "n", "--at", "at.csv"]].concat();
     let ended = folder.dia(&targets);
     assert_eq!(ended.code, Some(3), "{}", ended.stderr);
-    for word in ["bad: no difference", "not a FITS file", "none: no difference", "none.fits"] {
+    for word in [
+        "many_words_in_its_name: no difference",
+        "not a FITS file",
+        "none: no difference",
+        "none.fits",
+    ] {
         assert!(ended.stderr.contains(word), "{word:?} is missing: {}", ended.stderr);
     }
     assert!(ended.stdout.contains("2 without a difference"), "{}", ended.stdout);
@@ -164,6 +171,7 @@ fn light_curves_are_those_of_the_truth_and_a_bad_frame_is_named() {
     for word in ["http://", "https://", "src=\"/", "<link"] {
         assert!(!page.contains(word), "{word}");
     }
+    crate::page::assert_fits_a_phone(&folder.path("n/report.html"));
 
     // Further places, without a new fit: the same numbers as before.
     let _ = folder.succeed(&["lightcurves", "n", "--at", "at.csv", "-o", "l.ecsv"]);

@@ -298,7 +298,15 @@ fn injected_stars_tell_what_the_measurements_are_worth() {
     let _ = folder.succeed(&BASE);
     let without = folder.bytes("out.fits");
     let options = ["--inject", "80", "--report", "r.json", "--sources", "s.csv"];
-    let ended = folder.succeed(&[&BASE[..], &options].concat());
+    let figures = ["--inject-figure", "inject.png", "--sources-figure", "sources.png"];
+    let ended = folder.succeed(&[&BASE[..], &options, &figures].concat());
+    for name in ["inject.png", "sources.png"] {
+        // Width and height follow the signature and the head of the first chunk.
+        let png = folder.bytes(name);
+        assert!(png.starts_with(b"\x89PNG\r\n") && png.len() > 20_000, "{name}");
+        let side = |at: usize| u32::from_be_bytes(png[at..at + 4].try_into().unwrap());
+        assert!(side(16) >= 1200 && side(20) >= 460, "{name}");
+    }
     assert!(ended.stdout.contains("stars injected into the target"), "{}", ended.stdout);
     // The target that was subtracted has none of them.
     assert!(folder.bytes("out.fits") == without);
@@ -321,4 +329,11 @@ fn injected_stars_tell_what_the_measurements_are_worth() {
     // Without tables too, and never none.
     let _ = folder.succeed(&[&BASE[..], &["--inject", "5"]].concat());
     assert_eq!(folder.dia(&[&BASE[..], &["--inject", "0"]].concat()).code, Some(2));
+    // A figure of what was not asked for, and one of nothing.
+    for option in ["--inject-figure", "--sources-figure"] {
+        assert_eq!(folder.dia(&[&BASE[..], &[option, "f.png"]].concat()).code, Some(2));
+    }
+    let nothing = ["--sources", "s.csv", "--threshold", "1e6", "--sources-figure", "none.png"];
+    let _ = folder.succeed(&[&BASE[..], &nothing].concat());
+    assert!(folder.bytes("none.png").starts_with(b"\x89PNG"));
 }

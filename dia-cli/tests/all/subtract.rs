@@ -860,6 +860,7 @@ fn the_demonstration_writes_what_it_says() {
         "night/true_model.fits",
         "night/truth.json",
         "night/difference.fits",
+        "night/report.html",
         "night/report.json",
         "night/figure.png",
         "night/events.png",
@@ -873,6 +874,7 @@ fn the_demonstration_writes_what_it_says() {
     for file in [
         "night/truth.json",
         "night/difference.fits",
+        "night/report.html",
         "night/report.json",
         "night/figure.png",
         "night/events.png",

@@ -14,11 +14,11 @@ const BOTTOM: f64 = 40.0;
 
 /// A point with its error, and whether it counts.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Mark {
-    pub(super) x: f64,
-    pub(super) y: f64,
-    pub(super) error: f64,
-    pub(super) usable: bool,
+pub(crate) struct Mark {
+    pub(crate) x: f64,
+    pub(crate) y: f64,
+    pub(crate) error: f64,
+    pub(crate) usable: bool,
 }
 
 /// An axis with its range.
@@ -130,7 +130,7 @@ fn begin(title: &str, x: &Axis, y: &Axis, names: [&str; 2]) -> String {
 }
 
 /// Flux against time; what does not count is hollow. `None` without a point.
-pub(super) fn light_curve(title: &str, marks: &[Mark], names: [&str; 2]) -> Option<String> {
+pub(crate) fn light_curve(title: &str, marks: &[Mark], names: [&str; 2]) -> Option<String> {
     let usable: Vec<&Mark> = marks.iter().filter(|mark| mark.usable).collect();
     let x = Axis::around(usable.iter().map(|mark| mark.x), false)?;
     let both = usable.iter().flat_map(|mark| [mark.y - mark.error, mark.y + mark.error]);
@@ -157,7 +157,7 @@ pub(super) fn light_curve(title: &str, marks: &[Mark], names: [&str; 2]) -> Opti
 }
 
 /// Points on two logarithmic axes, and a line through others; those that do not count are hollow.
-pub(super) fn diagram(
+pub(crate) fn diagram(
     title: &str,
     marks: &[Mark],
     line: &[(f64, f64)],

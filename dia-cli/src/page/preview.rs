@@ -1,5 +1,6 @@
-//! Small pictures of a frame for the page.
+//! Small grey pictures of images for a page.
 
+use std::io::Write;
 use std::path::Path;
 
 use anyhow::{Context, Result};
@@ -7,13 +8,27 @@ use dia_core::{Image, robust};
 
 use crate::fits;
 
-/// Longest side in pixels.
-const LONGEST: usize = 320;
+/// How values become greys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Greys {
+    /// Stars on a sky, by asinh from 2 σ below the sky.
+    Stars,
+    /// Noise around zero, from −8 to 8 σ.
+    Noise,
+    /// From minus the largest value to the largest; zero is the middle.
+    Signed,
+}
 
-/// Writes an image as a grey PNG, north as the rows go: the first row below. Stars on a sky by asinh from 2 σ below the sky; a difference (`symmetric`) from −8 to 8 σ around zero.
-pub(super) fn write(path: &Path, image: &Image<f32>, symmetric: bool) -> Result<()> {
+/// Writes a picture as PNG, whole or not at all.
+pub(crate) fn write(path: &Path, image: &Image<f32>, greys: Greys, longest: usize) -> Result<()> {
+    let bytes = png(image, greys, longest)?;
+    Ok(fits::write_atomically(path, |mut file| file.write_all(&bytes))?)
+}
+
+/// The bytes of a grey PNG whose longest side has at most `longest` pixels, north as the rows go: the first row below.
+pub(crate) fn png(image: &Image<f32>, greys: Greys, longest: usize) -> Result<Vec<u8>> {
     let (height, width) = image.view().shape();
-    let block = height.max(width).div_ceil(LONGEST);
+    let block = height.max(width).div_ceil(longest);
     let (rows, columns) = (height.div_ceil(block), width.div_ceil(block));
     let mean = |y: usize, x: usize| {
         let rows = y * block..((y + 1) * block).min(height);
@@ -32,13 +47,13 @@ pub(super) fn write(path: &Path, image: &Image<f32>, symmetric: bool) -> Result<
     let known = values.iter().copied().filter(|value| value.is_finite());
     let (middle, scatter) = robust::median_and_scatter(known.clone()).unwrap_or((0.0, 1.0));
     let scatter = if scatter > 0.0 { scatter } else { 1.0 };
-    let top = known.fold(f64::MIN, f64::max).max(middle + 10.0 * scatter);
-    let place = |value: f64| {
-        if symmetric {
-            return 0.5 + value / (16.0 * scatter);
-        }
-        let scaled = |value: f64| ((value - middle) / scatter).max(-2.0).asinh() + 2.0_f64.asinh();
-        scaled(value) / scaled(top)
+    let top = known.clone().fold(f64::MIN, f64::max).max(middle + 10.0 * scatter);
+    let largest = known.map(f64::abs).fold(f64::MIN_POSITIVE, f64::max);
+    let scaled = |value: f64| ((value - middle) / scatter).max(-2.0).asinh() + 2.0_f64.asinh();
+    let place = |value: f64| match greys {
+        Greys::Stars => scaled(value) / scaled(top),
+        Greys::Noise => 0.5 + value / (16.0 * scatter),
+        Greys::Signed => 0.5 + value / (2.0 * largest),
     };
     // Without a value: a grey that neither has often.
     let grey = |value: &f64| {
@@ -52,5 +67,5 @@ pub(super) fn write(path: &Path, image: &Image<f32>, symmetric: bool) -> Result<
     let mut writer = encoder.write_header().context("cannot encode a picture")?;
     writer.write_image_data(&pixels).context("cannot encode a picture")?;
     writer.finish().context("cannot encode a picture")?;
-    Ok(fits::write_atomically(path, |mut file| std::io::Write::write_all(&mut file, &bytes))?)
+    Ok(bytes)
 }
