@@ -114,12 +114,12 @@ fn a_trail_is_doubted() {
 #[test]
 fn an_image_that_is_not_linear_is_doubted_and_variable_stars_are_not() {
     let simulation = ["--size", "300", "--density", "40", "--transients", "0", "--variables", "0"];
-    // A stretch that takes a third of the brightest stars' peaks, and a detector that loses a tenth at the level where it saturates.
+    // A stretch that takes a third of the brightest stars' peaks, and a detector that loses a tenth at 3 000 ADU.
     let stretched = |target: &mut Frame| {
         target.pixels.iter_mut().for_each(|value| *value = 1500.0 * (*value / 1500.0).asinh());
     };
     let bent = |target: &mut Frame| {
-        target.pixels.iter_mut().for_each(|value| *value *= 1.0 - 0.1 * *value / 10_000.0);
+        target.pixels.iter_mut().for_each(|value| *value *= 1.0 - *value / 30_000.0);
     };
     for change in [&stretched as &dyn Fn(&mut Frame), &bent] {
         let report = subtracted(&simulation, change);
