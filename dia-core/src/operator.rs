@@ -202,6 +202,11 @@ pub trait DesignMatrix: LinearOperator<Data: Reweight> {
         values: &mut [f64],
     ) -> Result<(), OperatorError>;
 
+    /// The reference convolved with each ring of the kernel at the m valid pixels, where the back end has these images in the host's memory; none otherwise.
+    fn ring_images(&self) -> Vec<&[Self::Pixel]> {
+        Vec::new()
+    }
+
     /// What the back end has exchanged with its device so far, this operator's and others' on it together. Zero without a device.
     fn traffic(&self) -> Traffic {
         Traffic::default()

@@ -330,6 +330,10 @@ impl<T: FftPixel> DesignMatrix for FftDesignMatrix<T> {
         Ok(())
     }
 
+    fn ring_images(&self) -> Vec<&[T]> {
+        self.modulated.iter().filter_map(|m| m.image().map(|image| image.as_slice())).collect()
+    }
+
     fn gather(
         &self,
         data: &Vec<T>,

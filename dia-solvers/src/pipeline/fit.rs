@@ -29,8 +29,8 @@ use crate::robust::sample_fit::{Start, fit_sample};
 use crate::uncertainty::estimates::{Estimate, Estimates};
 use crate::uncertainty::shared_noise::SharedNoise;
 use crate::{
-    FitOptions, Lambda, NestedKernel, NormalWorkspace, Prepared, ReferenceNoise, StopReason,
-    SubtractError, Uploaded, VariableSources, Variation,
+    DesignRows, FitOptions, Lambda, NestedKernel, NormalWorkspace, Prepared, ReferenceNoise,
+    StopReason, SubtractError, Uploaded, VariableSources, Variation,
 };
 
 /// What a pass of the fit reports while it runs.
@@ -188,9 +188,10 @@ pub fn fit_uploaded<A: DesignMatrix>(
         v.gather(reference, sample.rows(), &mut values)?;
         Ok(Some(values.into_iter().map(A::Pixel::narrow).collect()))
     };
-    let image = prepared.reference();
+    let of_one_kernel = design.constant();
+    let rows = DesignRows::new(&of_one_kernel, prepared.reference()).with_rings(a.ring_images());
     let Start { x: start, rows, data: sampled_data } =
-        fit_sample(design, image, &sample, sampled, safe, &mut carried)?;
+        fit_sample(&rows, &sample, sampled, safe, &mut carried)?;
     let mut x = of_constant_kernel(design, &start);
 
     let correct = options.reference_noise == ReferenceNoise::Correct && variance.is_some();

@@ -1,5 +1,7 @@
 //! Explicit rows of the design matrix.
 
+use std::borrow::Cow;
+
 use dia_core::simd::{Loop, widest};
 use dia_core::{Design, ImageView, KernelBasis, KernelSupport, Pixel};
 use faer::Mat;
@@ -7,16 +9,20 @@ use faer::Mat;
 use crate::precondition::gram::{GramPrecision, Rows, weighted_gram};
 
 /// The rows of the design matrix, written out: T_t(p) R(p − u) for every kernel coefficient, φ_j(p) for the background.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct DesignRows<'a, T> {
     design: &'a Design,
     reference: ImageView<'a, T>,
+    /// The functions of the kernel that are summed up here: all, or those that are no rings.
+    summed: Cow<'a, KernelBasis>,
+    /// R convolved with the others, at the valid pixels.
+    rings: Vec<&'a [T]>,
 }
 
 /// Scratch memory for one row.
 #[derive(Clone, Debug)]
 pub struct RowWorkspace {
-    /// R(p − u) over the whole (2h + 1)² square.
+    /// R(p − u) over the whole (2h + 1)² square of what is summed up.
     footprint: Vec<f64>,
     /// The values of the basis, where they are not pixels.
     values: Vec<f64>,
@@ -28,12 +34,33 @@ impl<'a, T: Pixel> DesignRows<'a, T> {
     /// The rows of `design` for the given reference (sky subtracted, 0 where masked and in the design's margin).
     pub fn new(design: &'a Design, reference: ImageView<'a, T>) -> Self {
         assert_eq!(reference.shape(), design.reference_shape());
-        Self { design, reference }
+        Self { design, reference, summed: Cow::Borrowed(design.basis()), rings: Vec::new() }
+    }
+
+    /// The same with R convolved with each ring of the kernel, as [`DesignMatrix::ring_images`](dia_core::DesignMatrix::ring_images) has it: wings are then looked up, where their sums take most of
+    /// the time. Without images nothing changes.
+    ///
+    /// # Panics
+    /// If there is another number of images than of rings, or one of them has another length than there are rows.
+    #[must_use]
+    pub fn with_rings(self, rings: Vec<&'a [T]>) -> Self {
+        if rings.is_empty() {
+            return self;
+        }
+        let rows = self.design.nrows();
+        assert_eq!(rings.len(), self.design.basis().rings().len(), "an image for each ring");
+        assert!(rings.iter().all(|image| image.len() == rows), "images of {rows} rows");
+        Self { summed: Cow::Owned(self.design.basis().without_rings()), rings, ..self }
+    }
+
+    /// The design whose rows these are.
+    pub fn design(&self) -> &'a Design {
+        self.design
     }
 
     /// Scratch memory for [`write`](Self::write).
     pub fn workspace(&self) -> RowWorkspace {
-        let footprint = vec![0.0; self.design.basis().support().side().pow(2)];
+        let footprint = vec![0.0; self.summed.support().side().pow(2)];
         let terms = self.design.variation().len();
         let terms = terms.max(self.design.ncols() - self.design.kernel_ncols());
         let values = vec![0.0; self.design.basis().len()];
@@ -92,12 +119,14 @@ impl<T: Pixel> Rows for DesignRows<'_, T> {
         if let KernelBasis::Delta(support) = self.design.basis() {
             widest(WriteLines { reference: self.reference, support, at, scale, kernel });
         } else {
-            let side = 2 * h + 1;
-            for (i, line) in footprint.chunks_exact_mut(side).enumerate() {
-                let pixels = &self.reference.row(y + 2 * h - i)[x..=x + 2 * h];
+            let inner = self.summed.support().half_width();
+            for (i, line) in footprint.chunks_exact_mut(2 * inner + 1).enumerate() {
+                let pixels = &self.reference.row(at.0 + inner - i)[at.1 - inner..=at.1 + inner];
                 line.iter_mut().zip(pixels.iter().rev()).for_each(|(v, r)| *v = r.widen());
             }
-            self.design.basis().project(footprint, written);
+            let (summed, looked_up) = written.split_at_mut(self.summed.len());
+            self.summed.project(footprint, summed);
+            looked_up.iter_mut().zip(&self.rings).for_each(|(v, ring)| *v = ring[row].widen());
             copy_scaled(written, scale, kernel);
         }
         let (y, x) = (valid.y + y, valid.x + x);

@@ -246,7 +246,8 @@ impl<A: DesignMatrix> Problem<'_, A> {
         if self.preconditioning != Preconditioning::AllRows {
             return self.factor_sampled(&self.at_sample(&self.weights)?);
         }
-        let rows = DesignRows::new(self.a.design(), self.reference.view());
+        let rows = DesignRows::new(self.a.design(), self.reference.view())
+            .with_rings(self.a.ring_images());
         let all: Vec<usize> = (0..self.a.nrows()).collect();
         let mut weights = vec![0.0; all.len()];
         self.a.gather(&self.weights, &all, &mut weights)?;
@@ -261,7 +262,8 @@ impl<A: DesignMatrix> Problem<'_, A> {
     fn factor_sampled(&self, weights: &[f64]) -> Result<Factor, SubtractError> {
         let design = self.a.design();
         if self.preconditioning == Preconditioning::SampledRows && design.variation().len() > 1 {
-            let rows = DesignRows::new(design, self.reference.view());
+            let rows =
+                DesignRows::new(design, self.reference.view()).with_rings(self.a.ring_images());
             let p = of_least_precision(|precision| {
                 let mut h = self.sample.draw.gram_of_design(&rows, weights, precision);
                 if let Some(penalty) = &self.penalty {

@@ -5,8 +5,8 @@
 //! A kernel that varies starts from one that does not.
 
 use dia_core::{
-    DataVector, Design, ImageView, Kernel, LinearOperator, Loss, Noise, OperatorError, Photon,
-    Pixel, PixelWeight, Reweight,
+    DataVector, Kernel, LinearOperator, Loss, Noise, OperatorError, Photon, Pixel, PixelWeight,
+    Reweight,
 };
 
 use crate::linear::cg::axpy;
@@ -66,17 +66,16 @@ struct SampleFit<'a, T> {
 pub(crate) type ReferenceVariance<'a, T> =
     dyn FnMut(&Kernel) -> Result<Option<Vec<T>>, OperatorError> + 'a;
 
-/// Fits the rows that `sample` has drawn.
+/// Fits those of the `rows` of a design of one kernel that `sample` has drawn.
 pub(crate) fn fit_sample<T: Pixel>(
-    design: &Design,
-    reference: ImageView<'_, T>,
+    rows: &DesignRows<'_, T>,
     sample: &RowSample,
     target: SampledTarget<T>,
     loss: Loss,
     reference_variance: &mut ReferenceVariance<'_, T>,
 ) -> Result<Start<T>, SubtractError> {
-    let design = &design.constant();
-    let rows = sample.gather(&DesignRows::new(design, reference));
+    let design = rows.design();
+    let rows = sample.gather(rows);
     let SampledTarget { data, noise, mut weights } = target;
     let mut fit = SampleFit {
         data,

@@ -158,7 +158,8 @@ impl<A: DesignMatrix> Uncertainty<A> {
 
     /// J⁻¹ S J⁻¹, by both matrices; for independent pixels.
     pub(crate) fn covariance(&self, problem: &Problem<'_, A>) -> Result<Mat<f64>, SubtractError> {
-        let rows = DesignRows::new(problem.a.design(), problem.reference.view());
+        let rows = DesignRows::new(problem.a.design(), problem.reference.view())
+            .with_rings(problem.a.ring_images());
         let all: Vec<usize> = (0..problem.a.nrows()).collect();
         let gram = |weights: &A::Data| -> Result<Mat<f64>, OperatorError> {
             let mut values = vec![0.0; all.len()];
