@@ -1,5 +1,6 @@
 //! Filters that follow a varying kernel, tile by tile, in real space: what is masked or saturated reaches no further than a filter does.
 
+use dia_core::simd::{Loop, widest};
 use dia_core::{Kernel, robust};
 use rayon::prelude::*;
 
@@ -8,6 +9,41 @@ use crate::filter::SkyVariance;
 
 /// Side of a tile in pixels: a kernel of low degree hardly varies over it.
 const SIDE: usize = 64;
+
+/// Sums that stay in registers while the weights pass.
+const LANES: usize = 32;
+
+/// The sums of one row of pixels, over the lines from the uppermost on that its weights meet.
+struct RowSums<'a> {
+    weights: &'a Kernel,
+    lines: &'a [f64],
+    padded_width: usize,
+    sums: &'a mut [f64],
+}
+
+impl Loop for RowSums<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        let Self { weights, lines, padded_width, sums } = self;
+        let side = weights.side();
+        for (block, sums) in sums.as_chunks_mut::<LANES>().0.iter_mut().enumerate() {
+            let mut lanes = [0.0; LANES];
+            for uy in 0..side {
+                let line = &lines[uy * padded_width + block * LANES..][..LANES + side - 1];
+                let weights = &weights.pixels()[uy * side..][..side];
+                for (ux, w) in weights.iter().enumerate() {
+                    let line: &[f64; LANES] = line[ux..].first_chunk().expect("a padded line");
+                    for i in 0..LANES {
+                        lanes[i] += w * line[i];
+                    }
+                }
+            }
+            *sums = lanes;
+        }
+    }
+}
 
 /// A rectangle of pixels with one filter.
 #[derive(Clone, Copy, Debug)]
@@ -29,8 +65,6 @@ impl Tile {
         weights: &Kernel,
         value: impl Fn(isize, isize) -> f64,
     ) -> Vec<f64> {
-        /// Sums that stay in registers while the weights pass.
-        const LANES: usize = 16;
         let h = weights.half_width();
         let wide = self.width.next_multiple_of(LANES);
         let (padded_height, padded_width) = (self.height + 2 * h, wide + 2 * h);
@@ -41,22 +75,13 @@ impl Tile {
             if x < self.width + 2 * h { value(at(y, self.y), at(x, self.x)) } else { 0.0 }
         };
         let padded: Vec<f64> = (0..padded_height * padded_width).map(value).collect();
-        let mut sums = Vec::with_capacity(self.height * self.width);
-        for row in 0..self.height {
-            for first in (0..self.width).step_by(LANES) {
-                let mut lanes = [0.0; LANES];
-                for (uy, weights) in weights.pixels().chunks(weights.side()).enumerate() {
-                    let line = &padded[(row + uy) * padded_width + first..];
-                    for (w, line) in weights.iter().zip(line.windows(LANES)) {
-                        for (sum, value) in lanes.iter_mut().zip(line) {
-                            *sum += w * value;
-                        }
-                    }
-                }
-                sums.extend_from_slice(&lanes[..LANES.min(self.width - first)]);
-            }
+        let mut sums = vec![0.0; self.height * wide];
+        for (row, sums) in sums.chunks_exact_mut(wide.max(1)).enumerate() {
+            let lines = &padded[row * padded_width..];
+            widest(RowSums { weights, lines, padded_width, sums });
         }
-        sums
+        let rows = sums.chunks_exact(wide.max(1));
+        rows.flat_map(|row| &row[..self.width]).copied().collect()
     }
 
     /// Whether a property holds for all pixels of the tile and those within `half_width` of it.
