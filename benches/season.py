@@ -4,13 +4,20 @@
     season.py make DIR [--frames 60] [--size 256]      reference.fits, 0001.fits …, truth.json, at.csv (the variables' places in the reference)
     dia night --reference DIR/reference.fits --targets 'DIR/0*.fits' --at DIR/at.csv -o OUT
     season.py check DIR OUT                            pulls of every variable, scatter of constant stars, zero points
+    season.py kill DIR OUT [--times 50] [--shards 1]   a night in shards that are killed (SIGKILL) at random moments and started again, against one that is not
+
+The program is $DIA (target/release/dia).
 
 Stars are Moffat profiles of β = 3, integrated over pixels by 3 × 3 points. Needs numpy and astropy.
 """
 
 import argparse
+import hashlib
 import json
+import os
 import pathlib
+import subprocess
+import time
 
 import numpy as np
 from astropy.io import fits
@@ -136,6 +143,45 @@ def check(folder, night):
     print(f"constant stars: {len(stars)}, scatter over expectation {np.median(stars['rms'] / stars['expectedRms']):.3f}")
 
 
+def digests(night):
+    """The hash of everything in a night's folder but what tells how long it took."""
+    timed = {"timings.json", "report.html", "log.jsonl"}
+    files = [f for f in sorted(night.rglob("*")) if f.is_file() and f.name not in timed]
+    return {str(f.relative_to(night)): hashlib.sha256(f.read_bytes()).hexdigest() for f in files}
+
+
+def kill(folder, night, times, shards, seed):
+    dia = os.environ.get("DIA", "target/release/dia")
+    command = [dia, "night", "--reference", folder/"reference.fits", "--targets", f"{folder}/[0-9]*.fits", "--at", folder/"at.csv", "-q"]
+    start = time.monotonic()
+    run = subprocess.run([*command, "-o", night/"whole"])
+    seconds = time.monotonic() - start
+    print(f"undisturbed: {seconds:.1f} s, exit code {run.returncode}", flush=True)
+    random, killed = np.random.default_rng(seed), 0
+    # Each is killed several times before it would be done.
+    span = seconds / max(2, times / shards / 3)
+    parts = [["--shard", f"{i + 1}/{shards}"] if shards > 1 else [] for i in range(shards)]
+    open_parts = list(range(shards))
+    processes = {}
+    while open_parts:
+        for i in open_parts:
+            processes.setdefault(i, None)
+            if processes[i] is None:
+                processes[i] = subprocess.Popen([*command, "-o", night/"killed", *parts[i]], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        time.sleep(random.uniform(0, span))
+        victim = open_parts[random.integers(len(open_parts))]
+        if killed < times and processes[victim].poll() is None:
+            processes[victim].kill()
+            processes[victim].wait()
+            processes[victim], killed = None, killed + 1
+        open_parts = [i for i in open_parts if processes[i] is None or processes[i].poll() is None]
+    # The last one over all of them makes the tables.
+    last = subprocess.run([*command, "-o", night/"killed"])
+    whole, again = digests(night/"whole"), digests(night/"killed")
+    different = sorted(name for name in whole.keys() | again.keys() if whole.get(name) != again.get(name))
+    print(f"{killed} kills in {shards} shards, exit code {last.returncode}: {len(whole)} files, {len(different)} different", *different[:10], sep="\n")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(dest="command", required=True)
@@ -147,11 +193,19 @@ def main():
     checking = commands.add_parser("check")
     checking.add_argument("folder", type=pathlib.Path)
     checking.add_argument("night", type=pathlib.Path)
+    killing = commands.add_parser("kill")
+    killing.add_argument("folder", type=pathlib.Path)
+    killing.add_argument("night", type=pathlib.Path)
+    killing.add_argument("--times", type=int, default=50)
+    killing.add_argument("--shards", type=int, default=1)
+    killing.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
     if arguments.command == "make":
         make(arguments.folder, arguments.frames, arguments.size, arguments.seed)
-    else:
+    elif arguments.command == "check":
         check(arguments.folder, arguments.night)
+    else:
+        kill(arguments.folder, arguments.night, arguments.times, arguments.shards, arguments.seed)
 
 
 if __name__ == "__main__":
