@@ -4,6 +4,7 @@ use dia_core::Kernel;
 
 use crate::offsets::{cut, reach};
 use crate::spectrum::{Grid, correlation};
+use rustfft::num_complex::Complex64;
 
 /// The variances of empty sky that a filter is made for: source noise belongs in the errors, not in the filter.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -50,7 +51,7 @@ pub fn whitening_kernel(kernel: &Kernel, sky: SkyVariance) -> Kernel {
     let half_width = 2 * kernel.half_width();
     let grid = Grid::holding(2 * half_width);
     let white = sky.target + sky.reference * kernel.photometric_scale().powi(2);
-    let power = noise_power(&grid, kernel, sky);
+    let power = noise_power(&grid.transform(kernel), sky);
     let spectrum = power.into_iter().map(|power| (white / power).sqrt().into()).collect();
     let whole = grid.kernel(spectrum, half_width);
     let mut psi = cut(&whole, reach(&whole.squared(), 1e-8));
@@ -59,9 +60,8 @@ pub fn whitening_kernel(kernel: &Kernel, sky: SkyVariance) -> Kernel {
     psi
 }
 
-/// σ_n² + σ_r² |K̂|² at the frequencies of a grid, in ADU².
-pub(crate) fn noise_power(grid: &Grid, kernel: &Kernel, sky: SkyVariance) -> Vec<f64> {
-    let of_kernel = grid.transform(kernel);
+/// σ_n² + σ_r² |K̂|² of a kernel's spectrum, in ADU².
+pub(crate) fn noise_power(of_kernel: &[Complex64], sky: SkyVariance) -> Vec<f64> {
     of_kernel.iter().map(|k| sky.target + sky.reference * k.norm_sqr()).collect()
 }
 

@@ -47,11 +47,11 @@ impl Place {
         let widest = reference_psf.half_width() + kernel.half_width();
         let grid = Grid::holding(widest);
         let scale = kernel.photometric_scale();
-        let mut psf = grid.transform(&reference_psf);
-        psf.iter_mut().zip(grid.transform(&kernel)).for_each(|(p, k)| *p *= k / scale);
+        let [mut psf, of_kernel] = grid.transforms([&reference_psf, &kernel]);
+        psf.iter_mut().zip(&of_kernel).for_each(|(p, k)| *p *= k / scale);
         let displacement = windowed_centre(&grid.kernel(psf.clone(), widest));
         grid.shift(&mut psf, -displacement.0, -displacement.1);
-        let power = noise_power(&grid, &kernel, sky);
+        let power = noise_power(&of_kernel, sky);
         let half_width = widest;
         let mut place = Self { kernel, reference_psf, displacement, half_width, grid, power, psf };
         let Template { shape, weights } = place.point(0.0, 0.0);
@@ -102,11 +102,10 @@ impl Place {
 
     /// ŵ = t̂ / (σ_n² + σ_r² |K̂|²) (Kaiser 2004; DMTN-179). The denominator is never zero.
     fn of_spectrum(&self, spectrum: Vec<Complex64>) -> Template {
-        let whitened = spectrum.iter().zip(&self.power).map(|(t, power)| t / power).collect();
-        Template {
-            shape: self.grid.kernel(spectrum, self.half_width),
-            weights: self.grid.kernel(whitened, self.half_width),
-        }
+        let whitened: Vec<Complex64> =
+            spectrum.iter().zip(&self.power).map(|(t, power)| t / power).collect();
+        let [shape, weights] = self.grid.kernels(spectrum, &whitened, self.half_width);
+        Template { shape, weights }
     }
 
     /// Λ = Σ k kᵀ S(k) / Σ S(k) of the spectrum S = |P̂_n|²/(σ_n² + σ_r² |K̂|²) of the score.

@@ -8,7 +8,7 @@ use dia_core::Kernel;
 use rustfft::num_complex::Complex64;
 use rustfft::{Fft, FftPlanner};
 
-/// A periodic grid of N × N pixels with offset (0, 0) at its first element. Transforms are unnormalised forwards, over N² backwards.
+/// A periodic grid of N × N pixels with offset (0, 0) at its first element. Transforms are unnormalised forwards, over N² backwards. Spectra lie column after column: that saves a transposition each way.
 #[derive(Clone)]
 pub(crate) struct Grid {
     side: usize,
@@ -17,13 +17,13 @@ pub(crate) struct Grid {
 }
 
 impl Grid {
-    /// The smallest grid, of a power of two, that holds a kernel of half-width `half_width`.
+    /// The smallest grid of a side with fast transforms that holds a kernel of half-width `half_width`.
     pub(crate) fn holding(half_width: usize) -> Self {
         thread_local! {
             /// Plans are made once per thread and size.
             static PLANNER: RefCell<FftPlanner<f64>> = RefCell::new(FftPlanner::new());
         }
-        let side = (2 * half_width + 1).next_power_of_two().max(32);
+        let side = fast_side(2 * half_width + 1);
         PLANNER.with_borrow_mut(|planner| Self {
             side,
             forward: planner.plan_fft_forward(side),
@@ -31,35 +31,76 @@ impl Grid {
         })
     }
 
-    /// The spectrum of a kernel, element (i, j) at the frequencies of [`frequencies`](Self::frequencies).
+    /// The spectrum of a kernel, its elements at the frequencies of [`frequencies`](Self::frequencies).
     pub(crate) fn transform(&self, kernel: &Kernel) -> Vec<Complex64> {
+        let mut grid = vec![Complex64::ZERO; self.side * self.side];
+        self.put(kernel, &mut grid, |element, value| element.re = value);
+        self.along_both(&self.forward, &mut grid);
+        grid
+    }
+
+    /// The spectra of two kernels, by one transform of the first and i times the second.
+    pub(crate) fn transforms(&self, kernels: [&Kernel; 2]) -> [Vec<Complex64>; 2] {
+        let n = self.side;
+        let mut grid = vec![Complex64::ZERO; n * n];
+        self.put(kernels[0], &mut grid, |element, value| element.re = value);
+        self.put(kernels[1], &mut grid, |element, value| element.im = value);
+        self.along_both(&self.forward, &mut grid);
+        // Of a real kernel, opposite frequencies are conjugate.
+        let opposite = |i: usize| (n - i / n) % n * n + (n - i % n) % n;
+        let pair = |i: usize| (grid[i], grid[opposite(i)].conj());
+        let first = (0..n * n).map(pair).map(|(here, there)| 0.5 * (here + there)).collect();
+        let half = Complex64::new(0.0, -0.5);
+        [first, (0..n * n).map(pair).map(|(here, there)| half * (here - there)).collect()]
+    }
+
+    fn put(&self, kernel: &Kernel, grid: &mut [Complex64], set: impl Fn(&mut Complex64, f64)) {
         let (n, h) = (self.side, kernel.half_width() as isize);
         assert!(kernel.side() <= n, "the kernel fits on the grid");
-        let place = |d: isize| d.rem_euclid(n as isize) as usize;
-        let mut grid = vec![Complex64::ZERO; n * n];
         for (dy, row) in (-h..=h).zip(kernel.pixels().chunks(kernel.side())) {
             for (dx, value) in (-h..=h).zip(row) {
-                grid[place(dy) * n + place(dx)] = Complex64::new(*value, 0.0);
+                set(&mut grid[self.place(dy, dx)], *value);
             }
         }
-        self.both(&self.forward, &mut grid);
-        grid
+    }
+
+    fn place(&self, dy: isize, dx: isize) -> usize {
+        let n = self.side as isize;
+        (dy.rem_euclid(n) * n + dx.rem_euclid(n)) as usize
     }
 
     /// The kernel of a spectrum, cut at `half_width`.
     pub(crate) fn kernel(&self, mut spectrum: Vec<Complex64>, half_width: usize) -> Kernel {
-        let n = self.side;
-        assert!(2 * half_width < n, "the kernel fits on the grid");
-        self.both(&self.inverse, &mut spectrum);
-        let place = |d: isize| d.rem_euclid(n as isize) as usize;
-        let norm = 1.0 / (n * n) as f64;
-        Kernel::from_fn(half_width, |dy, dx| spectrum[place(dy) * n + place(dx)].re * norm)
+        self.along_both(&self.inverse, &mut spectrum);
+        self.cut(&spectrum, half_width, |element| element.re)
+    }
+
+    /// The kernels of two spectra, by one transform, as [`transforms`](Self::transforms).
+    pub(crate) fn kernels(
+        &self,
+        mut first: Vec<Complex64>,
+        second: &[Complex64],
+        half_width: usize,
+    ) -> [Kernel; 2] {
+        let with = |(a, b): (&mut Complex64, &Complex64)| *a += Complex64::new(-b.im, b.re);
+        first.iter_mut().zip(second).for_each(with);
+        self.along_both(&self.inverse, &mut first);
+        [
+            self.cut(&first, half_width, |element| element.re),
+            self.cut(&first, half_width, |element| element.im),
+        ]
+    }
+
+    fn cut(&self, grid: &[Complex64], half_width: usize, of: fn(Complex64) -> f64) -> Kernel {
+        assert!(2 * half_width < self.side, "the kernel fits on the grid");
+        let norm = 1.0 / (self.side * self.side) as f64;
+        Kernel::from_fn(half_width, |dy, dx| of(grid[self.place(dy, dx)]) * norm)
     }
 
     /// (k_y, k_x) in radians per pixel for each element; 0 in place of the Nyquist frequency, whose derivative and shift are not real.
     pub(crate) fn frequencies(&self) -> impl Iterator<Item = (f64, f64)> + use<> {
         let n = self.side;
-        (0..n * n).map(move |i| (frequency(n, i / n), frequency(n, i % n)))
+        (0..n * n).map(move |i| (frequency(n, i % n), frequency(n, i / n)))
     }
 
     /// Multiplies a spectrum by that of a shift by (dy, dx) pixels.
@@ -69,17 +110,17 @@ impl Grid {
         }
         let n = self.side;
         let phase = |d: f64| move |i: usize| Complex64::from_polar(1.0, -frequency(n, i) * d);
-        let columns: Vec<Complex64> = (0..n).map(phase(dx)).collect();
-        for (row, phase) in spectrum.chunks_mut(n).zip((0..n).map(phase(dy))) {
-            row.iter_mut().zip(&columns).for_each(|(value, column)| *value *= phase * column);
+        let rows: Vec<Complex64> = (0..n).map(phase(dy)).collect();
+        for (column, phase) in spectrum.chunks_mut(n).zip((0..n).map(phase(dx))) {
+            column.iter_mut().zip(&rows).for_each(|(value, row)| *value *= phase * row);
         }
     }
 
-    fn both(&self, fft: &Arc<dyn Fft<f64>>, grid: &mut [Complex64]) {
+    /// Transforms rows, transposes, and transforms what were columns.
+    fn along_both(&self, fft: &Arc<dyn Fft<f64>>, grid: &mut [Complex64]) {
         fft.process(grid);
         self.transpose(grid);
         fft.process(grid);
-        self.transpose(grid);
     }
 
     fn transpose(&self, grid: &mut [Complex64]) {
@@ -91,6 +132,20 @@ impl Grid {
     }
 }
 
+/// The least multiple of 4 from `length` on, and from 32, that has no other prime factors than 2, 3 and 5.
+fn fast_side(length: usize) -> usize {
+    let is_fast = |side: &usize| {
+        let mut rest = *side;
+        for factor in [2, 3, 5] {
+            while rest.is_multiple_of(factor) {
+                rest /= factor;
+            }
+        }
+        rest == 1
+    };
+    (length.max(32).next_multiple_of(4)..).step_by(4).find(is_fast).expect("powers of two are fast")
+}
+
 /// The frequency of element `i` of `n` in radians per pixel; 0 in place of the Nyquist frequency.
 fn frequency(n: usize, i: usize) -> f64 {
     let signed = if i > n / 2 { i as f64 - n as f64 } else { i as f64 };
@@ -100,7 +155,8 @@ fn frequency(n: usize, i: usize) -> f64 {
 /// The kernel moved by (dy, dx) pixels, band-limited interpolation on a periodic grid; exact for kernels sampled at least as finely as their band
 /// (FWHM above 2 pixels).
 pub(crate) fn shifted(kernel: &Kernel, dy: f64, dx: f64, half_width: usize) -> Kernel {
-    let grid = Grid::holding(2 * kernel.half_width().max(half_width));
+    // What is wanted must not be met by what is a period away.
+    let grid = Grid::holding((kernel.half_width() + half_width).max(2 * kernel.half_width()));
     let mut spectrum = grid.transform(kernel);
     grid.shift(&mut spectrum, dy, dx);
     grid.kernel(spectrum, half_width)
@@ -110,12 +166,11 @@ pub(crate) fn shifted(kernel: &Kernel, dy: f64, dx: f64, half_width: usize) -> K
 pub(crate) fn gradient(kernel: &Kernel) -> [Kernel; 2] {
     let grid = Grid::holding(2 * kernel.half_width());
     let spectrum = grid.transform(kernel);
-    let along = |pick: fn((f64, f64)) -> f64| {
+    let along = |pick: fn((f64, f64)) -> f64| -> Vec<Complex64> {
         let times_ik = |(value, k)| value * Complex64::new(0.0, pick(k));
-        let derivative = spectrum.iter().copied().zip(grid.frequencies()).map(times_ik).collect();
-        grid.kernel(derivative, kernel.half_width())
+        spectrum.iter().copied().zip(grid.frequencies()).map(times_ik).collect()
     };
-    [along(|k| k.0), along(|k| k.1)]
+    grid.kernels(along(|k| k.0), &along(|k| k.1), kernel.half_width())
 }
 
 /// Σ_u a(u) b(v − u) at |v| ≤ `half_width`; values beyond the support of a kernel are zero.
@@ -137,8 +192,8 @@ fn product(
     // An offset that is wanted must not be met by one a period away.
     let reach = a.half_width() + b.half_width();
     let grid = Grid::holding(reach.max((reach + half_width).div_ceil(2)).max(half_width));
-    let spectrum = grid.transform(a).into_iter().zip(grid.transform(b));
-    grid.kernel(spectrum.map(|(a, b)| of(a, b)).collect(), half_width)
+    let [a, b] = grid.transforms([a, b]);
+    grid.kernel(a.into_iter().zip(b).map(|(a, b)| of(a, b)).collect(), half_width)
 }
 
 #[cfg(test)]
