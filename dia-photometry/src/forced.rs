@@ -10,6 +10,7 @@ use crate::offsets::{combined, dot, masked, offsets};
 use crate::place::{Place, Template};
 use crate::reference_flux::reference_flux;
 use crate::surroundings::surroundings;
+use crate::tiles::Tile;
 use crate::{Flags, PhotometryError, Scene};
 use dia_core::small_matrix::inverse;
 
@@ -92,8 +93,12 @@ pub fn forced(
     options: &ForcedOptions,
 ) -> Result<Vec<ForcedFlux>, PhotometryError> {
     scene.validate()?;
-    let mut rows: Vec<ForcedFlux> =
-        positions.par_iter().map(|(x, y)| measure(scene, *x, *y, options)).collect();
+    let (height, width) = scene.difference.shape();
+    let in_the_middle = ScaleError::at(scene, (height / 2, width / 2), None);
+    let mut rows: Vec<ForcedFlux> = positions
+        .par_iter()
+        .map(|(x, y)| measure(scene, *x, *y, options, &in_the_middle))
+        .collect();
     let mut seen = HashSet::new();
     for (row, (x, y)) in rows.iter_mut().zip(positions) {
         // −0 is 0.
@@ -158,7 +163,34 @@ fn trial(scene: &Scene<'_>, place: &Place, (y, x): (f64, f64), moving: bool) -> 
 /// The least part of the weight that has to lie on pixels with a difference.
 const LEAST_COVERAGE: f64 = 0.5;
 
-fn measure(scene: &Scene<'_>, x: f64, y: f64, options: &ForcedOptions) -> ForcedFlux {
+/// σ_P = (cᵀH⁻¹c)^½ with the functional c of P.
+struct ScaleError {
+    functional: Vec<f64>,
+    sigma: f64,
+}
+
+impl ScaleError {
+    /// At a pixel; that of `other` where P is the same function of the parameters, which it is everywhere unless it varies.
+    fn at(scene: &Scene<'_>, (y, x): (usize, usize), other: Option<&Self>) -> Self {
+        let functional = scene.design.photometric_scale_functional_at(y, x);
+        let known = other.filter(|other| other.functional == functional).map(|other| other.sigma);
+        let product = || {
+            scene.covariance.map_or(0.0, |covariance| {
+                covariance.product(&functional, &functional).max(0.0).sqrt()
+            })
+        };
+        let sigma = known.unwrap_or_else(product);
+        Self { functional, sigma }
+    }
+}
+
+fn measure(
+    scene: &Scene<'_>,
+    x: f64,
+    y: f64,
+    options: &ForcedOptions,
+    in_the_middle: &ScaleError,
+) -> ForcedFlux {
     let nothing = |flags| without_flux(x, y, options.apertures.len(), flags);
     if !(x.is_finite() && y.is_finite()) {
         return nothing(Flags::NOT_FINITE);
@@ -200,10 +232,7 @@ fn measure(scene: &Scene<'_>, x: f64, y: f64, options: &ForcedOptions) -> Forced
         *flux = aperture(scene, &place, (row.y, row.x), *radius, row.flux.value);
     }
     let scale = place.kernel.photometric_scale();
-    let sigma_scale = scene.covariance.map_or(0.0, |covariance| {
-        let c = scene.design.photometric_scale_functional_at(pixel.0, pixel.1);
-        covariance.product(&c, &c).max(0.0).sqrt()
-    });
+    let sigma_scale = ScaleError::at(scene, pixel, Some(in_the_middle)).sigma;
     row.scale = Measured { value: scale, sigma: sigma_scale };
     let value = row.flux.value / scale;
     row.flux_in_reference =
@@ -313,18 +342,24 @@ fn chi2(
     let radius = 1.5 * place.fwhm();
     // The kernel's wings spread a percent of the light over thousands of pixels: 10⁻⁵ of the variance.
     let squares = crate::offsets::cut(&place.kernel, scene.design.inner_half_width()).squared();
+    // The pixels of the image around that one.
+    let reach = (radius as usize).min(psf.half_width());
+    let (height, width) = scene.difference.shape();
+    let range = |at: usize, size: usize| at.saturating_sub(reach)..(at + reach + 1).min(size);
+    let (ys, xs) = (range(y, height), range(x, width));
+    let tile = Tile { y: ys.start, x: xs.start, height: ys.len(), width: xs.len() };
+    // (K² ⊗ V_r)(p) = Σ K²(−u) V_r(p + u).
+    let turned = Kernel::from_fn(squares.half_width(), |dy, dx| squares.at(-dy, -dx));
+    let through = tile.correlate(&turned, |y, x| scene.reference_variance_at(y, x));
     let (mut sum, mut count) = (0.0, 0);
-    for ((dy, dx), p) in offsets(psf).zip(psf.pixels()) {
+    for (i, reference) in through.into_iter().enumerate() {
+        let (py, px) = tile.pixel(i);
+        let (dy, dx) = (py - y as isize, px - x as isize);
         if (dy as f64).hypot(dx as f64) > radius {
             continue;
         }
-        let (py, px) = (y as isize + dy, x as isize + dx);
         let Some(d) = scene.difference_at(py, px) else { continue };
-        let through = |((ky, kx), k2): ((isize, isize), &f64)| {
-            k2 * scene.reference_variance_at(py - ky, px - kx)
-        };
-        let reference: f64 = offsets(&squares).zip(squares.pixels()).map(through).sum();
-        let own = scene.target_variance_at(py, px);
+        let (own, p) = (scene.target_variance_at(py, px), psf.at(dy, dx));
         let variance = (own + flux * scene.photon * p).max(0.1 * own) + reference;
         if variance > 0.0 {
             sum += (d - flux * p).powi(2) / variance;
