@@ -15,7 +15,7 @@ fn report(fwhms: [&str; 2], spoilt: Option<&str>) -> Value {
     if let Some(name) = spoilt {
         let mut frame = Frame::read(&folder, name);
         for (i, value) in frame.pixels.iter_mut().enumerate() {
-            if i % 256 == 70 || (i / 256 * 7919 + i % 256 * 104_729) % 50 == 0 {
+            if i % 256 == 70 || (i / 256 * 7919 + i % 256 * 104_729).is_multiple_of(50) {
                 *value = f32::NAN;
             }
         }

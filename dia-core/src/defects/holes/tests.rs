@@ -27,7 +27,7 @@ fn options(psf: Psf, fwhm: f64) -> SimulationOptions {
 
 /// One pixel in fifty, evenly over the image, and a column.
 fn is_hole(y: usize, x: usize) -> bool {
-    x == 91 || (y * 7919 + x * 104_729) % 50 == 0
+    x == 91 || (y * 7919 + x * 104_729).is_multiple_of(50)
 }
 
 /// The reference with its variance, filled where it has holes, and the mask that is left.
