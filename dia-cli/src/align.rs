@@ -11,6 +11,7 @@ pub(crate) mod turn;
 
 use anyhow::{Result, ensure};
 use dia_align::PlaneMap;
+use dia_core::seeing;
 use dia_core::stars::Star;
 use serde::Serialize;
 
@@ -125,7 +126,10 @@ pub(crate) fn plan<T: Real>(
     let Searched { found, mut notices, wcs } = search::find(reference, target, request.align)?;
     let decision = match &found.lie {
         Lie::Offset(shift) => Decision::offset(*shift),
-        Lie::Map { map, turned } => decide(&map.map, *turned, shapes, request),
+        Lie::Map { map, turned } => {
+            let width = || kernel_width(reference, target, &found);
+            decide(&map.map, *turned, shapes, request, width)
+        }
     };
     if let Some(map) = &decision.warp {
         ensure!(
@@ -153,6 +157,17 @@ pub(crate) fn plan<T: Real>(
     }
     let report = AlignmentReport { wcs, ..AlignmentReport::of(&found, &decision, shapes[1]) };
     Ok(AlignmentPlan { decision, found: Some(found), report, notices })
+}
+
+/// σ in pixels of the kernel from the seeing of one image to that of the other; 0 where it is not known.
+fn kernel_width<T: Real>(reference: &Input<T>, target: &Input<T>, found: &Found) -> f64 {
+    let of = |input: &Input<T>, side: usize| {
+        let stars: Vec<Star> = found.pairs.iter().map(|pair| pair[side]).collect();
+        seeing::fwhm_of_stars(input.image.view(), &input.unusable(), &stars, 3)
+    };
+    let fwhms = of(reference, 0).zip(of(target, 1));
+    let width = fwhms.map_or(0.0, |(r, t)| (t * t - r * r).abs().sqrt());
+    width / (8.0 * std::f64::consts::LN_2).sqrt()
 }
 
 /// In words, that the reference was warped.

@@ -27,6 +27,7 @@ mod components;
 mod decorrelate;
 mod detect;
 mod error;
+mod extended;
 mod filter;
 mod flags;
 mod forced;

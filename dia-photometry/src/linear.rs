@@ -4,9 +4,9 @@ use dia_core::{Design, Kernel};
 
 use crate::Scene;
 use crate::filter::Filter;
-use crate::offsets::{dot, masked, offsets};
+use crate::offsets::{cut, dot, masked, offsets, reach};
 use crate::place::Place;
-use crate::spectrum::{correlation, shifted};
+use crate::spectrum::{convolution, correlation, shifted};
 
 /// Weights w(u) of D(p + u), zero where the difference is missing, with what they are for the reference and for the fit.
 #[derive(Clone, Debug)]
@@ -153,30 +153,66 @@ impl LinearSum {
         })
     }
 
-    /// The covariance with a sum over the reference's pixels of `weights` around (y, x): −Σ w_r c V_r.
+    /// The covariance with a sum over the reference's pixels of `weights` around (y, x): −Σ w_r c V_r + aᵀH⁻¹A_uᵀW K V_r w_r.
+    ///
+    /// The first is what the difference has of that noise. The second is what the fit, which saw it, has taken out of the difference again: without it, a bright star that rules the fit would have
+    /// a flux of less than no variance.
     pub(crate) fn reference_covariance(
         &self,
         scene: &Scene<'_>,
-        y: usize,
-        x: usize,
+        place: &Place,
+        (y, x): (usize, usize),
         weights: &Kernel,
     ) -> f64 {
         let (up, left) = (y as isize - self.y as isize, x as isize - self.x as isize);
         let h = weights.half_width() as isize;
         let through = &self.filter.reference_weights;
-        -self.sum(through, |dy, dx, py, px| {
+        let direct = self.sum(through, |dy, dx, py, px| {
             let (wy, wx) = (dy - up, dx - left);
             if wy.abs() > h || wx.abs() > h {
                 return 0.0;
             }
             through.at(dy, dx) * weights.at(wy, wx) * scene.reference_variance_at(py, px)
-        })
+        });
+        let taken = scene.covariance.map_or(0.0, |covariance| {
+            let seen = seen_by_fit(scene, place, (y, x), weights);
+            covariance.product(&self.functional, &functional(scene, y, x, &seen))
+        });
+        taken - direct
     }
 
     fn sum(&self, support: &Kernel, term: impl Fn(isize, isize, isize, isize) -> f64) -> f64 {
         let (y, x) = (self.y as isize, self.x as isize);
         offsets(support).map(|(dy, dx)| term(dy, dx, y + dy, x + dx)).sum()
     }
+}
+
+/// W K V_r w_r around (y, x), at the pixels that the fit saw: how much they weigh of the noise that a sum of `weights` over the reference has.
+fn seen_by_fit(
+    scene: &Scene<'_>,
+    place: &Place,
+    (y, x): (usize, usize),
+    weights: &Kernel,
+) -> Kernel {
+    let weights = cut(weights, reach(weights, 1e-3));
+    // The wings carry a percent of the light over thousands of pixels.
+    let kernel = cut(&place.kernel, scene.design.inner_half_width());
+    let (py, px) = (y as isize, x as isize);
+    let noise = Kernel::from_fn(weights.half_width(), |dy, dx| {
+        weights.at(dy, dx) * scene.reference_variance_at(py + dy, px + dx)
+    });
+    let carried = convolution(&noise, &kernel, weights.half_width() + kernel.half_width());
+    let squares = kernel.squared();
+    // V_r hardly varies over a kernel: that of the pixel itself.
+    let through = squares.photometric_scale();
+    Kernel::from_fn(carried.half_width(), |dy, dx| {
+        if !scene.is_fitted(y, x, (dy, dx)) {
+            return 0.0;
+        }
+        let variance = scene.target_variance_at(py + dy, px + dx)
+            + through * scene.reference_variance_at(py + dy, px + dx);
+        if variance > 0.0 { carried.at(dy, dx) / variance } else { 0.0 }
+    })
 }
 
 /// a with aᵀ x = Σ_u w(u) M(p + u); the polynomials of kernel and background are those at p, which hardly vary over the weights.

@@ -37,6 +37,6 @@ pub(crate) fn reference_flux(
         flux += w * scene.reference_at(y, x);
         variance += w * w * scene.reference_variance_at(y, x);
     }
-    let covariance = sum.reference_covariance(scene, qy, qx, &weights);
+    let covariance = sum.reference_covariance(scene, place, (qy, qx), &weights);
     Some((Measured { value: flux, sigma: variance.sqrt() }, covariance))
 }

@@ -7,6 +7,7 @@ use dia_core::{
 use rayon::prelude::*;
 
 use crate::PhotometryError;
+use crate::extended::are_points;
 use crate::moffat::Moffat;
 use crate::offsets::{combined, dot, masked, offsets};
 use crate::spectrum::{gradient, shifted};
@@ -151,7 +152,7 @@ const CORE: f64 = 1.25;
 
 /// Stacks the isolated, unmasked stars of an image, each moved to the middle of a pixel by band-limited interpolation and scaled to unit flux.
 ///
-/// Each pixel of the PSF is the mean of the stars' weighted with their fluxes, without those that are 4 robust σ off, or a polynomial of position. Stars
+/// What is wider than stars, a galaxy, is left out. Each pixel of the PSF is the mean of the stars' weighted with their fluxes, without those that are 4 robust σ off, or a polynomial of position. Stars
 /// whose residuals are 4 robust σ larger than the others' are left out. Centres are fitted with the gradient of the PSF in each round. Beyond two FWHM, where
 /// the sum of the pixels would be noise, the PSF is a Moffat profile that is fitted to all of it; its sum, with what lies beyond the half-width, is one.
 ///
@@ -188,6 +189,20 @@ pub fn reference_psf<T: Pixel>(
             })
         };
         let cut: Vec<Kernel> = stars.iter().map(light).collect();
+        let centres: Vec<(f64, f64)> =
+            stars.iter().map(|s| (s.y - s.y.round(), s.x - s.x.round())).collect();
+        let points = are_points(&cut, &centres, fwhm);
+        let extended = points.iter().filter(|point| !**point).count();
+        let (stars, cut): (Vec<Star>, Vec<Kernel>) = stars
+            .into_iter()
+            .zip(cut)
+            .zip(points)
+            .filter(|(_, point)| *point)
+            .map(|(s, _)| s)
+            .unzip();
+        if stars.len() < needed {
+            continue;
+        }
         let degree = (0..=options.degree)
             .rev()
             .find(|degree| stars.len() >= options.stars_per_term * Polynomial2d::terms(*degree))
@@ -195,7 +210,7 @@ pub fn reference_psf<T: Pixel>(
         let variation = Polynomial2d::new(degree, image.height(), image.width());
         let core = (CORE * fwhm).max(2.0);
         match stacked(&stars, &cut, variation, *half_width, core, needed) {
-            Ok(psf) => return Ok(psf),
+            Ok(psf) => return Ok(ReferencePsf { rejected: psf.rejected + extended, ..psf }),
             Err(kept) => usable = usable.max(kept),
         }
     }

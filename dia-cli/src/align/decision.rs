@@ -9,6 +9,13 @@ use crate::request::{HalfWidth, LEFT_TO_THE_KERNEL, SubtractRequest};
 /// A displacement that varies less than this is no more than the rest of a whole-pixel shift.
 const CONSTANT: f64 = 0.25;
 
+/// A kernel that varies by polynomials of degree 2 follows displacements that vary by this part of its σ: the next order of what it would have to be is this cubed, over six. Narrower ones would have to
+/// move sharp peaks by as much as they are wide.
+const OF_WIDTH: f64 = 0.8;
+
+/// But any kernel follows this many pixels.
+const NARROW: f64 = 0.35;
+
 /// Places along each side of the target at which the displacement is looked at.
 const PLACES: usize = 9;
 
@@ -50,14 +57,15 @@ impl Decision {
     }
 }
 
-/// Decides for a map from the target to the reference. `known` is a turn and a shift that pixels were found to meet under.
+/// Decides for a map from the target to the reference. `known` is a turn and a shift that pixels were found to meet under; `width` tells the kernel's σ in pixels, 0 where it is not known.
 pub(super) fn decide(
     map: &PlaneMap,
     known: Option<(Option<Turn>, Shift)>,
     [reference, target]: [(usize, usize); 2],
     request: &SubtractRequest,
+    width: impl FnOnce() -> f64,
 ) -> Decision {
-    let limit = limit(request);
+    let mut limit = limit(request);
     let all = [None].into_iter().chain(TURNS.into_iter().map(Some));
     let candidates = all.filter(|turn| match known {
         Some((known, _)) => *turn == known,
@@ -82,6 +90,10 @@ pub(super) fn decide(
         limit,
         ..Decision::offset(Shift::default())
     });
+    if best.variation > NARROW && best.variation <= limit {
+        limit = limit.min(NARROW.max(OF_WIDTH * width()));
+    }
+    let best = Decision { limit, ..best };
     if best.variation <= limit { best } else { Decision { warp: Some(map.clone()), ..best } }
 }
 
