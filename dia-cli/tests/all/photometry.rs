@@ -337,3 +337,34 @@ fn injected_stars_tell_what_the_measurements_are_worth() {
     let _ = folder.succeed(&[&BASE[..], &nothing].concat());
     assert!(folder.bytes("none.png").starts_with(b"\x89PNG"));
 }
+
+#[test]
+fn a_star_that_rules_the_fit_keeps_a_variance() {
+    let mut pair: Vec<&str> = PAIR.to_vec();
+    pair.extend(["--transients=0", "--reference-depth", "0.25", "--reference-fwhm", "2.4"]);
+    pair.extend(["--target-fwhm", "3.0"]);
+    let folder = Folder::with_pair(&pair);
+    let truth: Value = serde_json::from_slice(&folder.bytes("truth.json")).unwrap();
+    let stars = truth["stars"].as_array().unwrap().iter();
+    let place =
+        |star: &Value| [&"x", &"y", &"flux_target"].map(|name| star[*name].as_f64().unwrap());
+    let mut stars: Vec<[f64; 3]> = stars.map(place).collect();
+    stars.retain(|[x, y, _]| (40.0..216.0).contains(x) && (40.0..216.0).contains(y));
+    stars.sort_by(|a, b| b[2].total_cmp(&a[2]));
+    let bright = &stars[..5];
+    let table: String = bright.iter().map(|[x, y, _]| format!("{x},{y}\n")).collect();
+    folder.write("at.csv", format!("x,y\n{table}").as_bytes());
+    let tables = ["--at", "at.csv", "--photometry", "fluxes.csv", "--fail-on=never"];
+    let _ = folder.succeed(&[&BASE[..], &tables].concat());
+    for (row, [.., flux]) in rows(&folder, "fluxes.csv").iter().zip(bright) {
+        let [own, template, covariance, scale] =
+            ["psfFluxErr", "templateFluxErr", "psfFlux_templateFlux_Cov", "scale"]
+                .map(|name| number(row, name));
+        // Of F_r + f/P, the flux of the star in both images: no less than its own photons make in the target, at 1.5 e⁻/ADU. A tenth for the light of the model in their place.
+        let variance = template * template + own * own / (scale * scale) + 2.0 * covariance / scale;
+        let photons = flux / 1.5 / (scale * scale);
+        assert!(variance > 0.9 * photons, "{flux}: {variance} of {photons}");
+        // And no more than where nothing is shared.
+        assert!(variance < template * template + own * own / (scale * scale), "{flux}");
+    }
+}
