@@ -352,8 +352,9 @@ fn a_star_that_rules_the_fit_keeps_a_variance() {
     stars.retain(|[x, y, _]| (40.0..216.0).contains(x) && (40.0..216.0).contains(y));
     stars.sort_by(|a, b| b[2].total_cmp(&a[2]));
     let bright = &stars[..5];
-    let table: String = bright.iter().map(|[x, y, _]| format!("{x},{y}\n")).collect();
-    folder.write("at.csv", format!("x,y\n{table}").as_bytes());
+    let places = bright.iter().map(|[x, y, _]| format!("{x},{y}"));
+    let lines: Vec<String> = std::iter::once("x,y".into()).chain(places).collect();
+    folder.write("at.csv", lines.join("\n").as_bytes());
     let tables = ["--at", "at.csv", "--photometry", "fluxes.csv", "--fail-on=never"];
     let _ = folder.succeed(&[&BASE[..], &tables].concat());
     for (row, [.., flux]) in rows(&folder, "fluxes.csv").iter().zip(bright) {
