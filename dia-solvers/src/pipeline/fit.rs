@@ -313,6 +313,9 @@ pub fn fit_uploaded<A: DesignMatrix>(
         }
         p = None;
     }
+    if correct {
+        problem.correct_data(&x)?;
+    }
     let settled = x.clone();
     let (mut descended, mut p) = run(&mut problem, p, &mut x, tolerance)?;
     while problem.has_run_away(&x, &settled) && problem.give_way() {

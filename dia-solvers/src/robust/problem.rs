@@ -169,6 +169,27 @@ impl<A: DesignMatrix> Problem<'_, A> {
         Ok(())
     }
 
+    /// Takes off the data what the reference's noise in the model adds to the residuals through the weights, once the kernel is known.
+    ///
+    /// σ² holds the photons of the model, so that it is larger where the noise ε = K ⊗ n of R happens to be positive and the residual negative. For small ε, the score (e − ε)/σ²(ε) of a pixel has the
+    /// mean ∂σ²/∂M · ⟨ε²⟩/σ⁴, as data have that are larger by γ (K² ⊗ σ_R²)/σ² with γ = ∂σ²/∂M in ADU: a part of an electron everywhere, which backgrounds of noisy references are wrong by.
+    pub(crate) fn correct_data(&mut self, x: &[f64]) -> Result<(), OperatorError> {
+        let Some(reference) = &self.noise.reference else { return Ok(()) };
+        self.a.apply(x, &mut self.weights, &mut self.memory.operator)?;
+        self.products += 1;
+        let inverse = (Loss::Gaussian, PixelWeight::Robust);
+        self.data.reweight(&self.noise, inverse.0, inverse.1, &mut self.weights)?;
+        self.weights.multiply(reference)?;
+        let photon = match &self.noise.photon {
+            Photon::Uniform(photon) => *photon,
+            Photon::PerPixel(photon) => {
+                self.weights.multiply(photon)?;
+                1.0
+            }
+        };
+        self.data.axpby(-self.share * photon, &self.weights, 1.0)
+    }
+
     /// What is left to do where H + Q is not positive definite: ten times the regularisation, if it is free; then less of the correction, for the
     /// reference's noise is less than is said of it. Returns whether anything was left.
     pub(crate) fn give_way(&mut self) -> bool {
