@@ -341,7 +341,7 @@ fn injected_stars_tell_what_the_measurements_are_worth() {
 #[test]
 fn a_star_that_rules_the_fit_keeps_a_variance() {
     let mut pair: Vec<&str> = PAIR.to_vec();
-    pair.extend(["--transients=0", "--reference-depth", "0.25", "--reference-fwhm", "2.4"]);
+    pair.extend(["--reference-depth", "0.25", "--reference-fwhm", "2.4"]);
     pair.extend(["--target-fwhm", "3.0"]);
     let folder = Folder::with_pair(&pair);
     let truth: Value = serde_json::from_slice(&folder.bytes("truth.json")).unwrap();
