@@ -161,20 +161,16 @@ def kill(folder, night, times, shards, seed):
     # Each is killed several times before it would be done.
     span = seconds / max(2, times / shards / 3)
     parts = [["--shard", f"{i + 1}/{shards}"] if shards > 1 else [] for i in range(shards)]
-    open_parts = list(range(shards))
-    processes = {}
-    while open_parts:
-        for i in open_parts:
-            processes.setdefault(i, None)
-            if processes[i] is None:
-                processes[i] = subprocess.Popen([*command, "-o", night/"killed", *parts[i]], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    begin = lambda part: subprocess.Popen([*command, "-o", night/"killed", *part], **quiet)
+    running = [begin(part) for part in parts]
+    while any(process.poll() is None for process in running):
         time.sleep(random.uniform(0, span))
-        victim = open_parts[random.integers(len(open_parts))]
-        if killed < times and processes[victim].poll() is None:
-            processes[victim].kill()
-            processes[victim].wait()
-            processes[victim], killed = None, killed + 1
-        open_parts = [i for i in open_parts if processes[i] is None or processes[i].poll() is None]
+        victim = random.integers(shards)
+        if killed < times and running[victim].poll() is None:
+            running[victim].kill()
+            running[victim].wait()
+            running[victim], killed = begin(parts[victim]), killed + 1
     # The last one over all of them makes the tables.
     last = subprocess.run([*command, "-o", night/"killed"])
     whole, again = digests(night/"whole"), digests(night/"killed")

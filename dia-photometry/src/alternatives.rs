@@ -1,12 +1,12 @@
 //! What else a detection may be than a point source: one bright pixel, or a star that moved.
 
 use dia_core::Kernel;
+use dia_core::small_matrix::inverse;
 
 use crate::Scene;
 use crate::offsets::{dot, masked};
 use crate::place::{Place, Template};
 use crate::spectrum::convolution;
-use dia_core::small_matrix::inverse;
 
 /// Twice the log-likelihood ratios of one bright pixel, and of a moved K ⊗ R, against a point source at `position`, (y, x) in pixels, near the pixel (y, x);
 /// `None` without noise or light to tell.

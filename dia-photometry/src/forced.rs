@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use dia_core::Kernel;
+use dia_core::small_matrix::inverse;
 use rayon::prelude::*;
 
 use crate::linear::LinearSum;
@@ -12,7 +13,6 @@ use crate::reference_flux::reference_flux;
 use crate::surroundings::surroundings;
 use crate::tiles::Tile;
 use crate::{Flags, PhotometryError, Scene};
-use dia_core::small_matrix::inverse;
 
 /// What is measured at each position.
 #[derive(Clone, Debug, PartialEq)]

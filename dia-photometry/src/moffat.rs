@@ -4,9 +4,9 @@
 //! replaced by a profile of few parameters (as DAOPHOT does with its tables of residuals; Stetson 1987, PASP 99, 191).
 
 use dia_core::Kernel;
+use dia_core::small_matrix::inverse;
 
 use crate::offsets::offsets;
-use dia_core::small_matrix::inverse;
 
 /// A (1 + u)^−β + s with u = a y² + b x² + 2c xy around its centre (Moffat 1969, A&A 3, 455).
 #[derive(Clone, Copy, Debug, PartialEq)]

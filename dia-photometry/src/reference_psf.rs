@@ -1,5 +1,6 @@
 //! The PSF of the reference, from its own stars.
 
+use dia_core::small_matrix::inverse;
 use dia_core::stars::{Star, find};
 use dia_core::{
     Image, ImageView, Kernel, LocalSky, Mask, MaskPlanes, Pixel, Polynomial2d, robust, seeing,
@@ -12,7 +13,6 @@ use crate::moffat::Moffat;
 use crate::offsets::{combined, dot, masked, offsets};
 use crate::spectrum::{gradient, shifted};
 use crate::star_stack::{Stamp, polynomials, scaled_to_core, stack, within};
-use dia_core::small_matrix::inverse;
 
 /// How a PSF is made of stars.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -1,10 +1,10 @@
 //! One PSF of many stars, pixel by pixel.
 
+use dia_core::small_matrix::inverse;
 use dia_core::stars::Star;
 use dia_core::{Kernel, Polynomial2d, robust};
 
 use crate::offsets::{combined, offsets};
-use dia_core::small_matrix::inverse;
 
 /// A star moved to the middle of a pixel, its core of unit flux.
 pub(crate) struct Stamp {

@@ -65,7 +65,6 @@ pub(super) fn decide(
     request: &SubtractRequest,
     width: impl FnOnce() -> f64,
 ) -> Decision {
-    let mut limit = limit(request);
     let all = [None].into_iter().chain(TURNS.into_iter().map(Some));
     let candidates = all.filter(|turn| match known {
         Some((known, _)) => *turn == known,
@@ -82,28 +81,24 @@ pub(super) fn decide(
         let variation = displacements.farthest(middle);
         if best.as_ref().is_none_or(|best| variation < best.variation) {
             let left = displacements.range((shift.dx as f64, shift.dy as f64));
-            best = Some(Decision { turn, shift, warp: None, left: Some(left), variation, limit });
+            best = Some(Decision { turn, left: Some(left), variation, ..Decision::offset(shift) });
         }
     }
-    let best = best.unwrap_or(Decision {
-        variation: f64::INFINITY,
-        limit,
-        ..Decision::offset(Shift::default())
-    });
-    if best.variation > NARROW && best.variation <= limit {
-        limit = limit.min(NARROW.max(OF_WIDTH * width()));
-    }
-    let best = Decision { limit, ..best };
-    if best.variation <= limit { best } else { Decision { warp: Some(map.clone()), ..best } }
+    let best =
+        best.unwrap_or(Decision { variation: f64::INFINITY, ..Decision::offset(Shift::default()) });
+    let best = Decision { limit: limit(request, best.variation, width), ..best };
+    if best.variation <= best.limit { best } else { Decision { warp: Some(map.clone()), ..best } }
 }
 
-/// What a kernel can be left, of the half-width that is asked for.
-fn limit(request: &SubtractRequest) -> f64 {
-    match request.half_width {
+/// What a kernel can be left, of the half-width that is asked for and of the `width` that it has; that is looked at where the variation makes it matter.
+fn limit(request: &SubtractRequest, variation: f64, width: impl FnOnce() -> f64) -> f64 {
+    let most = match request.half_width {
         // A star needs some two pixels of it for itself.
         HalfWidth::Pixels(pixels) => request.left_to_kernel.min((pixels as f64 - 2.0).max(1.0)),
         HalfWidth::Auto | HalfWidth::Best(_) => request.left_to_kernel,
-    }
+    };
+    let matters = variation > NARROW && variation <= most;
+    if matters { most.min(NARROW.max(OF_WIDTH * width())) } else { most }
 }
 
 /// A star's place in the target minus that in the reference, over the field that both images see.

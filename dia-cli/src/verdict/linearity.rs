@@ -4,7 +4,7 @@ use dia_core::Pixel;
 use dia_core::robust::{median, median_and_scatter};
 use dia_core::stars::Star;
 
-use super::Evidence;
+use super::{Evidence, pixels_around};
 use crate::notice::{Level, Notice};
 
 /// By how much more of its core's light a bright star may leave than a faint one.
@@ -100,27 +100,18 @@ fn left<T: Pixel>(evidence: &Evidence<'_, T>, star: &Star, fwhm: f64) -> Option<
     let (image, mask) = evidence.images[1];
     let (difference, variance) =
         (evidence.difference.difference.view(), evidence.difference.variance.view());
-    let (height, width) = image.view().shape();
-    let reach = SKY[1] * fwhm;
-    let within = |at: f64, size: usize| at >= reach && at + reach < size as f64 - 1.0;
-    if !(within(star.x, width) && within(star.y, height)) {
-        return None;
-    }
     let [mut core, mut ring] = [Part::default(), Part::default()];
     let mut sky = Vec::new();
-    for y in (star.y - reach).ceil() as usize..=(star.y + reach) as usize {
-        for x in (star.x - reach).ceil() as usize..=(star.x + reach) as usize {
-            let distance = (x as f64 - star.x).hypot(y as f64 - star.y) / fwhm;
-            let value = image.view().at(y, x).widen();
-            if distance <= RING {
-                let part = if distance <= CORE { &mut core } else { &mut ring };
-                part.light += value;
-                part.difference += difference.at(y, x).widen();
-                part.variance += variance.at(y, x).widen();
-                part.pixels += 1.0;
-            } else if (SKY[0]..SKY[1]).contains(&distance) && mask.at(y, x).is_empty() {
-                sky.push(value);
-            }
+    for (y, x, distance) in pixels_around(star, SKY[1] * fwhm, image.view().shape())? {
+        let (distance, value) = (distance / fwhm, image.view().at(y, x).widen());
+        if distance <= RING {
+            let part = if distance <= CORE { &mut core } else { &mut ring };
+            part.light += value;
+            part.difference += difference.at(y, x).widen();
+            part.variance += variance.at(y, x).widen();
+            part.pixels += 1.0;
+        } else if (SKY[0]..SKY[1]).contains(&distance) && mask.at(y, x).is_empty() {
+            sky.push(value);
         }
     }
     let sky = median(&mut sky)?;

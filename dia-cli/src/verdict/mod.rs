@@ -26,6 +26,20 @@ pub(crate) struct Evidence<'a, T> {
     pub(crate) convolved_noise: f64,
 }
 
+/// Row, column and distance in pixels of all that may lie within `reach` of a star; `None` where that leaves the image.
+fn pixels_around(
+    star: &Star,
+    reach: f64,
+    (height, width): (usize, usize),
+) -> Option<impl Iterator<Item = (usize, usize, f64)>> {
+    let within = |at: f64, size: usize| at >= reach && at + reach < size as f64 - 1.0;
+    let range = move |at: f64| (at - reach).ceil() as usize..=(at + reach) as usize;
+    let Star { x: x0, y: y0, .. } = *star;
+    let at = move |y: usize, x: usize| (y, x, (x as f64 - x0).hypot(y as f64 - y0));
+    (within(x0, width) && within(y0, height))
+        .then(|| range(y0).flat_map(move |y| range(x0).map(move |x| at(y, x))))
+}
+
 /// The reasons for doubt.
 pub(crate) fn judge<T: Pixel>(evidence: &Evidence<'_, T>) -> Vec<Notice> {
     let difference = evidence.difference;

@@ -4,7 +4,7 @@ use dia_core::stars::Star;
 use dia_core::{Image, Mask, MaskPlanes, robust};
 use dia_solvers::Estimate;
 
-use super::Evidence;
+use super::{Evidence, pixels_around};
 use crate::notice::{Level, Notice};
 
 /// P of fewer σ than this is none.
@@ -197,30 +197,19 @@ fn aperture_flux<T: dia_core::Pixel>(
     star: &Star,
     radius: f64,
 ) -> Option<f64> {
-    let (height, width) = image.view().shape();
     let reach = 2.0 * radius;
-    let inside = star.x >= reach
-        && star.y >= reach
-        && star.x + reach < width as f64 - 1.0
-        && star.y + reach < height as f64 - 1.0;
-    if !inside {
-        return None;
-    }
     let (mut sum, mut count, mut ring) = (0.0, 0.0, Vec::new());
-    for y in (star.y - reach).ceil() as usize..=(star.y + reach) as usize {
-        for x in (star.x - reach).ceil() as usize..=(star.x + reach) as usize {
-            let distance = (x as f64 - star.x).hypot(y as f64 - star.y);
-            let good = mask.at(y, x).is_empty();
-            let value = image.view().at(y, x).widen();
-            if distance <= radius {
-                if !good {
-                    return None;
-                }
-                sum += value;
-                count += 1.0;
-            } else if distance <= reach && distance > 1.4 * radius && good {
-                ring.push(value);
+    for (y, x, distance) in pixels_around(star, reach, image.view().shape())? {
+        let good = mask.at(y, x).is_empty();
+        let value = image.view().at(y, x).widen();
+        if distance <= radius {
+            if !good {
+                return None;
             }
+            sum += value;
+            count += 1.0;
+        } else if distance <= reach && distance > 1.4 * radius && good {
+            ring.push(value);
         }
     }
     Some(sum - count * robust::median(&mut ring)?)

@@ -12,10 +12,7 @@ fn pair(reference_fwhm: &str, target_fwhm: &str) -> Folder {
     let mut options = vec!["--size", "192", "--seed", "5", "--psf", "gaussian", "--density", "60"];
     options.extend(["--scale", "0.8", "--reference-fwhm", reference_fwhm]);
     options.extend(["--target-fwhm", target_fwhm]);
-    for events in ["--variables", "--transients", "--cosmic-rays", "--bad-columns"] {
-        options.extend([events, "0"]);
-    }
-    Folder::with_pair(&options)
+    Folder::with_quiet_pair(&options)
 }
 
 fn subtract(folder: &Folder, target: &str, options: &[&str]) -> Value {

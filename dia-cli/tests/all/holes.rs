@@ -8,10 +8,7 @@ use crate::dia::{Folder, Frame};
 fn report(fwhms: [&str; 2], spoilt: Option<&str>) -> Value {
     let mut options = vec!["--size", "256", "--seed", "5", "--density", "40"];
     options.extend(["--reference-fwhm", fwhms[0], "--target-fwhm", fwhms[1]]);
-    for events in ["--variables", "--transients", "--cosmic-rays", "--bad-columns"] {
-        options.extend([events, "0"]);
-    }
-    let folder = Folder::with_pair(&options);
+    let folder = Folder::with_quiet_pair(&options);
     if let Some(name) = spoilt {
         let mut frame = Frame::read(&folder, name);
         for (i, value) in frame.pixels.iter_mut().enumerate() {

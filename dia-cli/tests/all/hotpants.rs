@@ -10,10 +10,7 @@ const SIDE: usize = 192;
 fn pair(target_fwhm: &str) -> Folder {
     let mut options = vec!["--size", "192", "--seed", "5", "--psf", "gaussian", "--density", "60"];
     options.extend(["--scale", "0.8", "--reference-fwhm", "2.8", "--target-fwhm", target_fwhm]);
-    for events in ["--variables", "--transients", "--cosmic-rays", "--bad-columns"] {
-        options.extend([events, "0"]);
-    }
-    Folder::with_pair(&options)
+    Folder::with_quiet_pair(&options)
 }
 
 const BASE: [&str; 7] =

@@ -75,18 +75,19 @@ pub fn fill_holes<T: Pixel>(
     let mut patterns: Vec<u32> = holes.iter().map(|(_, pattern)| *pattern).collect();
     patterns.sort_unstable();
     patterns.dedup();
-    let of_pattern = |pattern: &u32| -> Option<(u32, Interpolation)> {
-        let mut found = Interpolation::new(*pattern, &seeing)?;
-        found.error = found.error_at(&sample, image.view(), variance.view())?;
-        (found.error <= LARGEST_ERROR).then_some((*pattern, found))
+    let of_pattern = |pattern: &u32| -> Option<(u32, (Interpolation, f64))> {
+        let found = Interpolation::new(*pattern, &seeing)?;
+        let error = found.error_at(&sample, image.view(), variance.view())?;
+        (error <= LARGEST_ERROR).then_some((*pattern, (found, error)))
     };
-    let known: HashMap<u32, Interpolation> = patterns.par_iter().filter_map(of_pattern).collect();
+    let known: HashMap<u32, (Interpolation, f64)> =
+        patterns.par_iter().filter_map(of_pattern).collect();
     let filled: Vec<(usize, f64, f64)> = holes
         .par_iter()
         .filter_map(|(i, pattern)| {
-            let found = known.get(pattern)?;
+            let (found, error) = known.get(pattern)?;
             let sums = found.at(*i, image.view(), variance.view());
-            Some((*i, sums.value, sums.noise() + (found.error * sums.range).powi(2)))
+            Some((*i, sums.value, sums.noise() + (error * sums.range).powi(2)))
         })
         .collect();
     for (i, value, spread) in &filled {
@@ -151,8 +152,6 @@ fn star_pixels<T: Pixel>(image: ImageView<'_, T>, mask: &Mask) -> Vec<usize> {
 struct Interpolation {
     /// Offsets and weights of the good pixels; the weights sum to one.
     weights: Vec<((isize, isize), f64)>,
-    /// Beyond the noise, relative to the range of those pixels.
-    error: f64,
 }
 
 /// What an interpolation finds.
@@ -203,7 +202,7 @@ impl Interpolation {
         let (simple, ones) = (solved(&to_here), solved(&vec![1.0; good.len()]));
         let multiplier = (1.0 - simple.iter().sum::<f64>()) / ones.iter().sum::<f64>();
         let weights = simple.iter().zip(&ones).map(|(w, one)| w + multiplier * one);
-        Some(Self { weights: good.into_iter().zip(weights).collect(), error: f64::NAN })
+        Some(Self { weights: good.into_iter().zip(weights).collect() })
     }
 
     fn at<T: Pixel>(&self, i: usize, image: ImageView<'_, T>, variance: ImageView<'_, T>) -> Sums {
@@ -222,7 +221,7 @@ impl Interpolation {
         sums
     }
 
-    /// The root mean square, weighted by the square of the range, of what it misses good pixels by; `None` without any.
+    /// By what it misses good pixels beyond their noise, relative to the range of those that it uses: the root of the ratio of mean squares; `None` without any.
     fn error_at<T: Pixel>(
         &self,
         sample: &[usize],

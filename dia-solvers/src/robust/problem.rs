@@ -127,7 +127,7 @@ impl<A: DesignMatrix> Problem<'_, A> {
         if self.share == 0.0 && self.strengths.iter().all(|strength| strength.lambda == 0.0) {
             return Ok(());
         }
-        self.reweight(x, PixelWeight::Curvature)?;
+        self.reweight(x, self.loss, PixelWeight::Curvature)?;
         let of_variance = design.of_variance();
         let mut moments = vec![0.0; of_variance.ncols()];
         if let Some((v, workspace)) = &mut self.variance {
@@ -174,12 +174,14 @@ impl<A: DesignMatrix> Problem<'_, A> {
     /// σ² holds the photons of the model, so that it is larger where the noise ε = K ⊗ n of R happens to be positive and the residual negative. For small ε, the score (e − ε)/σ²(ε) of a pixel has the
     /// mean ∂σ²/∂M · ⟨ε²⟩/σ⁴, as data have that are larger by γ (K² ⊗ σ_R²)/σ² with γ = ∂σ²/∂M in ADU: a part of an electron everywhere, which backgrounds of noisy references are wrong by.
     pub(crate) fn correct_data(&mut self, x: &[f64]) -> Result<(), OperatorError> {
-        let Some(reference) = &self.noise.reference else { return Ok(()) };
-        self.a.apply(x, &mut self.weights, &mut self.memory.operator)?;
-        self.products += 1;
-        let inverse = (Loss::Gaussian, PixelWeight::Robust);
-        self.data.reweight(&self.noise, inverse.0, inverse.1, &mut self.weights)?;
-        self.weights.multiply(reference)?;
+        if self.noise.reference.is_none() {
+            return Ok(());
+        }
+        // 1/σ².
+        self.reweight(x, Loss::Gaussian, PixelWeight::Robust)?;
+        if let Some(reference) = &self.noise.reference {
+            self.weights.multiply(reference)?;
+        }
         let photon = match &self.noise.photon {
             Photon::Uniform(photon) => *photon,
             Photon::PerPixel(photon) => {
@@ -222,11 +224,21 @@ impl<A: DesignMatrix> Problem<'_, A> {
         true
     }
 
-    /// The weights at `x`.
-    pub(crate) fn reweight(&mut self, x: &[f64], kind: PixelWeight) -> Result<(), OperatorError> {
+    /// The weights of a loss at `x`.
+    pub(crate) fn reweight(
+        &mut self,
+        x: &[f64],
+        loss: Loss,
+        kind: PixelWeight,
+    ) -> Result<(), OperatorError> {
         self.a.apply(x, &mut self.weights, &mut self.memory.operator)?;
         self.products += 1;
-        self.data.reweight(&self.noise, self.loss, kind, &mut self.weights)
+        self.data.reweight(&self.noise, loss, kind, &mut self.weights)
+    }
+
+    /// All rows of the design, written out.
+    pub(crate) fn rows(&self) -> DesignRows<'_, A::Pixel> {
+        DesignRows::new(self.a.design(), self.reference.view()).with_rings(self.a.ring_images())
     }
 
     /// Some values at the sampled rows.
@@ -267,8 +279,7 @@ impl<A: DesignMatrix> Problem<'_, A> {
         if self.preconditioning != Preconditioning::AllRows {
             return self.factor_sampled(&self.at_sample(&self.weights)?);
         }
-        let rows = DesignRows::new(self.a.design(), self.reference.view())
-            .with_rings(self.a.ring_images());
+        let rows = self.rows();
         let all: Vec<usize> = (0..self.a.nrows()).collect();
         let mut weights = vec![0.0; all.len()];
         self.a.gather(&self.weights, &all, &mut weights)?;
@@ -283,8 +294,7 @@ impl<A: DesignMatrix> Problem<'_, A> {
     fn factor_sampled(&self, weights: &[f64]) -> Result<Factor, SubtractError> {
         let design = self.a.design();
         if self.preconditioning == Preconditioning::SampledRows && design.variation().len() > 1 {
-            let rows =
-                DesignRows::new(design, self.reference.view()).with_rings(self.a.ring_images());
+            let rows = self.rows();
             let p = of_least_precision(|precision| {
                 let mut h = self.sample.draw.gram_of_design(&rows, weights, precision);
                 if let Some(penalty) = &self.penalty {
@@ -347,7 +357,7 @@ impl<A: DesignMatrix> RobustProblem for Problem<'_, A> {
         let of_all =
             self.preconditioning == Preconditioning::AllRows || !matches!(self.inner, Inner::None);
         let sampled = if of_all {
-            self.reweight(x, PixelWeight::Robust)?;
+            self.reweight(x, self.loss, PixelWeight::Robust)?;
             None
         } else {
             Some(self.sampled_weights(x, self.loss, PixelWeight::Robust)?)

@@ -15,8 +15,8 @@ use crate::robust::inner_step::Penalised;
 use crate::robust::problem::Problem;
 use crate::uncertainty::correlated_noise::CorrelatedNoise;
 use crate::{
-    CgOptions, CgWorkspace, Cholesky, DesignRows, GramPrecision, NormalOperator, Preconditioner,
-    StopReason, SubtractError, cg,
+    CgOptions, CgWorkspace, Cholesky, GramPrecision, NormalOperator, Preconditioner, StopReason,
+    SubtractError, cg,
 };
 
 /// J = Aᵀ (ψ′/σ²) A + Q and S = Aᵀ (ψ²/σ²) A at the minimum, with what the reference's noise adds to S.
@@ -158,8 +158,7 @@ impl<A: DesignMatrix> Uncertainty<A> {
 
     /// J⁻¹ S J⁻¹, by both matrices; for independent pixels.
     pub(crate) fn covariance(&self, problem: &Problem<'_, A>) -> Result<Mat<f64>, SubtractError> {
-        let rows = DesignRows::new(problem.a.design(), problem.reference.view())
-            .with_rings(problem.a.ring_images());
+        let rows = problem.rows();
         let all: Vec<usize> = (0..problem.a.nrows()).collect();
         let gram = |weights: &A::Data| -> Result<Mat<f64>, OperatorError> {
             let mut values = vec![0.0; all.len()];

@@ -38,6 +38,12 @@ impl Folder {
         folder
     }
 
+    /// The same without events and defects.
+    pub fn with_quiet_pair(options: &[&str]) -> Self {
+        let none = ["--variables=0", "--transients=0", "--cosmic-rays=0", "--bad-columns=0"];
+        Self::with_pair(&[options, &none].concat())
+    }
+
     /// Simulates a pair into a folder of this one.
     pub fn simulate(&self, name: &str, options: &[&str]) {
         let _ = self.succeed(&[&["simulate", "-o", name], options].concat());
