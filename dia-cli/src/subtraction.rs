@@ -178,8 +178,17 @@ fn align_and_subtract<T: Real>(
         .as_ref()
         .map_or("cpu".into(), |context| format!("vulkan: {}", context.device().name));
     let (aligned, on_device) = (&aligned, device.is_some());
-    let done =
-        Done { request, aligned, pair: &pair, basis, difference: &difference, backend, on_device };
+    let own_photon = prepared.own_photon();
+    let done = Done {
+        request,
+        aligned,
+        pair: &pair,
+        basis,
+        difference: &difference,
+        own_photon,
+        backend,
+        on_device,
+    };
     let report = done.report([&reference, &target], clock);
     Ok(Subtraction { difference, report, reference, target, basis })
 }

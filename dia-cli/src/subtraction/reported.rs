@@ -6,7 +6,7 @@ use dia_solvers::{Difference, Lambda};
 use crate::align::Aligned;
 use crate::input::{Input, Real};
 use crate::kernel_basis::{BasisRecipe, shape_name};
-use crate::notice::Verdict;
+use crate::notice::{Level, Notice, Verdict};
 use crate::report::{
     Background, KernelReport, OffsetReport, Pixels, Regularisation, Report, Residuals, SCHEMA,
     SolverReport, Variables, loss_name, reference_noise_name,
@@ -23,6 +23,8 @@ pub(super) struct Done<'a, T: Real> {
     pub(super) pair: &'a Pair<'a, T>,
     pub(super) basis: BasisRecipe,
     pub(super) difference: &'a Difference<T>,
+    /// See [`dia_solvers::Prepared::own_photon`].
+    pub(super) own_photon: f64,
     /// What multiplied.
     pub(super) backend: String,
     pub(super) on_device: bool,
@@ -38,6 +40,13 @@ impl<T: Real> Done<'_, T> {
             if pair.convolves_target { &pair.convolved.notices } else { &target.notices };
         let mut notices = [&reference.notices[..], of_target].concat();
         notices.extend(pair.why.clone());
+        if self.own_photon > 0.0 {
+            let text = format!(
+                "{}: its plane of variances follows the noise of the very pixels, by {:.3} per ADU; the model was taken in their place, for weights of a pixel's own noise make backgrounds too low",
+                pair.fitted_to.taken.image, self.own_photon
+            );
+            notices.push(Notice::new(Level::Pass, "own-photons", text));
+        }
         let masks = [reference.unusable(), target.unusable()];
         notices.extend(judge(&Evidence {
             difference,

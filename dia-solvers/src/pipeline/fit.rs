@@ -235,6 +235,7 @@ pub fn fit_uploaded<A: DesignMatrix>(
         reference_stars,
         free: None,
         scatter: prepared.reference_scatter().powi(2),
+        reference_photon: prepared.reference_photon(),
         moved: f64::INFINITY,
         weights: first.zeros()?,
         memory: NormalWorkspace::new(first)?,

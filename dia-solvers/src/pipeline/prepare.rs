@@ -14,6 +14,7 @@ use crate::pipeline::exposure::{
     Exposure, Level, check_exposure, check_noise, check_structure, fixed_variance, own_mask,
     pixel_variance,
 };
+use crate::pipeline::own_photons::own_photon;
 use crate::pipeline::units::Units;
 
 /// A reference, ready for all the targets that are to be compared with it.
@@ -27,6 +28,8 @@ pub struct PreparedReference<T = f32> {
     scatter: f64,
     sky: f64,
     variance: Option<Arc<Image<T>>>,
+    /// The increase of `variance` per unit of `image`, noise included.
+    photon: f64,
     /// The pixels of a target to which a kernel carries masked ones.
     touched: Vec<bool>,
 }
@@ -88,7 +91,13 @@ impl<T: Pixel> PreparedReference<T> {
         let variance = |i: usize| pixel_variance(&reference.noise, i, value(i)) / unit / unit;
         let variance = noise.then(|| with_margin(&design.of_variance(), &variance)).transpose()?;
         let scatter = level.scatter / unit;
-        Ok(Self { design, image, unit, scatter, sky, variance, touched })
+        let photon = match &reference.noise {
+            // Flat fields have a mean of one.
+            NoiseModel::Ccd(ccd, _) => ccd.photon(1.0),
+            NoiseModel::Variance(variance) => own_photon(reference.image, *variance, &mask),
+        };
+        let photon = photon / unit;
+        Ok(Self { design, image, unit, scatter, sky, variance, photon, touched })
     }
 
     /// The model.
@@ -137,15 +146,21 @@ impl<T: Pixel> PreparedReference<T> {
         };
         let Level { sky, unit, .. } = Level::of(target.image, &mask);
         let data = over_valid(valid, shape.1, |i| good(i, pixels[i].widen() / unit, 0.0));
+        let own_photon = match &target.noise {
+            NoiseModel::Ccd(..) => 0.0,
+            NoiseModel::Variance(variance) => own_photon(target.image, *variance, &mask),
+        };
         let fixed = over_valid(valid, shape.1, |i| {
-            good(i, fixed_variance(&target.noise, i) / unit / unit, f64::INFINITY)
+            let given = fixed_variance(&target.noise, i);
+            let fixed = (given - own_photon * pixels[i].widen()).max(LEAST_FIXED * given);
+            good(i, fixed / unit / unit, f64::INFINITY)
         });
         let photon = match &target.noise {
             NoiseModel::Ccd(ccd, None) => Photon::Uniform(ccd.photon(1.0) / unit),
             NoiseModel::Ccd(ccd, Some(flat)) => Photon::PerPixel(over_valid(valid, shape.1, |i| {
                 good(i, ccd.photon(flat.pixels()[i].widen()) / unit, 0.0)
             })),
-            NoiseModel::Variance(_) => Photon::Uniform(0.0),
+            NoiseModel::Variance(_) => Photon::Uniform(own_photon / unit),
         };
         // Pixels far below the sky are outliers: half the sky keeps them from getting a large weight.
         let floor = T::narrow((0.5 * sky / unit).max(0.0));
@@ -156,6 +171,8 @@ impl<T: Pixel> PreparedReference<T> {
             reference_scatter: self.scatter,
             reference_sky: self.sky,
             reference_variance: self.variance.clone(),
+            reference_photon: self.photon,
+            own_photon,
             target: Pixels::Borrowed(target.image),
             mask,
             data,
@@ -177,6 +194,8 @@ pub struct Prepared<'a, T = f32> {
     reference_scatter: f64,
     reference_sky: f64,
     reference_variance: Option<Arc<Image<T>>>,
+    reference_photon: f64,
+    own_photon: f64,
     target: Pixels<'a, T>,
     mask: Mask,
     /// I at the valid pixels in units of the target, as all that follows; 0 where masked.
@@ -269,6 +288,16 @@ impl<'a, T: Pixel> Prepared<'a, T> {
         self.reference_variance.as_ref()
     }
 
+    /// By what the reference's variance grows with the noise of its own pixels, per [`Units::reference`].
+    pub(crate) fn reference_photon(&self) -> f64 {
+        self.reference_photon
+    }
+
+    /// Where the target's plane of variances follows the noise of its own pixels: by how much per ADU. What follows has the model in their place. 0 otherwise.
+    pub fn own_photon(&self) -> f64 {
+        self.own_photon
+    }
+
     /// The target as given.
     pub fn target(&self) -> ImageView<'_, T> {
         match &self.target {
@@ -318,6 +347,9 @@ impl<'a, T: Pixel> Prepared<'a, T> {
         }
     }
 }
+
+/// The least part of a given variance that is none of the pixel's own photons: they have all of it where there is no read noise, and rounding could leave less than nothing.
+const LEAST_FIXED: f64 = 1e-3;
 
 /// The image of `value(i)` at the pixels i of the design's images, row after row, with its margin of zeros.
 fn with_margin<T: Pixel>(

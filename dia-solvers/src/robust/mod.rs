@@ -6,4 +6,5 @@ pub(crate) mod inner_step;
 pub(crate) mod irls;
 pub(crate) mod method;
 pub(crate) mod problem;
+pub(crate) mod reference_noise;
 pub(crate) mod sample_fit;

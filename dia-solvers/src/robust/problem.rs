@@ -56,6 +56,8 @@ pub(crate) struct Problem<'a, A: DesignMatrix> {
     pub(crate) free: Option<Arc<FreeKernel>>,
     /// The variance of the reference's good pixels, which is the unit of λ where they have no noise.
     pub(crate) scatter: f64,
+    /// By what the reference's variance grows with its own noise.
+    pub(crate) reference_photon: f64,
     /// How far the parameters have moved since noise and penalty were computed, in σ.
     pub(crate) moved: f64,
     /// Before the first reweighting it has not been touched, and takes no memory.
@@ -128,12 +130,7 @@ impl<A: DesignMatrix> Problem<'_, A> {
             return Ok(());
         }
         self.reweight(x, self.loss, PixelWeight::Curvature)?;
-        let of_variance = design.of_variance();
-        let mut moments = vec![0.0; of_variance.ncols()];
-        if let Some((v, workspace)) = &mut self.variance {
-            v.apply_adjoint(&self.weights, &mut moments, workspace)?;
-            self.products += 1;
-        }
+        let moments = self.moments_of_the_variance()?;
         let weights = self.at_sample(&self.weights)?;
         let probabilities = self.sample.draw.probabilities();
         let total: f64 = weights.iter().zip(probabilities).map(|(w, p)| w / p).sum();
@@ -144,52 +141,6 @@ impl<A: DesignMatrix> Problem<'_, A> {
         let penalty = Penalty::new(design, maps, bias, c, self.strengths);
         self.penalty = Some(penalty.with_free(self.free.clone()).with_expected_wings());
         Ok(())
-    }
-
-    /// The bias of the right-hand side, by the sample's rows.
-    fn renew_shared(&mut self, x: &[f64]) -> Result<(), SubtractError> {
-        let rows = self.sample.draw.rows();
-        let curvature = self.sampled_weights(x, self.loss, PixelWeight::Curvature)?;
-        let inverse = self.sampled_weights(x, Loss::Gaussian, PixelWeight::Robust)?;
-        let reference = match &self.noise.reference {
-            Some(carried) => self.at_sample(carried)?,
-            None => vec![0.0; rows.len()],
-        };
-        let terms = curvature.iter().zip(&inverse).zip(&reference);
-        // Masked rows have σ² = ∞ and no weight.
-        let of_row = |((w, inverse), reference): ((&f64, &f64), &f64)| {
-            if *inverse > 0.0 { w * (inverse.recip() - reference) } else { 0.0 }
-        };
-        let weights: Vec<f64> = terms.map(of_row).collect();
-        let design = self.a.design();
-        let probabilities = self.sample.draw.probabilities();
-        if let Some(shared) = &mut self.shared {
-            shared.renew(design, rows, probabilities, &weights);
-        }
-        Ok(())
-    }
-
-    /// Takes off the data what the reference's noise in the model adds to the residuals through the weights, once the kernel is known.
-    ///
-    /// σ² holds the photons of the model, so that it is larger where the noise ε = K ⊗ n of R happens to be positive and the residual negative. For small ε, the score (e − ε)/σ²(ε) of a pixel has the
-    /// mean ∂σ²/∂M · ⟨ε²⟩/σ⁴, as data have that are larger by γ (K² ⊗ σ_R²)/σ² with γ = ∂σ²/∂M in ADU: a part of an electron everywhere, which backgrounds of noisy references are wrong by.
-    pub(crate) fn correct_data(&mut self, x: &[f64]) -> Result<(), OperatorError> {
-        if self.noise.reference.is_none() {
-            return Ok(());
-        }
-        // 1/σ².
-        self.reweight(x, Loss::Gaussian, PixelWeight::Robust)?;
-        if let Some(reference) = &self.noise.reference {
-            self.weights.multiply(reference)?;
-        }
-        let photon = match &self.noise.photon {
-            Photon::Uniform(photon) => *photon,
-            Photon::PerPixel(photon) => {
-                self.weights.multiply(photon)?;
-                1.0
-            }
-        };
-        self.data.axpby(-self.share * photon, &self.weights, 1.0)
     }
 
     /// What is left to do where H + Q is not positive definite: ten times the regularisation, if it is free; then less of the correction, for the
