@@ -93,10 +93,15 @@ impl<T: Real> Input<T> {
     /// Interpolates small holes, so that a kernel does not carry them to everything around, and says so. From then on, the noise is a plane of variances.
     pub(crate) fn fill_holes(&mut self) {
         let mut mask = self.unusable();
+        if mask.good_pixels() == mask.planes().len() {
+            return;
+        }
+        let hash = self.hash();
         let noise = &self.noise;
         let variance = |image: &Image<T>| noise.of(image);
         let found = fill_holes(&mut self.image, &mut mask, variance, seeing::measure);
         let Some(FilledHoles { pixels, variance }) = found else { return };
+        self.hash_as_read = Some(hash);
         self.noise = InputNoise::Variance(variance);
         self.mask = Some(mask);
         self.say("interpolated", pixels, || {

@@ -1,6 +1,7 @@
 //! An image with all that belongs to it: pixels, mask, noise and saturation, from FITS files and command-line options.
 
 mod file;
+mod hash;
 
 use anyhow::{Result, bail, ensure};
 use dia_core::defects::SkyNoise;
@@ -162,6 +163,8 @@ pub struct Input<T> {
     pub(crate) header: Header,
     pub(crate) taken: Taken,
     pub(crate) notices: Vec<Notice>,
+    /// The hash of the pixels before some of them were interpolated.
+    pub(crate) hash_as_read: Option<String>,
 }
 
 /// The noise of an [`Input`].
@@ -276,6 +279,7 @@ impl<T: Real> Input<T> {
             header: Header::new(),
             taken,
             notices: Vec::new(),
+            hash_as_read: None,
         };
         input.checked(role)
     }

@@ -125,7 +125,7 @@ impl Place {
 
 #[cfg(test)]
 mod tests {
-    use super::Place;
+    use super::{Place, Template};
     use crate::filter::{Filter, SkyVariance};
     use crate::offsets::dot;
     use dia_core::Kernel;
@@ -157,6 +157,28 @@ mod tests {
         assert!((5..=7).contains(&place.half_width), "{}", place.half_width);
         // 2.355 · 1.6, and 4πσ² is right for a sampled Gaussian to e^(−4π²σ²).
         assert!((place.fwhm() - 3.767_7).abs() < 1e-3, "{}", place.fwhm());
+    }
+
+    #[test]
+    fn weights_follow_the_unit_of_the_pixels() {
+        let kernel = Kernel::gaussian(4, 0.8);
+        let at = |unit: f64| {
+            let sky = SkyVariance {
+                target: SKY.target * unit * unit,
+                reference: SKY.reference * unit * unit,
+            };
+            let place = Place::new(Kernel::gaussian(12, 1.6), kernel.clone(), sky);
+            let Template { shape, weights } = place.point(0.3, -0.2);
+            let filter = Filter::new(weights, &kernel);
+            let scaled = |weights: &Kernel| {
+                weights.pixels().iter().map(|w| w * unit * unit).collect::<Vec<f64>>()
+            };
+            (shape, scaled(&filter.weights), scaled(&filter.reference_weights))
+        };
+        // Of photons, of W/m², of electrons of a stack: powers of two are exact.
+        for power in [-60, -20, 30] {
+            assert_eq!(at(2_f64.powi(power)), at(1.0));
+        }
     }
 
     #[test]

@@ -43,14 +43,15 @@ impl Grid {
     pub(crate) fn transforms(&self, kernels: [&Kernel; 2]) -> [Vec<Complex64>; 2] {
         let n = self.side;
         let mut grid = vec![Complex64::ZERO; n * n];
+        let ratio = ratio(kernels.map(|kernel| kernel.pixels().iter().copied()));
         self.put(kernels[0], &mut grid, |element, value| element.re = value);
-        self.put(kernels[1], &mut grid, |element, value| element.im = value);
+        self.put(kernels[1], &mut grid, |element, value| element.im = value * ratio);
         self.along_both(&self.forward, &mut grid);
         // Of a real kernel, opposite frequencies are conjugate.
         let opposite = |i: usize| (n - i / n) % n * n + (n - i % n) % n;
         let pair = |i: usize| (grid[i], grid[opposite(i)].conj());
         let first = (0..n * n).map(pair).map(|(here, there)| 0.5 * (here + there)).collect();
-        let half = Complex64::new(0.0, -0.5);
+        let half = Complex64::new(0.0, -0.5 / ratio);
         [first, (0..n * n).map(pair).map(|(here, there)| half * (here - there)).collect()]
     }
 
@@ -82,16 +83,19 @@ impl Grid {
         second: &[Complex64],
         half_width: usize,
     ) -> [Kernel; 2] {
-        let with = |(a, b): (&mut Complex64, &Complex64)| *a += Complex64::new(-b.im, b.re);
+        let ratio = ratio([&first[..], second].map(|s| s.iter().flat_map(|z| [z.re, z.im])));
+        let with = |(a, b): (&mut Complex64, &Complex64)| {
+            *a += Complex64::new(-b.im * ratio, b.re * ratio);
+        };
         first.iter_mut().zip(second).for_each(with);
         self.along_both(&self.inverse, &mut first);
         [
             self.cut(&first, half_width, |element| element.re),
-            self.cut(&first, half_width, |element| element.im),
+            self.cut(&first, half_width, |element| element.im / ratio),
         ]
     }
 
-    fn cut(&self, grid: &[Complex64], half_width: usize, of: fn(Complex64) -> f64) -> Kernel {
+    fn cut(&self, grid: &[Complex64], half_width: usize, of: impl Fn(Complex64) -> f64) -> Kernel {
         assert!(2 * half_width < self.side, "the kernel fits on the grid");
         let norm = 1.0 / (self.side * self.side) as f64;
         Kernel::from_fn(half_width, |dy, dx| of(grid[self.place(dy, dx)]) * norm)
@@ -130,6 +134,14 @@ impl Grid {
             }
         }
     }
+}
+
+/// What brings the second of two sets of values to the size of the first, when both are transformed at once: rounding errors are those of the larger one, and weights, in ADU⁻², may be
+/// smaller or larger than a PSF by any power of ten.
+fn ratio(values: [impl Iterator<Item = f64>; 2]) -> f64 {
+    let [first, second] = values.map(|values| values.map(f64::abs).fold(0.0, f64::max));
+    let ratio = first / second;
+    if ratio.is_normal() { ratio } else { 1.0 }
 }
 
 /// The least multiple of 4 from `length` on, and from 32, that has no other prime factors than 2, 3 and 5.

@@ -231,8 +231,18 @@ impl<T: Real> Input<T> {
             InputNoise::Ccd(ccd)
         };
         let saturation = taken.saturation.as_ref().map(|saturation| saturation.value);
-        let input =
-            Self { image, mask, noise, uncertainty, saturation, sky: None, header, taken, notices };
+        let input = Self {
+            image,
+            mask,
+            noise,
+            uncertainty,
+            saturation,
+            sky: None,
+            header,
+            taken,
+            notices,
+            hash_as_read: None,
+        };
         input.checked(of)
     }
 }

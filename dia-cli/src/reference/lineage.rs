@@ -73,26 +73,6 @@ pub(crate) fn sharing_noise<T: Real>(
     request
 }
 
-/// The hash of an image's pixels.
-pub(super) fn hash<T: Real>(input: &Input<T>) -> String {
-    let image = input.image.view();
-    let (height, width) = image.shape();
-    let mut hasher = blake3::Hasher::new();
-    hasher.update(format!("{height} {width} ").as_bytes());
-    let mut bytes = Vec::with_capacity(4 * width);
-    for y in 0..height {
-        bytes.clear();
-        for value in image.row(y) {
-            let value = value.widen() as f32;
-            // NaNs differ in bits, and zeros in sign.
-            let value = if value.is_nan() { f32::NAN } else { value + 0.0 };
-            bytes.extend(value.to_be_bytes());
-        }
-        hasher.update(&bytes);
-    }
-    hasher.finalize().to_hex().to_string()
-}
-
 /// Writes the cards.
 pub(super) fn write(header: &mut Header, members: &[Member]) {
     header.set("DIANREF", members.len() as i64, "frames that this reference is the mean of");
@@ -112,7 +92,7 @@ pub(super) fn write(header: &mut Header, members: &[Member]) {
 /// The exposure in the reference with this header that `target` is, if it is one.
 pub(crate) fn exposure_in<T: Real>(header: &Header, target: &Input<T>) -> Option<Member> {
     let count = header.get_i64("DIANREF")?.clamp(0, MOST as i64);
-    let own = hash(target);
+    let own = target.hash();
     let card = |letter: char, i: i64| format!("DIA{letter}{i:04}");
     let i = (1..=count).find(|i| header.get_str(&card('H', *i)).as_deref() == Some(&own))?;
     let pixels = |letter: char| Some(header.get_i64(&card(letter, i))? as isize);
@@ -133,7 +113,7 @@ mod tests {
     use dia_core::{CcdNoise, Image, NoiseModel};
     use dia_solvers::Exposure;
 
-    use super::{Member, Shared, exposure_in, hash, write};
+    use super::{Member, Shared, exposure_in, write};
     use crate::align::Shift;
     use crate::fits::Header;
     use crate::input::{Input, Role};
@@ -150,7 +130,7 @@ mod tests {
     fn a_frame_is_known_by_its_pixels() {
         let member = |seed, shared| Member {
             file: format!("{seed}.fits"),
-            hash: hash(&input(seed)),
+            hash: input(seed).hash(),
             weight: 0.25,
             shared,
         };
@@ -163,6 +143,6 @@ mod tests {
         }
         assert_eq!(exposure_in(&header, &input(3)), None);
         assert_eq!(exposure_in(&Header::new(), &input(1)), None);
-        assert!(header.get_i64("DIANREF") == Some(2) && hash(&input(1)).len() == 64);
+        assert!(header.get_i64("DIANREF") == Some(2) && input(1).hash().len() == 64);
     }
 }

@@ -7,7 +7,7 @@ use dia_core::coadd::{Coadd, Layer, Rejection, coadd, weights};
 use serde::Serialize;
 
 use super::candidates::{Choice, Quality, choose};
-use super::lineage::{Member, Shared, hash};
+use super::lineage::{Member, Shared};
 use crate::align::Shift;
 use crate::args::NoiseArgs;
 use crate::crew::Crew;
@@ -218,7 +218,7 @@ fn of_base<T: Real>(base: &Input<T>, quality: Option<Quality>) -> Result<OnBase<
     let mask = base.unusable();
     Ok(OnBase {
         layer: Layer { image, variance, deviation: None, mask },
-        hash: hash(base),
+        hash: base.hash(),
         psf_and_noise: (quality.fwhm, sky.sigma),
         placed: Placed {
             scale: 1.0,
@@ -235,7 +235,7 @@ fn on_base<T: Real>(
     base: &Input<T>,
     request: &SubtractRequest,
 ) -> Result<OnBase<T>> {
-    let hash = hash(&frame);
+    let hash = frame.hash();
     let Subtraction { difference, report, reference, .. } =
         subtract(frame, base.clone(), request, &mut |_| ())?;
     let verdict = &report.verdict;
