@@ -144,8 +144,8 @@ pub(crate) fn plan<T: Real>(
             "{text}, if --align integer did not forbid it; give --align auto"
         );
         ensure!(
-            request.fit.reference_contains_target.is_none(),
-            "{text}; but then the noise that it shares with the target (--reference-contains-target) is no longer that of one pixel: leave the option out"
+            request.reference_contains_target.is_none(),
+            "{text}; but then the target cannot be taken out of it pixel by pixel (--reference-contains-target): leave the option out"
         );
         notices.push(Notice::new(Level::Pass, code, text));
     } else if let Some(turn) = decision.turn {

@@ -24,21 +24,11 @@ pub(crate) fn convolves_target(
     reference: Option<Seeing>,
     target: Option<Seeing>,
 ) -> Result<(bool, Option<Notice>)> {
-    // The noise that a stack shares with one of its exposures is known for the kernel of the stack.
-    let stacked = request.fit.reference_contains_target.is_some();
     match request.convolve {
         Convolve::Reference => Ok((false, None)),
-        Convolve::Target => {
-            ensure!(
-                !stacked,
-                "--reference-contains-target corrects for the reference's kernel, and --convolve target has none; leave one of them out"
-            );
-            Ok((true, None))
-        }
+        Convolve::Target => Ok((true, None)),
         Convolve::Auto => {
-            let Some((r, t)) = reference.zip(target).filter(|_| !stacked) else {
-                return Ok((false, None));
-            };
+            let Some((r, t)) = reference.zip(target) else { return Ok((false, None)) };
             let [forth, back] = [amplification(r, t), amplification(t, r)];
             if forth < AMPLIFICATION || back >= forth {
                 return Ok((false, None));

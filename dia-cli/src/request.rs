@@ -30,6 +30,9 @@ pub struct SubtractRequest {
     /// Loss, regularisation, variable sources, uncertainties and linear solver. Its `target_fwhm` is not looked at: the
     /// seeing is measured.
     pub fit: FitOptions,
+    /// n, where the reference is the mean of n exposures at the scale of the target, and the target is one of them: it is taken out of the mean first, for they share noise and what is new. What
+    /// [`Input`](crate::Input)s know of their frames by themselves need not be said.
+    pub reference_contains_target: Option<f64>,
     /// How the reference is moved onto the target's grid.
     pub align: Align,
     /// How far displacements in pixels may differ over the field for a kernel that varies to follow them; beyond it, and beyond what fits into the kernel, the reference is
@@ -57,6 +60,7 @@ impl Default for SubtractRequest {
             scale_degree: 0,
             background_degree: 2,
             fit: FitOptions::default(),
+            reference_contains_target: None,
             align: Align::Auto,
             left_to_kernel: LEFT_TO_THE_KERNEL,
             convolve: Convolve::Auto,

@@ -36,11 +36,6 @@ pub(crate) fn run(args: &SubtractArgs, command_line: &[String]) -> Result<ExitCo
     let mut request = args.model.request(&args.run);
     if !measure.is_empty() {
         ensure!(
-            request.fit.reference_contains_target.is_none(),
-            "sources cannot be measured on a reference that contains the target: their noise is not independent; give a reference without it, or leave out \
-             --reference-contains-target, --sources, --at and --planes"
-        );
-        ensure!(
             request.convolve != Convolve::Target,
             "sources are measured where the reference is convolved; give --convolve reference, or leave out --sources, --at and --planes"
         );

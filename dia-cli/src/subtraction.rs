@@ -17,7 +17,7 @@ use crate::direction::turned_back;
 use crate::input::{Input, Real};
 use crate::kernel_basis::BasisRecipe;
 use crate::memory::{device, plan};
-use crate::reference::lineage::{Shared, exposure_in, sharing_noise};
+use crate::reference::lineage::{Shared, exposure_in, leave_out};
 use crate::report::{Report, Timings};
 use crate::request::SubtractRequest;
 use crate::subtraction::pair::Pair;
@@ -129,7 +129,7 @@ fn align_and_subtract<T: Real>(
     let aligned = align(&mut reference, &target, request, known)?;
     let Aligned { turn, shift, report: alignment, .. } = &aligned;
     let as_it_was = turn.is_none() && alignment.decision != "warp" && known == Some(*shift);
-    let request = &sharing_noise(request, &mut reference, &target, member.as_ref(), as_it_was);
+    leave_out(&mut reference, &target, member.as_ref(), as_it_was, request)?;
     clock.timings.align = clock.lap();
 
     let pair = Pair::new(&reference, &target, &aligned.stars, request)?;

@@ -102,11 +102,6 @@ pub enum SubtractError {
         "this pair has been fitted before, and its planes are gone; prepare it again, or clone it before the first fit"
     )]
     AlreadyFitted,
-    /// LSQR minimises a sum of squares, from which a bias of the gradient cannot be taken.
-    #[error(
-        "LSQR cannot correct for a target that is part of the reference; choose PCG or Cholesky"
-    )]
-    SharedNoise,
     /// The solve for a standard deviation came to no end.
     #[error(
         "the uncertainty of {of} is not determined: the solve for it ended ({stop}) after {iterations} iterations; choose a smaller half-width, a lower degree \

@@ -55,6 +55,7 @@ pub use pipeline::fit::{Fit, FitOutcome, Progress, fit, fit_uploaded};
 pub use pipeline::fit_options::{
     Covariance, FitOptions, Lambda, ReferenceNoise, Solver, Variation,
 };
+pub use pipeline::leave_out::{Part, mean_without};
 pub use pipeline::prepare::{Prepared, PreparedReference};
 pub use pipeline::series::series;
 pub use pipeline::subtract::{fit_prepared, subtract};

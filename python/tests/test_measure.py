@@ -57,10 +57,6 @@ def test_what_cannot_be_measured_is_said(pair, result, tmp_path):
         dia.forced_photometry(result, [(3, 4)], sky=True)
     with pytest.raises(dia.DiaError, match="missing.fits"):
         dia.detect(tmp_path / "missing.fits")
-    with pytest.raises(ValueError, match="contains the target"):
-        dia.subtract(
-            pair.reference, pair.target, scene=True, reference_contains_target=5, **OPTIONS
-        )
 
 
 def test_files_of_the_command_are_measured(command, folder, tmp_path):

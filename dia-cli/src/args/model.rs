@@ -71,7 +71,7 @@ pub(crate) struct ModelArgs {
     #[arg(long, value_enum, default_value_t = NoiseScaleArg::Given)]
     pub(crate) noise_scale: NoiseScaleArg,
 
-    /// The reference is the mean of N exposures at the target's scale, and the target is one of them: corrects P and VARIANCE for the noise that they share
+    /// The reference is the mean of N exposures at the target's scale, and the target is one of them: the target is taken out of it before the fit, for they share noise and what is new
     #[arg(long, value_name = "N", value_parser = positive, allow_negative_numbers = true)]
     pub(crate) reference_contains_target: Option<f64>,
 
@@ -123,6 +123,7 @@ impl ModelArgs {
             scale_degree: self.scale_degree.into(),
             background_degree: self.background_degree.into(),
             fit: self.fit_options(),
+            reference_contains_target: self.reference_contains_target,
             align: self.align,
             convolve: self.convolve,
             backend: run.backend.clone(),
@@ -148,7 +149,6 @@ impl ModelArgs {
                 NoiseScaleArg::Given => NoiseScale::Given,
                 NoiseScaleArg::Estimated => NoiseScale::Estimated,
             },
-            reference_contains_target: self.reference_contains_target,
             model_variance: self.model_variance == Switch::On,
             solver: self.solver.solver(),
             tolerance: self.tolerance,

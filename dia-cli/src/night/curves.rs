@@ -1,7 +1,8 @@
 //! Light curves: the flux at fixed places of the sky in all frames.
 //!
 //! In a frame whose photometric scale is P, a source of flux F (in units of the reference) leaves f = P (F − F_ref) in the difference, so that F = F_ref + f/P. F_ref and f share
-//! the noise of the reference: Var F = σ_ref² + Var(f/P) + 2 Cov(F_ref, f)/P, where the last term is negative.
+//! the noise of the reference: Var F = σ_ref² + Var(f/P) + 2 Cov(F_ref, f)/P, where the last term is negative. F_ref is the same for all frames but those that the reference was made of: each
+//! of these was subtracted from the mean of the others, and has the F_ref of that.
 //!
 //! A scale that is wrong by a factor makes F wrong by the same factor, for all stars of the frame (f = P F − P′F_ref gives F′ = F P/P′): the frame's zero point, which is the
 //! median of F/F_ref of stars that do not vary (compare Bramich & Freudling 2012, MNRAS 424, 1584).
@@ -172,10 +173,12 @@ fn curve(epochs: &[Epoch<'_>], rows: impl Iterator<Item = ForcedFlux>) -> Curve 
         middle(known.map(|flux| flux.sigma).collect()),
     );
     let point = |(epoch, forced): (&Epoch<'_>, ForcedFlux)| {
-        let change = forced.flux_in_reference;
+        let (change, own) = (forced.flux_in_reference, forced.reference_flux);
+        // A frame that is in the reference was subtracted from the mean of the others.
+        let own = if own.value.is_finite() { (own.value, own.sigma) } else { reference };
         let shared = 2.0 * forced.reference_covariance / forced.scale.value;
-        let variance = reference.1.powi(2) + change.sigma.powi(2) + shared;
-        let (flux, sigma) = (reference.0 + change.value, variance.sqrt());
+        let variance = own.1.powi(2) + change.sigma.powi(2) + shared;
+        let (flux, sigma) = (own.0 + change.value, variance.sqrt());
         let known = flux.is_finite() && sigma > 0.0;
         let usable = known && epoch.is_good() && !forced.flags.intersects(SPOILT);
         Point { forced, flux, sigma, usable }

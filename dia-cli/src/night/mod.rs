@@ -198,11 +198,6 @@ fn run_in<T: Real>(args: &NightArgs, command_line: &[String]) -> Result<ExitCode
 fn request(args: &NightArgs) -> Result<SubtractRequest> {
     let mut request = args.model.request(&args.run);
     ensure!(
-        request.fit.reference_contains_target.is_none(),
-        "sources cannot be measured on a reference that contains the target: their noise is not independent; give a reference without it, or leave out \
-         --reference-contains-target"
-    );
-    ensure!(
         request.convolve != Convolve::Target,
         "sources are measured where the reference is convolved; leave out --convolve target"
     );

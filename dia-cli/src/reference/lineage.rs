@@ -9,11 +9,14 @@
 //! | DIASnnnn | the covariance of reference and frame over the frame's variance; missing where the frame was warped or turned, and it is not known which pixels share their noise |
 //! | DIAXnnnn, DIAYnnnn | with it, by how many columns and rows the frame was moved: a star's place in the reference minus that in the frame |
 
+use anyhow::{Context, Result};
+use dia_solvers::{Part, mean_without};
+
 use crate::align::Shift;
 use crate::fits::Header;
-use crate::input::{Input, Real};
+use crate::input::{Input, InputNoise, Real};
 use crate::notice::{Level, Notice};
-use crate::request::{Convolve, SubtractRequest};
+use crate::request::SubtractRequest;
 
 /// Most frames that four digits number.
 pub(super) const MOST: usize = 9999;
@@ -38,39 +41,50 @@ pub(crate) struct Shared {
     pub(crate) moved: Shift,
 }
 
-/// The same request where nothing is shared; else with the part of the target's noise that is in the reference, where it is in the same pixels and can be corrected.
-pub(crate) fn sharing_noise<T: Real>(
-    request: &SubtractRequest,
+/// Takes a target that is one of the frames of the reference, by `member` or by the request, out of the mean, and says so. `as_it_was` tells whether their pixels lie upon each other as they did when
+/// the mean was taken.
+///
+/// # Errors
+/// If nothing of the reference would be left.
+pub(crate) fn leave_out<T: Real>(
     reference: &mut Input<T>,
     target: &Input<T>,
     member: Option<&Member>,
     as_it_was: bool,
-) -> SubtractRequest {
-    let mut request = request.clone();
-    let said = request.fit.reference_contains_target.is_some();
-    let Some(Member { file, weight, shared, .. }) = member.filter(|_| !said) else {
-        return request;
+    request: &SubtractRequest,
+) -> Result<()> {
+    let said = request.reference_contains_target.map(Part::one_of);
+    let known = member.filter(|_| said.is_none());
+    let of_frame = |member: &Member| {
+        let shared = member.shared.filter(|_| as_it_was)?;
+        Some(Part { weight: member.weight, scale: shared.part / member.weight })
     };
-    let by = 100.0 * weight;
-    let corrected = as_it_was && request.convolve != Convolve::Target;
-    let notice = if let Some(shared) = shared.filter(|_| corrected) {
-        request.fit.reference_contains_target = Some(shared.part.recip());
-        let text = format!(
-            "{} is one of the frames of {} ({file}, {by:.1} % of it): the noise that they share is corrected for in the fit and in VARIANCE; errors of measured fluxes do not \
-             know of it, and are too large by about as much",
-            target.taken.image, reference.taken.image
-        );
-        Notice::new(Level::Pass, "frame-of-reference", text)
-    } else {
-        let text = format!(
-            "{} is one of the frames of {} ({file}, {by:.1} % of it), and the noise that they share cannot be corrected for, since an image was warped or turned or the target is to be \
-             convolved: the photometric scale is too high by a part of that; give a reference without this frame",
-            target.taken.image, reference.taken.image
-        );
-        Notice::new(Level::Warn, "frame-of-reference", text)
+    let which = known.map_or_else(String::new, |member| format!(" ({})", member.file));
+    let (target_name, name) = (&target.taken.image, &reference.taken.image);
+    let Some(part) = said.or_else(|| known.and_then(of_frame)) else {
+        if let Some(member) = known {
+            let text = format!(
+                "{target_name} is one of the frames of {name}{which}, {:.1} % of it, and cannot be taken out of it, since an image was warped or turned: they share noise, by which the photometric \
+                 scale is too high, and what is new in the target is in the reference as well; give a reference without this frame",
+                100.0 * member.weight
+            );
+            reference.notices.push(Notice::new(Level::Warn, "frame-of-reference", text));
+        }
+        return Ok(());
     };
-    reference.notices.push(notice);
-    request
+    let (image, variance) = mean_without(&reference.exposure(), &target.exposure(), part)
+        .with_context(|| format!("{target_name} cannot be taken out of {name}"))?;
+    let text = format!(
+        "{target_name} is one of the frames of {name}{which}, {:.1} % of it, and was taken out of it: the difference is from the mean of the others",
+        100.0 * part.weight
+    );
+    reference.notices.push(Notice::new(Level::Pass, "frame-of-reference", text));
+    reference.image = image;
+    reference.noise = InputNoise::Variance(variance);
+    if let Some(sky) = &mut reference.sky {
+        sky.sigma /= (1.0 - part.weight).sqrt();
+    }
+    Ok(())
 }
 
 /// Writes the cards.
@@ -114,6 +128,9 @@ mod tests {
     use dia_solvers::Exposure;
 
     use super::{Member, Shared, exposure_in, write};
+    use anyhow::{Context, Result};
+    use dia_solvers::{Part, mean_without};
+
     use crate::align::Shift;
     use crate::fits::Header;
     use crate::input::{Input, Role};

@@ -176,7 +176,7 @@ impl Selection {
             "the frames of a reference are matched by convolving the sharpest of them; leave out --convolve reference"
         );
         ensure!(
-            request.fit.reference_contains_target.is_none(),
+            request.reference_contains_target.is_none(),
             "--reference-contains-target is said of a finished reference; leave it out"
         );
         Ok(Recipe {

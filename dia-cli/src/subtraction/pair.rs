@@ -3,9 +3,9 @@
 use std::borrow::Cow;
 
 use anyhow::{Result, ensure};
+use dia_core::Kernel;
 use dia_core::seeing;
 use dia_core::stars::Star;
-use dia_core::{Kernel, Loss};
 use dia_solvers::{FitOptions, Variation};
 
 use crate::direction::convolves_target;
@@ -59,11 +59,13 @@ impl<'a, T: Real> Pair<'a, T> {
         let is_open = request.kernel_degree == KernelDegree::Auto && request.scale_degree == 0;
         let variation = if is_open { Variation::Tested } else { Variation::AsDesigned };
         let target_fwhm = of_fitted.filter(|_| seeing.is_some()).map(|s| s.fwhm);
-        let mut options =
-            FitOptions { target_fwhm, reference_seeing: of_convolved, variation, ..request.fit };
-        if options.reference_contains_target.is_some() && options.loss == FitOptions::LOSS {
-            options.loss = Loss::HUBER;
-        }
+        let options = FitOptions {
+            target_fwhm,
+            reference_seeing: of_convolved,
+            target_seeing: of_fitted,
+            variation,
+            ..request.fit
+        };
         let unmeasured = if r.is_none() { reference } else { target };
         Ok(Self {
             reference,

@@ -176,7 +176,6 @@ fn what_cannot_be_measured_is_said_before_anything_is_written() {
     refused(&with(&["--reference-psf", "even.fits"]), 1, &["even.fits", "odd sides"]);
     refused(&with(&["--reference-psf", "dark.fits"]), 1, &["dark.fits", "sums up to 0"]);
     refused(&with(&["--convolve", "target"]), 1, &["--convolve reference"]);
-    refused(&with(&["--reference-contains-target", "4"]), 1, &["--reference-contains-target"]);
     refused(
         &["--at", "good.csv", "--photometry", "f.csv", "--apertures", "1,2,3,4,5,6"],
         1,

@@ -191,9 +191,6 @@ fn gradients<A: DesignMatrix>(
     problem.products += 2;
     let mut g = gradient[..design.basis().len()].to_vec();
     g.extend_from_slice(&gradient[design.kernel_ncols()..]);
-    if let Some(shared) = &problem.shared {
-        axpy(-1.0, shared.bias(), &mut g);
-    }
     if let Some(penalty) = &problem.penalty {
         penalty.add_product(-1.0, x, &mut g);
     }

@@ -8,7 +8,6 @@ use dia_core::{
 use faer::Mat;
 use rayon::prelude::*;
 
-use crate::linear::cg::dot;
 use crate::pipeline::fit::{Fit, FitOutcome};
 use crate::uncertainty::estimates::Estimate;
 use crate::{Prepared, SubtractError, VariableSources, VariationTest};
@@ -142,10 +141,8 @@ pub fn difference<A: DesignMatrix>(
     let all_expected = expected.pixels_mut()[rows].par_chunks_mut(width);
     let mut left_out = vec![false; model_values.len()];
     fit.excluded.iter().for_each(|(i, ..)| left_out[*i] = true);
-    let centres: Vec<f64> = design.kernels(&fit.parameters).iter().map(Kernel::centre).collect();
     let planes_of_rows = differences.zip(variances).zip(models).zip(all_expected);
     planes_of_rows.enumerate().for_each(|(row, (((d, sigma2), m), expected))| {
-        let mut terms = vec![0.0; centres.len()];
         let pixels = (valid.y + row) * width..(valid.y + row + 1) * width;
         let planes = &prepared.mask().planes()[pixels.clone()];
         let target = &prepared.target().pixels()[pixels];
@@ -158,13 +155,8 @@ pub fn difference<A: DesignMatrix>(
             if planes[x].is_empty() {
                 d[x] = target[x] - value;
                 let all = noise.variance(i, model_values[i]).widen();
-                let reference = noise.reference.as_ref().map_or(0.0, |r| r[i].widen());
                 let mut own = all;
-                if fit.shared > 0.0 {
-                    design.variation().evaluate(valid.y + row, x, &mut terms);
-                    own -= 2.0 * dot(&centres, &terms) * fit.shared * (all - reference);
-                }
-                expected[x] = in_adu(A::Pixel::narrow(own.max(LEAST * all)), unit * unit);
+                expected[x] = in_adu(A::Pixel::narrow(all), unit * unit);
                 if let Some(model) = &model_variance {
                     own += if left_out[i] { model[i].widen() } else { -model[i].widen() };
                 }

@@ -96,6 +96,14 @@ impl Level {
     }
 }
 
+/// The planes of an exposure in errors.
+pub(crate) const OF_REFERENCE: [&str; 3] =
+    ["the reference image", "the reference mask", "the reference variance"];
+
+/// The same of the target.
+pub(crate) const OF_TARGET: [&str; 3] =
+    ["the target image", "the target mask", "the target variance"];
+
 pub(crate) fn check_exposure<T: Pixel>(
     exposure: &Exposure<'_, T>,
     expected: (usize, usize),

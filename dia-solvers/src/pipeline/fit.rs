@@ -27,7 +27,6 @@ use crate::robust::method::{Method, Preconditioning};
 use crate::robust::problem::{Problem, explain, with_workspace};
 use crate::robust::sample_fit::{Start, fit_sample};
 use crate::uncertainty::estimates::{Estimate, Estimates};
-use crate::uncertainty::shared_noise::SharedNoise;
 use crate::{
     DesignRows, FitOptions, Lambda, NestedKernel, NormalWorkspace, Prepared, ReferenceNoise,
     StopReason, SubtractError, Uploaded, VariableSources, Variation,
@@ -94,8 +93,6 @@ pub struct Fit<A: DesignMatrix> {
     pub outcome: FitOutcome,
     /// How many unknowns the fit has in effect, tr (J + Q)⁻¹J: fewer than it has parameters, where they are regularised.
     pub effective_unknowns: f64,
-    /// Cov(n_R, n_I)/σ_I².
-    pub(crate) shared: f64,
     pub(crate) loss: Loss,
     /// Valid pixels that were left out, with the fixed part of their variance.
     pub(crate) excluded: Vec<(usize, A::Pixel, MaskPlanes)>,
@@ -199,8 +196,6 @@ pub fn fit_uploaded<A: DesignMatrix>(
         Lambda::Fixed(lambda) => lambda,
         Lambda::Auto => 1.0,
     };
-    // Of one exposure in reference ADU, as the units have it.
-    let shared = options.reference_contains_target.map(|n| prepared.units().kernel() / n);
     let fixed_weights =
         loss == Loss::Gaussian && reference.is_none() && matches!(photon, Photon::Uniform(0.0));
     let Method { preconditioning, can_fall_back, inner } =
@@ -208,7 +203,8 @@ pub fn fit_uploaded<A: DesignMatrix>(
     // Without correction and regularisation there is no kernel that the fit is drawn to.
     let seeing = || options.reference_seeing.or_else(|| prepared.reference_seeing());
     let seeing = if correct || lambda > 0.0 { seeing() } else { None };
-    let reference_stars = ReferenceStars::new(seeing.as_ref());
+    let widened = seeing.and_then(|_| options.target_seeing.or_else(|| prepared.target_seeing()));
+    let reference_stars = ReferenceStars::new(seeing.as_ref(), widened.as_ref());
     let mut problem = Problem {
         a: first,
         reference: Arc::clone(prepared.shared_reference()),
@@ -224,19 +220,15 @@ pub fn fit_uploaded<A: DesignMatrix>(
         strengths: [Strength { lambda, radius: 2.0 }; 2],
         raises: if options.lambda == Lambda::Auto { MAX_RAISES } else { 0 },
         effective_unknowns: x.len() as f64,
-        shared: shared.map(|share| SharedNoise::new(design, share)),
         penalty: None,
         penalty_maps: Arc::new(PenaltyMaps::new(design.basis())),
-        // Where the target is in the reference, frequencies that stars hardly have are those at which the images' common noise would be followed.
-        nearest: Arc::new(NearestKernel::new(
-            design.basis(),
-            shared.is_none().then_some(reference_stars),
-        )?),
+        nearest: Arc::new(NearestKernel::new(design.basis(), reference_stars)?),
         reference_stars,
         free: None,
         scatter: prepared.reference_scatter().powi(2),
         reference_photon: prepared.reference_photon(),
         moved: f64::INFINITY,
+        renewals: 0,
         weights: first.zeros()?,
         memory: NormalWorkspace::new(first)?,
         inner,
@@ -328,6 +320,7 @@ pub fn fit_uploaded<A: DesignMatrix>(
     let varies = design.variation().len() > 1;
 
     // The noise at the solution; and when the weights have served, the model in their place, also where the target is masked.
+    problem.renewals = 0;
     problem.update(&x)?;
     let strengths = problem.penalty.as_ref().map(Penalty::strengths);
     let [lambda, lambda_variation] = strengths.map_or([0.0; 2], |both| both.map(|s| s.lambda));
@@ -380,7 +373,6 @@ pub fn fit_uploaded<A: DesignMatrix>(
         lambda_variation: varies.then_some(lambda_variation),
         noise_correction: share,
         effective_unknowns,
-        shared: options.reference_contains_target.map_or(0.0, f64::recip),
         variables,
         noise_scale: exclusion.noise_scale,
         loss,

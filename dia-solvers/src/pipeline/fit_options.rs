@@ -78,6 +78,8 @@ pub struct FitOptions {
     pub variable_sources: Option<VariableSourceOptions>,
     /// Full width at half maximum of the target's stars in pixels, if it is known already.
     pub target_fwhm: Option<f64>,
+    /// The seeing of the target, if it is known already: with that of the reference, how much wider the kernel is expected to make stars.
+    pub target_seeing: Option<Seeing>,
     /// The seeing of the reference, if it is known already: with its wings, what the kernel's wings are expected to be.
     pub reference_seeing: Option<Seeing>,
     /// Rejection of single pixels; `None` for none.
@@ -94,9 +96,6 @@ pub struct FitOptions {
     pub sample_per_unknown: usize,
     /// Seed of that sample.
     pub seed: u64,
-    /// n, if the reference is the mean of n exposures (at the scale of the target) and the target is one of them: the noise that they share would raise the
-    /// photometric scale, and is corrected for. Not with [`Solver::Lsqr`], which sees residuals only.
-    pub reference_contains_target: Option<f64>,
     /// Whether the uncertainty of the model, Var (A x), is to be part of the difference's variance: added where a pixel was left out of the fit, and
     /// subtracted where the model was fitted to that very pixel.
     pub model_variance: bool,
@@ -132,8 +131,7 @@ impl FitOptions {
     /// The correction for the reference's noise takes from the curvature Σ ψ′(z)/σ² a aᵀ what that noise has of it. Where the seeing of both images is nearly the same, little is left, and the usual
     /// c = 1.345, beyond which lie 18 % of all pixels, leaves the descent without a minimum that it could find: of 120 simulated pairs whose target was the sharper by up to a third, 4 fits ended
     /// nowhere and 7 scales were wrong by more than 3 σ; with c = 3 none and one. It has 99.9 % of the efficiency of least squares, and model errors on ordinary fields are 0.2 to 4 % smaller. Outliers
-    /// pull twice as hard, which matters where nothing else leaves them out: variables that are kept. With [`reference_contains_target`](Self::reference_contains_target), take
-    /// [`Loss::HUBER`]: of forty stacks of three exposures, one had residuals of the wrong size with c = 3.
+    /// pull twice as hard, which matters where nothing else leaves them out: variables that are kept.
     pub const LOSS: Loss = Loss::Huber { c: 3.0 };
 
     /// Huber's loss, the reference's noise corrected, λ chosen, variable sources left out; PCG, to within 0.01 σ.
@@ -143,6 +141,7 @@ impl FitOptions {
         lambda: Lambda::Auto,
         variable_sources: Some(VariableSourceOptions::DEFAULT),
         target_fwhm: None,
+        target_seeing: None,
         reference_seeing: None,
         clipping: None,
         noise_scale: NoiseScale::Given,
@@ -151,7 +150,6 @@ impl FitOptions {
         max_passes: 100,
         sample_per_unknown: 40,
         seed: 0,
-        reference_contains_target: None,
         model_variance: false,
         covariance: None,
         nested_kernels: false,
@@ -181,14 +179,6 @@ impl FitOptions {
         }
         if let Some(fwhm) = self.target_fwhm.filter(|fwhm| !(*fwhm > 0.0 && fwhm.is_finite())) {
             return error("target FWHM", fwhm, "a positive number of pixels");
-        }
-        if let Some(n) = self.reference_contains_target {
-            if self.solver == Solver::Lsqr {
-                return Err(SubtractError::SharedNoise);
-            }
-            if !(n >= 1.0 && n.is_finite()) {
-                return error("number of exposures in the reference", n, "1 or more");
-            }
         }
         match self.lambda {
             Lambda::Fixed(value) if !(value >= 0.0 && value.is_finite()) => {

@@ -11,8 +11,8 @@ use rayon::prelude::*;
 
 use crate::SubtractError;
 use crate::pipeline::exposure::{
-    Exposure, Level, check_exposure, check_noise, check_structure, fixed_variance, own_mask,
-    pixel_variance,
+    Exposure, Level, OF_REFERENCE, OF_TARGET, check_exposure, check_noise, check_structure,
+    fixed_variance, own_mask, pixel_variance,
 };
 use crate::pipeline::own_photons::own_photon;
 use crate::pipeline::units::Units;
@@ -71,8 +71,7 @@ impl<T: Pixel> PreparedReference<T> {
         given_sky: Option<f64>,
     ) -> Result<Self, SubtractError> {
         let shape = (design.height(), design.width());
-        let names = ["the reference image", "the reference mask", "the reference variance"];
-        check_exposure(reference, shape, names)?;
+        check_exposure(reference, shape, OF_REFERENCE)?;
         check_noise("reference", &reference.noise)?;
         // It may be free of noise: a model, a very deep stack.
         let mask = own_mask(reference, |variance| variance >= T::zero());
@@ -127,8 +126,7 @@ impl<T: Pixel> PreparedReference<T> {
     ) -> Result<Prepared<'a, T>, SubtractError> {
         let Self { design, touched, .. } = self;
         let shape = (design.height(), design.width());
-        let names = ["the target image", "the target mask", "the target variance"];
-        check_exposure(target, shape, names)?;
+        check_exposure(target, shape, OF_TARGET)?;
         check_noise("target", &target.noise)?;
         // A pixel without noise would get infinite weight.
         let mut mask = own_mask(target, |variance| variance > T::zero());
@@ -265,6 +263,11 @@ impl<'a, T: Pixel> Prepared<'a, T> {
         let mut mask = Mask::good(valid.height, valid.width);
         mask.merge(|i| self.mask.planes()[pixel_index(valid, width, i)]);
         seeing::measure(image.view(), &mask)
+    }
+
+    /// The seeing of the target.
+    pub(crate) fn target_seeing(&self) -> Option<Seeing> {
+        seeing::measure(self.target(), &self.mask)
     }
 
     /// As [`reference`](Self::reference), to be shared with an operator that keeps it.

@@ -32,13 +32,10 @@ pub(crate) struct NearestKernel {
 }
 
 impl NearestKernel {
-    /// As `stars` see kernels; by their pixels without these.
-    pub(crate) fn new(
-        basis: &KernelBasis,
-        stars: Option<ReferenceStars>,
-    ) -> Result<Self, SolveError> {
-        let sigma = stars.map_or(1.0, |stars| (2.0 * stars.moment()).sqrt());
-        let reach = if stars.is_some() { (REACH * sigma).ceil() as i32 } else { 0 };
+    /// As `stars` see kernels.
+    pub(crate) fn new(basis: &KernelBasis, stars: ReferenceStars) -> Result<Self, SolveError> {
+        let sigma = (2.0 * stars.moment()).sqrt();
+        let reach = (REACH * sigma).ceil() as i32;
         let values = (-reach..=reach).map(|i| (-0.5 * (f64::from(i) / sigma).powi(2)).exp());
         let values: Vec<f64> = values.collect();
         let sum: f64 = values.iter().sum();
@@ -124,7 +121,7 @@ mod tests {
         let a: Vec<f64> = (0..basis.len()).map(|k| (k as f64).sin()).collect();
         let mut kernel = dia_core::Kernel::zero(4);
         basis.expand(&a, &mut kernel);
-        let nearest = NearestKernel::new(&basis, Some(ReferenceStars::new(None))).unwrap();
+        let nearest = NearestKernel::new(&basis, ReferenceStars::new(None, None)).unwrap();
         for (found, a) in nearest.coefficients(&basis, kernel.pixels()).iter().zip(&a) {
             // A condition of 50.
             assert!((found - a).abs() < 1e-12);

@@ -100,14 +100,6 @@ pub(crate) struct FreeKernel {
     pub(crate) shape: SeeingShape,
 }
 
-impl FreeKernel {
-    /// The same without its changes.
-    pub(crate) fn alone(mut self) -> Self {
-        self.members.truncate(1);
-        self
-    }
-}
-
 /// What depends on the basis alone.
 #[derive(Clone, Debug)]
 pub(crate) struct PenaltyMaps {

@@ -18,7 +18,7 @@ use crate::regularise::nearest_kernel::NearestKernel;
 use crate::regularise::penalty::{FreeKernel, Member};
 use crate::regularise::seeing_shape::{ReferenceStars, SeeingShape};
 
-/// Widths from which the fit starts, σ in pixels.
+/// Widths from which the fit starts, σ in pixels; what was measured stands in the place of the first.
 const STARTS: [f64; 3] = [0.5, 1.2, 2.4];
 
 /// Most steps of one fit.
@@ -71,8 +71,13 @@ impl<'a> Within<'a> {
 
     /// The coefficients of the first `count` of the columns and of the background that minimise ½ xᵀ H x − bᵀ x, and the minimum. `None` where there is none.
     ///
-    /// `prior` is what is known of the last column's coefficient: its inverse variance, and that times its mean.
-    fn minimum(&self, count: usize, b: &[f64], prior: [f64; 2]) -> Option<(Vec<f64>, f64)> {
+    /// `priors` are what is known of coefficients of these columns: the inverse variance, and that times the mean.
+    fn minimum(
+        &self,
+        count: usize,
+        b: &[f64],
+        priors: &[(usize, [f64; 2])],
+    ) -> Option<(Vec<f64>, f64)> {
         let k = self.columns.len();
         let used: Vec<usize> = (0..count).chain(k..self.sizes.len()).collect();
         let mut h = Mat::from_fn(used.len(), used.len(), |i, j| self.h[(used[i], used[j])]);
@@ -80,9 +85,11 @@ impl<'a> Within<'a> {
             if i < k { dot(&self.columns[i], &b[..self.kernel]) } else { b[self.kernel + i - k] }
         };
         let mut right: Vec<f64> = used.iter().map(|i| right(*i) / self.sizes[*i]).collect();
-        let size = self.sizes[count - 1];
-        h[(count - 1, count - 1)] += prior[0] / (size * size);
-        right[count - 1] += prior[1] / size;
+        for (i, [precision, information]) in priors {
+            let size = self.sizes[*i];
+            h[(*i, *i)] += precision / (size * size);
+            right[*i] += information / size;
+        }
         let mut x = right.clone();
         Cholesky::new(&h).ok()?.solve_in_place(&mut x);
         let least = -0.5 * dot(&x, &right);
@@ -90,9 +97,9 @@ impl<'a> Within<'a> {
         Some((x, least))
     }
 
-    /// H⁻¹ b within the space of the first `count` columns and the background, of which the last has a coefficient that is zero but for `precision`, an inverse variance.
-    fn solution(&self, count: usize, b: &[f64], precision: f64) -> Option<Vec<f64>> {
-        let (coefficients, _) = self.minimum(count, b, [precision, 0.0])?;
+    /// H⁻¹ b within the space of the first `count` columns and the background, with `priors` as in [`minimum`](Self::minimum).
+    fn solution(&self, count: usize, b: &[f64], priors: &[(usize, [f64; 2])]) -> Option<Vec<f64>> {
+        let (coefficients, _) = self.minimum(count, b, priors)?;
         let mut x = vec![0.0; b.len()];
         for (column, a) in self.columns.iter().zip(&coefficients[..count]) {
             axpy(*a, column, &mut x[..self.kernel]);
@@ -100,6 +107,21 @@ impl<'a> Within<'a> {
         x[self.kernel..].copy_from_slice(&coefficients[count..]);
         Some(x)
     }
+}
+
+/// kᵀ H k of a kernel of unit sum that hardly changes stars.
+pub(crate) fn form_of_stars(
+    basis: &KernelBasis,
+    nearest: &NearestKernel,
+    h: &Mat<f64>,
+    reference: ReferenceStars,
+) -> f64 {
+    let shape = SeeingShape::round(reference, STARTS[0]);
+    let [image, ..] = shape.templates(basis.support().half_width());
+    let mut kernel = nearest.coefficients(basis, &image);
+    let functions = kernel.len();
+    kernel.resize(h.ncols(), 0.0);
+    dot(&product(h, &kernel)[..functions], &kernel[..functions])
 }
 
 /// The kernel of unit sum, from the reference's seeing to another, that minimises a quadratic form at its best amplitude; a narrow one where nothing is determined.
@@ -115,10 +137,12 @@ pub(crate) fn seeing_kernel(
     let half_width = basis.support().half_width();
     let coefficients = |image: &Vec<f64>| nearest.coefficients(basis, image);
     let columns = |shape: SeeingShape| shape.templates(half_width).each_ref().map(coefficients);
-    let [mean, sigma] = reference.wings;
     let mut best: Option<(SeeingShape, f64, f64)> = None;
-    let starts = STARTS.map(|sigma| SeeingShape::round(reference, sigma));
-    let known = last.map(|last| [last.shape, starts[1]]);
+    let mut starts = STARTS.map(|sigma| SeeingShape::round(reference, sigma));
+    if let Some(measured) = SeeingShape::measured(reference) {
+        starts[0] = measured;
+    }
+    let known = last.map(|last| [last.shape.of(reference), starts[1]]);
     for start in known.as_ref().map_or(&starts[..], |known| known) {
         let before = best.map(|(shape, ..)| shape);
         // What was the best of all minima and has hardly moved is that still.
@@ -129,15 +153,20 @@ pub(crate) fn seeing_kernel(
         for _ in 0..STEPS {
             let templates = columns(shape);
             let Some(within) = Within::new(form.h, &templates) else { break };
-            let Some((x, value)) = within.minimum(1, form.b, [0.0; 2]) else { break };
+            let Some((x, value)) = within.minimum(1, form.b, &[]) else { break };
             let (scale, value) = (x[0], value + shape.improbability());
             if best.is_none_or(|(.., least)| value < least) {
                 best = Some((shape, scale, value));
             }
-            // Of P times the change of 1/β.
-            let precision = (sigma * scale).powi(-2);
-            let prior = [precision, precision * scale * (mean - shape.wings)];
-            let Some((x, _)) = within.minimum(templates.len(), form.b, prior) else { break };
+            // Of P times the changes.
+            let priors: Vec<_> = shape
+                .priors()
+                .map(|(i, [change, sigma])| {
+                    let precision = (sigma * scale).powi(-2);
+                    (i, [precision, precision * scale * change])
+                })
+                .collect();
+            let Some((x, _)) = within.minimum(templates.len(), form.b, &priors) else { break };
             if scale <= 0.0 || x[0] <= 0.0 {
                 break;
             }
@@ -158,11 +187,12 @@ pub(crate) fn seeing_kernel(
     let mut scale = vec![0.0; form.b.len()];
     basis.project(&vec![1.0; basis.support().side().pow(2)], &mut scale[..basis.len()]);
     let within = Within::new(form.h, &templates);
-    let precision = (sigma * amplitude).powi(-2);
-    let solution = |within: &Within<'_>| within.solution(templates.len(), &scale, precision);
+    let priors: Vec<_> =
+        shape.priors().map(|(i, [_, sigma])| (i, [(sigma * amplitude).powi(-2), 0.0])).collect();
+    let solution = |within: &Within<'_>| within.solution(templates.len(), &scale, &priors);
     let direction = within.as_ref().and_then(solution);
     let direction =
-        direction.or_else(|| Within::new(form.h, &templates[..1])?.solution(1, &scale, 0.0));
+        direction.or_else(|| Within::new(form.h, &templates[..1])?.solution(1, &scale, &[]));
     let direction = direction.unwrap_or_else(|| vec![0.0; scale.len()]);
     let members = templates.into_iter().zip(shape.known_changes()).map(|(coefficients, known)| {
         let mut kernel = Kernel::zero(half_width);

@@ -13,6 +13,10 @@ pub(crate) struct ReferenceStars {
     moments: [f64; 2],
     /// 1/β and its σ.
     pub(crate) wings: [f64; 2],
+    /// By how much the moments of the target's stars exceed these, and the σ of that in parts of a moment, where they were measured.
+    widening: Option<([f64; 2], f64)>,
+    /// The frequency in radians per pixel from which on stars do not stand out of the noise, once that is known.
+    band: Option<f64>,
 }
 
 /// What is known of 1/β before a star is seen, with its σ: profiles without wings lie at 1.3 σ, β = 3 at 0.9 σ.
@@ -21,8 +25,26 @@ const WINGS: [f64; 2] = [0.2, 0.15];
 /// Real stars have no Moffat profiles: σ of what 1/β is in the kernel, if it were known from the reference.
 const FAMILY: f64 = 0.03;
 
+/// σ of the difference of moments as many stars of both images tell it, in parts of the moment: 2.5 per cent of the FWHM.
+const MEASURED: f64 = 0.05;
+
+/// So few stars tell the half of it.
+const MANY: f64 = 20.0;
+
+/// σ, in pixels², that is left where stars are hardly wider than pixels.
+const FINEST: f64 = 0.03;
+
 /// The seeing where no star is seen, FWHM in pixels.
 const UNSEEN: f64 = 3.0;
+
+/// The least signal to noise ratio: of a single faint star.
+const LEAST_SEEN: f64 = 10.0;
+
+/// Over how much of 1/h a kernel of half-width h falls off beyond the band of the stars: at h, its ringing is a hundredth of that in the middle.
+const ROLL_OFF: f64 = 1.5;
+
+/// Above all frequencies of pixels, in radians per pixel.
+const HIGHEST: f64 = 5.0;
 
 /// The least moment that a star is taken to have, in pixels²: FWHM 1 px.
 const SHARPEST: f64 = 0.18;
@@ -33,11 +55,18 @@ impl ReferenceStars {
         0.5 * (self.moments[0] + self.moments[1])
     }
 
-    pub(crate) fn new(seeing: Option<&Seeing>) -> Self {
+    /// Of the seeing of the reference, and of the target.
+    pub(crate) fn new(seeing: Option<&Seeing>, target: Option<&Seeing>) -> Self {
         let of_width = |fwhm: f64| fwhm * fwhm / (8.0 * std::f64::consts::LN_2);
-        let moments = seeing.map_or([of_width(UNSEEN); 2], |seeing| {
+        let of_stars = |seeing: &Seeing| {
             let [xx, _, yy] = seeing.covariance;
             [yy, xx].map(|moment| moment.max(SHARPEST))
+        };
+        let moments = seeing.map_or([of_width(UNSEEN); 2], of_stars);
+        let widening = seeing.zip(target).map(|(reference, target)| {
+            let stars = reference.stars.min(target.stars).max(1) as f64;
+            let target = of_stars(target);
+            ([0, 1].map(|i| target[i] - moments[i]), MEASURED * (1.0 + MANY / stars).sqrt())
         });
         let mut wings = WINGS;
         if let Some(measured) = seeing.and_then(|seeing| seeing.wings) {
@@ -46,7 +75,34 @@ impl ReferenceStars {
             let mean = (before * WINGS[0] + after * measured.inverse_beta) / (before + after);
             wings = [mean, (before + after).powf(-0.5)];
         }
-        Self { moments, wings }
+        Self { moments, wings, widening, band: None }
+    }
+
+    /// The same, where the light of all together is known to this signal to noise ratio: at the end of their band, it is one in the power of a single frequency.
+    pub(crate) fn seen_with(self, signal_to_noise: f64) -> Self {
+        let least = -signal_to_noise.max(LEAST_SEEN).ln();
+        let transfer = MoffatTransfer::new(self.wings[0], self.moment() * HIGHEST * HIGHEST);
+        let (mut low, mut high) = (0.0, HIGHEST);
+        for _ in 0..40 {
+            let middle = 0.5 * (low + high);
+            let seen = transfer.ln(self.moment() * middle * middle)[0] > least;
+            (low, high) = if seen { (middle, high) } else { (low, middle) };
+        }
+        Self { band: Some(low), ..self }
+    }
+
+    /// Whether that is still to be said.
+    pub(crate) fn is_new(&self) -> bool {
+        self.band.is_none()
+    }
+
+    /// What is left at s = σ_R²k² of a kernel of this half-width that ends with the band of the stars. What ends sharply there rings in pixels: over d radians per pixel, by e^(−π d r) at a distance r.
+    fn within_band(&self, half_width: usize, s: f64) -> f64 {
+        let Some(band) = self.band else { return 1.0 };
+        let width = ROLL_OFF / half_width.clamp(1, 6) as f64;
+        let edge = band + 1.5 * width;
+        let at = |k: f64| 1.0 + ((k - edge) / width).exp();
+        at(0.0) / at((s / self.moment()).sqrt())
     }
 }
 
@@ -54,6 +110,8 @@ impl ReferenceStars {
 ///
 /// Samples would have those beyond Nyquist folded back: below a σ of one pixel, that is another kernel. With them cut off, a width of zero is a
 /// shift by a part of a pixel, and a negative second moment sharpens.
+///
+/// It ends at the frequencies at which no star stands out of the noise: there it would amplify noise and nothing else, by e^(Δm k²/2) where it sharpens.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct SeeingShape {
     reference: ReferenceStars,
@@ -103,12 +161,25 @@ impl SeeingShape {
         Self { reference, centre: [0.0; 2], moments: [sigma * sigma; 2], wings: reference.wings[0] }
     }
 
+    /// As the stars of both images were measured, if they were.
+    pub(crate) fn measured(reference: ReferenceStars) -> Option<Self> {
+        let (widening, _) = reference.widening?;
+        let moments = widening.map(|moment| moment.max(LEAST_MOMENT));
+        Some(Self { moments, ..Self::round(reference, 0.0) })
+    }
+
+    /// The same beside another knowledge of these stars.
+    pub(crate) fn of(self, reference: ReferenceStars) -> Self {
+        Self { reference, ..self }
+    }
+
     /// The moments of the target's stars.
     fn of_target(self) -> [f64; 2] {
         [0, 1].map(|i| self.reference.moments[i] + self.moments[i])
     }
 
-    fn transform(self, frequencies: usize) -> Transform {
+    fn transform(self, half_width: usize) -> Transform {
+        let frequencies = Self::frequencies(half_width);
         let k2 = |i: usize| (PI * i as f64 / frequencies as f64).powi(2);
         let (reference, target) = (self.reference.moments, self.of_target());
         let s = |moments: [f64; 2], i: usize, j: usize| moments[0] * k2(i) + moments[1] * k2(j);
@@ -118,13 +189,15 @@ impl SeeingShape {
             [-1.0, 1.0].map(|sign| (self.wings + sign * WINGS_STEP).clamp(0.0, MOST_WINGS));
         let [at, lower, upper] =
             [self.wings, below, above].map(|wings| MoffatTransfer::new(wings, largest));
-        let n = frequencies + 1;
+        let (n, band) = (frequencies + 1, self.reference);
         let [mut value, mut by_s, mut by_wings] = [0; 3].map(|_| Mat::zeros(n, n));
         for j in 0..n {
             for i in 0..n {
                 let (of_target, of_reference) = (s(target, i, j), s(reference, i, j));
                 let [ln, slope] = at.ln(of_target);
-                let ratio = (ln - at.ln(of_reference)[0]).exp();
+                let of_reference_ln = at.ln(of_reference)[0];
+                let ratio =
+                    band.within_band(half_width, of_reference) * (ln - of_reference_ln).exp();
                 let with = |transfer: &MoffatTransfer| {
                     transfer.ln(of_target)[0] - transfer.ln(of_reference)[0]
                 };
@@ -145,7 +218,7 @@ impl SeeingShape {
     pub(crate) fn templates(self, half_width: usize) -> [Vec<f64>; 6] {
         let frequencies = Self::frequencies(half_width);
         let k2 = |i: usize| (PI * i as f64 / frequencies as f64).powi(2);
-        let Transform { value, by_s, by_wings } = self.transform(frequencies);
+        let Transform { value, by_s, by_wings } = self.transform(half_width);
         let [y, x] = self.centre.map(|centre| waves(half_width, centre, frequencies));
         let by_moment = |of: &dyn Fn(usize, usize) -> f64| {
             Mat::from_fn(value.nrows(), value.ncols(), |i, j| by_s[(i, j)] * of(i, j))
@@ -168,7 +241,7 @@ impl SeeingShape {
         let frequencies = Self::frequencies(half_width);
         let [y, x] = self.centre.map(|centre| waves(half_width, centre, frequencies));
         // s has 2 m_yx k_y k_x, and the odd waves hold k.
-        let mixed = self.transform(frequencies).by_s * faer::Scale(-2.0);
+        let mixed = self.transform(half_width).by_s * faer::Scale(-2.0);
         changes.push(image(&(&y[1] * mixed), &x[1]));
         changes
     }
@@ -196,19 +269,34 @@ impl SeeingShape {
         Self { centre, moments, wings: (self.wings + step[4]).clamp(0.0, MOST_WINGS), ..self }
     }
 
-    /// What is known of amplitude, centre, moments and 1/β, as changes of this shape with their σ: of the amplitude nothing, of a moment that it is this to a fifth of that of the
-    /// stars, of 1/β its prior.
+    /// What is known of amplitude, centre, moments and 1/β, as changes of this shape with their σ: of the amplitude nothing, of a centre that it is this to a fifth of the stars' width, of the others
+    /// their [`priors`](Self::priors), or of a moment that it is this to a fifth of that of the stars.
     pub(crate) fn known_changes(self) -> [[f64; 2]; 6] {
-        let moment = 0.5 * (self.of_target()[0] + self.of_target()[1]);
+        let moment = self.of_stars();
         let [centre, width] = [0.2 * moment.sqrt(), 0.2 * moment].map(|sigma| [0.0, sigma]);
-        let [mean, sigma] = self.reference.wings;
-        [[0.0, f64::INFINITY], centre, centre, width, width, [mean - self.wings, sigma]]
+        let mut known = [[0.0, f64::INFINITY], centre, centre, width, width, width];
+        self.priors().for_each(|(i, prior)| known[i] = prior);
+        known
     }
 
-    /// What the prior of 1/β adds to half of χ².
-    pub(crate) fn improbability(self) -> f64 {
+    /// What is known before the fit of the change that has this place in [`templates`](Self::templates): how much of it is expected, and the σ.
+    pub(crate) fn priors(self) -> impl Iterator<Item = (usize, [f64; 2])> {
         let [mean, sigma] = self.reference.wings;
-        0.5 * ((self.wings - mean) / sigma).powi(2)
+        let of_moments = self.reference.widening.into_iter().flat_map(move |(widening, part)| {
+            let sigma = (part * self.of_stars()).hypot(FINEST);
+            [0, 1].map(|i| (3 + i, [widening[i] - self.moments[i], sigma]))
+        });
+        of_moments.chain([(5, [mean - self.wings, sigma])])
+    }
+
+    /// The mean moment of the target's stars.
+    fn of_stars(self) -> f64 {
+        0.5 * (self.of_target()[0] + self.of_target()[1])
+    }
+
+    /// What the priors add to half of χ².
+    pub(crate) fn improbability(self) -> f64 {
+        0.5 * self.priors().map(|(_, [change, sigma])| (change / sigma).powi(2)).sum::<f64>()
     }
 }
 
@@ -231,7 +319,7 @@ mod tests {
         let moment = fwhm * fwhm / (8.0 * 2.0_f64.ln());
         let wings = Some(Wings { inverse_beta, sigma: 1e-3 });
         let covariance = [moment, 0.0, moment];
-        ReferenceStars::new(Some(&Seeing { fwhm, covariance, stars: 10, wings }))
+        ReferenceStars::new(Some(&Seeing { fwhm, covariance, stars: 10, wings }), None)
     }
 
     fn shape(inverse_beta: f64) -> SeeingShape {
@@ -318,6 +406,6 @@ mod tests {
     fn stars_that_tell_their_wings_are_believed_and_others_are_not() {
         assert!((stars(3.0, 0.0).wings[0] - 0.0).abs() < 0.01);
         assert!((stars(3.0, 0.4).wings[0] - 0.4).abs() < 0.01);
-        assert_eq!(ReferenceStars::new(None).wings, WINGS);
+        assert_eq!(ReferenceStars::new(None, None).wings, WINGS);
     }
 }

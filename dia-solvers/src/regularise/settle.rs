@@ -10,7 +10,7 @@ use crate::precondition::sample::{columns_of_one_term, factor_of_terms, majorant
 use crate::precondition::shrinkage::Eigenvalue;
 use crate::regularise::lambda::{Information, Search, penalised, product};
 use crate::regularise::penalty::{Penalty, mean_taper};
-use crate::regularise::seeing_kernel::{Quadratic, seeing_kernel};
+use crate::regularise::seeing_kernel::{Quadratic, form_of_stars, seeing_kernel};
 use crate::robust::problem::Problem;
 use crate::{Cholesky, Preconditioner, SolveError, SubtractError};
 
@@ -46,13 +46,20 @@ impl<A: DesignMatrix> Problem<'_, A> {
             Ok(Signal { curvature, bound, bias, majorant })
         });
         let signals = signals.collect::<Result<Vec<_>, SolveError>>()?;
+        if self.reference_stars.is_new() {
+            let scale = dot(&design.photometric_scale_functional(), x);
+            let (basis, stars) = (design.basis(), self.reference_stars);
+            let form = form_of_stars(basis, &self.nearest, &signals[0].curvature, stars);
+            self.reference_stars = stars.seen_with(scale * form.max(0.0).sqrt());
+        }
         let score = relative(PixelWeight::Score) / relative(PixelWeight::Curvature);
         let mut known: Option<Vec<Known>> = None;
         let mut searches = searches;
         let near = 0.1 * (self.effective_unknowns.min(x.len() as f64)).sqrt();
         let mut is_near = false;
         let (mut g, mut step) = (vec![0.0; x.len()], vec![0.0; x.len()]);
-        for _ in 0..STEPS {
+        let most = if design.variation().len() > 1 { FOR_STRENGTHS } else { STEPS };
+        for steps in 1..=most {
             self.gradient_without_penalty(x, &mut g)?;
             let mut rows = rows_of_terms(design, x);
             mix_rows(c.factor(), &mut rows);
@@ -69,13 +76,8 @@ impl<A: DesignMatrix> Problem<'_, A> {
                 axpy(1.0, &product(bias, &rows[0][..bias.ncols()]), &mut right[..bias.ncols()]);
             }
             let form = Quadratic { h: bound, b: &right };
-            let free = {
-                let last = self.free.as_deref();
-                let stars = self.reference_stars;
-                let found = seeing_kernel(design.basis(), &self.nearest, &form, stars, last);
-                // Where the target is in the reference, most of what could tell of changes is the noise that both have.
-                if self.shared.is_some() { found.alone() } else { found }
-            };
+            let (last, stars) = (self.free.as_deref(), self.reference_stars);
+            let free = seeing_kernel(design.basis(), &self.nearest, &form, stars, last);
             let free = self.free.insert(Arc::new(free));
             penalty = penalty.with_free(Some(Arc::clone(free)));
             // The same in all steps.
@@ -114,7 +116,8 @@ impl<A: DesignMatrix> Problem<'_, A> {
             axpy(1.0, &step, x);
             is_near = distance < near;
             let fine = |s: &&mut [Search; 2]| s[..known.len()].iter().all(Search::is_fine);
-            if is_near && searches.as_ref().is_none_or(fine) {
+            let settled = steps >= FOR_STRENGTHS || searches.as_ref().is_none_or(fine);
+            if is_near && settled {
                 break;
             }
         }
@@ -126,8 +129,12 @@ impl<A: DesignMatrix> Problem<'_, A> {
     }
 }
 
-/// Most steps.
-const STEPS: usize = 4;
+/// Most steps for the strengths alone, and of a kernel that varies, whose factor is rougher, after one that does not.
+const FOR_STRENGTHS: usize = 4;
+
+/// Most steps. A few do where stars stand out; where the seeing of both images is the same and the reference as noisy as the target, the fit of the sample, which the noise draws to wide kernels, is
+/// far from the minimum.
+const STEPS: usize = 24;
 
 /// What the sample tells of the mean kernel or of a deviation, without what is known of the wings before.
 struct Signal {

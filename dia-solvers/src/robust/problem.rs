@@ -7,7 +7,7 @@ use dia_core::{
     PixelWeight, Reweight,
 };
 
-use crate::linear::cg::{axpy, dot};
+use crate::linear::cg::dot;
 use crate::precondition::row_sample::of_least_precision;
 use crate::precondition::sample::{Factor, Sample};
 use crate::regularise::nearest_kernel::NearestKernel;
@@ -15,7 +15,6 @@ use crate::regularise::penalty::{Bias, FreeKernel, Penalty, PenaltyMaps, Strengt
 use crate::regularise::seeing_shape::ReferenceStars;
 use crate::robust::descent::RobustProblem;
 use crate::robust::method::{Inner, Method, Preconditioning};
-use crate::uncertainty::shared_noise::SharedNoise;
 use crate::{
     CgWorkspace, Cholesky, DesignRows, GramPrecision, NormalWorkspace, SolveError, SubtractError,
 };
@@ -42,8 +41,6 @@ pub(crate) struct Problem<'a, A: DesignMatrix> {
     pub(crate) raises: usize,
     /// tr (J + Q)⁻¹J, how many unknowns the fit has in effect; all without regularisation.
     pub(crate) effective_unknowns: f64,
-    /// Σ ψ′/σ² Cov(n_R, n_I) over the columns, if the target is part of the reference.
-    pub(crate) shared: Option<SharedNoise>,
     /// Q, where there is one.
     pub(crate) penalty: Option<Penalty>,
     /// What depends on the basis alone.
@@ -60,6 +57,8 @@ pub(crate) struct Problem<'a, A: DesignMatrix> {
     pub(crate) reference_photon: f64,
     /// How far the parameters have moved since noise and penalty were computed, in σ.
     pub(crate) moved: f64,
+    /// How often they were.
+    pub(crate) renewals: i32,
     /// Before the first reweighting it has not been touched, and takes no memory.
     pub(crate) weights: A::Data,
     pub(crate) memory: NormalWorkspace<A>,
@@ -84,10 +83,10 @@ impl<'a, A: DesignMatrix> Problem<'a, A> {
             can_fall_back,
             inner,
             variance: with_workspace(variance)?,
-            shared: self.shared.map(|shared| SharedNoise::new(a.design(), shared.share())),
             effective_unknowns: a.ncols() as f64,
             penalty: None,
             moved: f64::INFINITY,
+            renewals: 0,
             memory: NormalWorkspace::new(a)?,
             ..self
         })
@@ -105,9 +104,11 @@ pub(crate) fn with_workspace<A: LinearOperator>(
 
 impl<A: DesignMatrix> Problem<'_, A> {
     /// Renews noise and penalty once the parameters have moved by 100 tolerances in all. The reference's part is a small one, and
-    /// K moves within its own uncertainty: an old variance shifts the minimum by less than a hundredth of that movement.
+    /// K moves within its own uncertainty: an old variance shifts the minimum by less than a hundredth of that movement. Any weights that do not know the pixels give an estimate without bias, so that they need not be
+    /// those of the minimum: where each new minimum moves them again, they are renewed less and less often, and the descent comes to an end.
     pub(crate) fn update(&mut self, x: &[f64]) -> Result<(), SubtractError> {
-        if self.moved < 100.0 * self.tolerance {
+        let patience = (self.renewals - FREE_RENEWALS).max(0);
+        if self.moved < 100.0 * self.tolerance * 2_f64.powi(patience) {
             return Ok(());
         }
         self.renew(x)
@@ -116,10 +117,8 @@ impl<A: DesignMatrix> Problem<'_, A> {
     /// K² ⊗ σ_R² and Q, for the kernel of `x` and the weights there.
     pub(crate) fn renew(&mut self, x: &[f64]) -> Result<(), SubtractError> {
         self.moved = 0.0;
+        self.renewals += 1;
         let design = self.a.design();
-        if self.shared.is_some() {
-            self.renew_shared(x)?;
-        }
         if let (Some((v, workspace)), Some(reference)) =
             (&mut self.variance, &mut self.noise.reference)
         {
@@ -258,20 +257,12 @@ impl<A: DesignMatrix> Problem<'_, A> {
         self.sample.factor(design, weights, self.loss, self.penalty.as_ref())
     }
 
+    /// g ← Aᵀ W(x) (I − A x).
     pub(crate) fn gradient_without_penalty(
         &mut self,
         x: &[f64],
         g: &mut [f64],
     ) -> Result<(), SubtractError> {
-        self.weighted_residuals(x, g)?;
-        if let Some(shared) = &self.shared {
-            axpy(-1.0, shared.bias(), g);
-        }
-        Ok(())
-    }
-
-    /// g ← Aᵀ W(x) (I − A x).
-    fn weighted_residuals(&mut self, x: &[f64], g: &mut [f64]) -> Result<(), SubtractError> {
         self.products += 2;
         let Self { a, data, noise, loss, memory, inner, .. } = self;
         if matches!(inner, Inner::None) {
@@ -356,6 +347,9 @@ impl<A: DesignMatrix> RobustProblem for Problem<'_, A> {
         self.raises > 0 && self.give_way()
     }
 }
+
+/// Renewals of noise and penalty before they become rare.
+const FREE_RENEWALS: i32 = 8;
 
 /// ΣK² over (ΣK)² of a kernel that amplifies every frequency by four.
 const MOST_NOISE: f64 = 16.0;

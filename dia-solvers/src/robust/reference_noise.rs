@@ -6,12 +6,11 @@
 //! | n is in | mean of the score | what it does | taken off by |
 //! |---|---|---|---|
 //! | ∂M/∂x, the shifted references | −ν K, ν = Σ ψ′(z)/σ² σ_R² shifted | the scale is too small, as wherever regressors have errors | `moments_of_the_variance`, which the [`Penalty`](crate::regularise::penalty::Penalty) holds |
-//! | e, where the target is a part of the reference | ψ′(z)/σ² Cov(n_R, n_I) | the kernel has a peak in its centre | [`SharedNoise`](crate::uncertainty::shared_noise::SharedNoise) |
+//! | e, where the target is a part of the reference | ψ′(z)/σ² Cov(n_R, n_I) | the kernel has a peak in its centre | nothing: the target is to be taken out of the mean first, by [`mean_without`](crate::mean_without) |
 //! | σ², which holds the photons of model and reference | ∂M/∂x (γ_I K² + γ_R K³) ⊗ σ_R² / σ⁴ | the background is too high | [`correct_data`](Problem::correct_data) |
 
 use dia_core::{DataVector, DesignMatrix, Loss, OperatorError, Photon, PixelWeight};
 
-use crate::SubtractError;
 use crate::robust::problem::Problem;
 
 impl<A: DesignMatrix> Problem<'_, A> {
@@ -23,29 +22,6 @@ impl<A: DesignMatrix> Problem<'_, A> {
             self.products += 1;
         }
         Ok(moments)
-    }
-
-    /// The bias of the right-hand side by common noise, from the sample's rows.
-    pub(super) fn renew_shared(&mut self, x: &[f64]) -> Result<(), SubtractError> {
-        let rows = self.sample.draw.rows();
-        let curvature = self.sampled_weights(x, self.loss, PixelWeight::Curvature)?;
-        let inverse = self.sampled_weights(x, Loss::Gaussian, PixelWeight::Robust)?;
-        let reference = match &self.noise.reference {
-            Some(carried) => self.at_sample(carried)?,
-            None => vec![0.0; rows.len()],
-        };
-        let terms = curvature.iter().zip(&inverse).zip(&reference);
-        // Masked rows have σ² = ∞ and no weight.
-        let of_row = |((w, inverse), reference): ((&f64, &f64), &f64)| {
-            if *inverse > 0.0 { w * (inverse.recip() - reference) } else { 0.0 }
-        };
-        let weights: Vec<f64> = terms.map(of_row).collect();
-        let design = self.a.design();
-        let probabilities = self.sample.draw.probabilities();
-        if let Some(shared) = &mut self.shared {
-            shared.renew(design, rows, probabilities, &weights);
-        }
-        Ok(())
     }
 
     /// Takes off the data what the noise of the reference adds to the residuals through the weights, once the kernel is known.

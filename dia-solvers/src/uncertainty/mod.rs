@@ -4,4 +4,3 @@ pub(crate) mod correlated_noise;
 pub(crate) mod estimates;
 pub(crate) mod sampled_uncertainty;
 pub(crate) mod sandwich;
-pub(crate) mod shared_noise;

@@ -1,9 +1,9 @@
 //! Targets that are among the exposures of a shallow reference of the same seeing: the kernel is nearly a single pixel, and at most frequencies the image is nothing but noise.
 
+use dia_core::NoiseModel;
 use dia_core::simulate::{SimulationOptions, simulate};
-use dia_core::{Loss, NoiseModel};
 use dia_fft::FftDesignMatrix;
-use dia_solvers::{Exposure, FitOptions, Variation, subtract};
+use dia_solvers::{Exposure, FitOptions, Part, Variation, mean_without, subtract};
 
 use crate::field::{design_of_seeing, target_and_stack};
 
@@ -37,16 +37,14 @@ fn pull_and_noise(seed: u64) -> Result<[f64; 2], String> {
         noise: NoiseModel::Variance(variance),
         saturation: None,
     };
-    let options = FitOptions {
-        loss: Loss::HUBER,
-        reference_contains_target: Some(n),
-        target_fwhm: Some(FWHM),
-        variation: Variation::Tested,
-        ..Default::default()
-    };
+    let options =
+        FitOptions { target_fwhm: Some(FWHM), variation: Variation::Tested, ..Default::default() };
+    let target = exposure(target.view(), variance.view());
+    let reference = exposure(reference.view(), of_reference.view());
+    let (others, of_others) = mean_without(&reference, &target, Part::one_of(n)).unwrap();
     let difference = subtract(
-        &exposure(reference.view(), of_reference.view()),
-        &exposure(target.view(), variance.view()),
+        &exposure(others.view(), of_others.view()),
+        &target,
         design_of_seeing(SIDE, FWHM),
         FftDesignMatrix::new,
         &options,

@@ -7,8 +7,8 @@ use dia_core::{
 };
 use dia_fft::FftDesignMatrix;
 use dia_solvers::{
-    Clipping, Covariance, Criterion, Difference, Exposure, FitOptions, Lambda, NoiseScale,
-    Prepared, ReferenceNoise, Solver, best_half_width, difference, fit, subtract,
+    Clipping, Covariance, Criterion, Difference, Exposure, FitOptions, Lambda, NoiseScale, Part,
+    Prepared, ReferenceNoise, Solver, best_half_width, difference, fit, mean_without, subtract,
 };
 
 /// A field of Gaussian stars, whose kernel lies within 6 pixels, without events.
@@ -341,19 +341,19 @@ fn scale_of_stacked(seed: u64, n: usize, corrected: bool) -> f64 {
         noise: dia_core::NoiseModel::Variance(variance),
         saturation: None,
     };
-    let contains = corrected.then_some(n as f64);
-    // As the command has them.
-    let loss = if corrected { Loss::HUBER } else { FitOptions::LOSS };
-    let options = FitOptions { loss, reference_contains_target: contains, ..Default::default() };
-    let design = Design::new(130, 130, KernelBasis::delta(3), Some(1)).unwrap();
-    let subtracted = subtract(
-        &exposed(reference.view(), of_reference.view()),
-        &exposed(target.view(), variance.view()),
-        design,
-        FftDesignMatrix::new,
-        &options,
-        &mut |_| (),
-    );
+    let reference = exposed(reference.view(), of_reference.view());
+    let target = exposed(target.view(), variance.view());
+    let options = FitOptions::default();
+    let design = || Design::new(130, 130, KernelBasis::delta(6), Some(1)).unwrap();
+    let run = |reference: &Exposure<'_, f64>| {
+        subtract(reference, &target, design(), FftDesignMatrix::new, &options, &mut |_| ())
+    };
+    let subtracted = if corrected {
+        let (others, variance) = mean_without(&reference, &target, Part::one_of(n as f64)).unwrap();
+        run(&exposed(others.view(), variance.view()))
+    } else {
+        run(&reference)
+    };
     let subtracted = subtracted.unwrap();
     // The difference has the noise that is said of it: a robust scatter of 15 000 pixels is known to 0.7 %; five of that.
     assert!(!corrected || (subtracted.residuals.robust_std - 1.0).abs() < 0.035);

@@ -107,7 +107,7 @@ def subtract(
     noise_scale : str
         Whether the noise of the target is believed, or its variance multiplied by what the residuals tell.
     reference_contains_target : float, optional
-        N, if the reference is the mean of N exposures and the target is one of them.
+        N, if the reference is the mean of N exposures and the target is one of them, which is taken out of it.
     model_variance : bool
         Whether the variance holds the uncertainty of kernel and background.
     solver : str
@@ -191,10 +191,6 @@ def subtract(
         saturation=(saturation, reference_saturation, target_saturation),
         subtracted_sky=(None, reference_subtracted_sky, target_subtracted_sky),
     )
-    if scene and reference_contains_target is not None:
-        raise ValueError(
-            "sources cannot be measured on a reference that contains the target: their noise is not independent; leave out scene or reference_contains_target"
-        )
     options = words(
         half_width=half_width,
         kernel_shape=kernel_shape,
