@@ -4,7 +4,7 @@
 //! instead, and fitted to the reference: R ≈ K ⊗ (T − t) + b, with t the target's sky. What is left, D′ = R − K ⊗ (T − t) − b, is turned back into target minus reference, in
 //! the target's ADU: D = −D′/P′ with P′ = ΣK.
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 use dia_core::seeing::Seeing;
 use dia_core::{Image, Kernel, Mask, MaskPlanes};
 use dia_solvers::{Difference, Estimate};

@@ -39,6 +39,7 @@ mod quality_bits;
 mod reference;
 mod report;
 mod request;
+mod shared_noise;
 mod shell;
 mod simulate;
 mod sky;

@@ -20,6 +20,7 @@ use crate::memory::{device, plan};
 use crate::reference::lineage::{Shared, exposure_in, leave_out};
 use crate::report::{Report, Timings};
 use crate::request::SubtractRequest;
+use crate::shared_noise;
 use crate::subtraction::pair::Pair;
 use crate::subtraction::reported::Done;
 
@@ -130,6 +131,7 @@ fn align_and_subtract<T: Real>(
     let Aligned { turn, shift, report: alignment, .. } = &aligned;
     let as_it_was = turn.is_none() && alignment.decision != "warp" && known == Some(*shift);
     leave_out(&mut reference, &target, member.as_ref(), as_it_was, request)?;
+    reference.notices.extend(shared_noise::judge(&reference, &target));
     clock.timings.align = clock.lap();
 
     let pair = Pair::new(&reference, &target, &aligned.stars, request)?;

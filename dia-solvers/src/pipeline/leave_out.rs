@@ -91,3 +91,66 @@ const MOST_WEIGHT: f64 = 0.99;
 
 /// In σ: what a stack leaves out, with a margin.
 const OUTLIER: f64 = 6.0;
+
+#[cfg(test)]
+mod tests {
+    use dia_core::{Image, NoiseModel};
+
+    use super::{Part, mean_without};
+    use crate::Exposure;
+
+    const SIDE: usize = 40;
+
+    /// Noise of a variance of about 4 that repeats nowhere, on a sky of its own.
+    fn exposure(seed: usize) -> Image<f64> {
+        let sky = 100.0 + 7.0 * seed as f64;
+        Image::from_fn(SIDE, SIDE, |y, x| {
+            let draw = ((y * 7919 + x * 104_729 + seed * 15_485_863) % 1009) as f64 / 1008.0;
+            sky + 12_f64.sqrt() * 2.0 * (draw - 0.5)
+        })
+    }
+
+    fn of<'a>(image: &'a Image<f64>, variance: &'a Image<f64>) -> Exposure<'a, f64> {
+        let noise = NoiseModel::Variance(variance.view());
+        Exposure { image: image.view(), mask: None, noise, saturation: None }
+    }
+
+    #[test]
+    fn without_one_of_three_the_mean_of_the_others_is_left() {
+        let exposures = [0, 1, 2].map(exposure);
+        let at = |k: usize, i: usize| exposures[k].pixels()[i];
+        let mean = |of: &[usize], i: usize| {
+            of.iter().map(|k| at(*k, i) - 7.0 * *k as f64).sum::<f64>() / of.len() as f64
+        };
+        let mut stack = Image::from_fn(SIDE, SIDE, |y, x| mean(&[0, 1, 2], y * SIDE + x));
+        let (one, third) = (Image::filled(SIDE, SIDE, 4.0), Image::filled(SIDE, SIDE, 4.0 / 3.0));
+        // A cosmic ray of the target that the stack has not.
+        let mut target = exposures[2].clone();
+        target.pixels_mut()[SIDE * 20 + 20] += 500.0;
+        stack.pixels_mut()[SIDE * 20 + 20] = 100.0;
+        let (others, variance) =
+            mean_without(&of(&stack, &third), &of(&target, &one), Part::one_of(3.0)).unwrap();
+        let differences = (0..SIDE * SIDE)
+            .filter(|i| *i != SIDE * 20 + 20)
+            .map(|i| others.pixels()[i] - mean(&[0, 1], i));
+        let differences: Vec<f64> = differences.collect();
+        // But for a constant, the error of the sky between both: a median of 1600 differences of variance 4 (1 + 1/3 − 2/3), over two.
+        let constant = differences[0];
+        assert!(constant.abs() < 4.0 * 1.25 * (8.0_f64 / 3.0 / 1600.0).sqrt() / 2.0);
+        assert!(differences.iter().all(|d| (d - constant).abs() < 1e-9));
+        assert!((variance.pixels()[0] - 2.0).abs() < 1e-12);
+        let at_ray = SIDE * 20 + 20;
+        assert_eq!((others.pixels()[at_ray], variance.pixels()[at_ray]), (100.0, 4.0 / 3.0));
+    }
+
+    #[test]
+    fn without_its_only_exposure_nothing_is_left() {
+        let (image, variance) = (exposure(1), Image::filled(SIDE, SIDE, 4.0));
+        let exposure = of(&image, &variance);
+        let error = mean_without(&exposure, &exposure, Part::one_of(1.0)).unwrap_err();
+        assert!(
+            error.to_string().contains("weight of the target in the reference is 1"),
+            "{error}"
+        );
+    }
+}
