@@ -4,7 +4,6 @@
 //! instead, and fitted to the reference: R ≈ K ⊗ (T − t) + b, with t the target's sky. What is left, D′ = R − K ⊗ (T − t) − b, is turned back into target minus reference, in
 //! the target's ADU: D = −D′/P′ with P′ = ΣK.
 
-use anyhow::Result;
 use dia_core::seeing::Seeing;
 use dia_core::{Image, Kernel, Mask, MaskPlanes};
 use dia_solvers::{Difference, Estimate};
@@ -23,22 +22,22 @@ pub(crate) fn convolves_target(
     request: &SubtractRequest,
     reference: Option<Seeing>,
     target: Option<Seeing>,
-) -> Result<(bool, Option<Notice>)> {
+) -> (bool, Option<Notice>) {
     match request.convolve {
-        Convolve::Reference => Ok((false, None)),
-        Convolve::Target => Ok((true, None)),
+        Convolve::Reference => (false, None),
+        Convolve::Target => (true, None),
         Convolve::Auto => {
-            let Some((r, t)) = reference.zip(target) else { return Ok((false, None)) };
+            let Some((r, t)) = reference.zip(target) else { return (false, None) };
             let [forth, back] = [amplification(r, t), amplification(t, r)];
             if forth < AMPLIFICATION || back >= forth {
-                return Ok((false, None));
+                return (false, None);
             }
             let text = format!(
                 "the target is the sharper image (FWHM {:.2} and {:.2} pixels), so that it was convolved and not the reference, whose noise a kernel would have amplified {forth:.1} times; \
                  the difference is still target minus reference in the target's ADU; --convolve reference keeps the target as it is",
                 t.fwhm, r.fwhm
             );
-            Ok((true, Some(Notice::new(Level::Pass, "convolved-target", text))))
+            (true, Some(Notice::new(Level::Pass, "convolved-target", text)))
         }
     }
 }

@@ -48,7 +48,7 @@ impl<'a, T: Real> Pair<'a, T> {
         );
         let (r, t) = rayon::join(|| measure(reference, stars), || measure(target, stars));
         let seeing = r.zip(t).map(|(r, t)| Seeing { reference_fwhm: r.fwhm, target_fwhm: t.fwhm });
-        let (convolves_target, why) = convolves_target(request, r, t)?;
+        let (convolves_target, why) = convolves_target(request, r, t);
         let (fitted_to, of_convolved, of_fitted) =
             if convolves_target { (reference, t, r) } else { (target, r, t) };
         let mut convolved = Cow::Borrowed(if convolves_target { target } else { reference });

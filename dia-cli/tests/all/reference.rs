@@ -220,3 +220,49 @@ fn a_night_without_a_reference_makes_one() {
     let record = json(&folder, "n/night.json");
     assert!(record["reference"].as_str().unwrap().ends_with("reference.fits"));
 }
+
+#[test]
+fn a_target_that_the_reference_is_made_of_is_known_and_taken_out() {
+    let folder = Folder::new();
+    let names = ["p", "q", "r"];
+    for (seed, name) in names.into_iter().enumerate() {
+        frame(&folder, name, 20 + seed as u64, "3.2", 0.8, "0");
+        let file = format!("{name}.fits");
+        let mut frame = Frame::read_unmasked(&folder, &file);
+        // A cosmic ray each, which is interpolated where the frame is convolved.
+        frame.pixels[(60 + 20 * seed) * SIDE + 90] += 8000.0;
+        frame.write_unmasked(&folder, &file);
+    }
+    let _ = folder.succeed(&["reference", "p.fits", "q.fits", "r.fits", "-o", "ref.fits"]);
+    for name in names {
+        let file = format!("{name}.fits");
+        let _ =
+            folder.succeed(&["subtract", "ref.fits", &file, "-o", "d.fits", "--report", "d.json"]);
+        let report = json(&folder, "d.json");
+        let value = |path: &str| report.pointer(path).and_then(Value::as_f64).unwrap();
+        assert!(report["notices"].to_string().contains("frame-of-reference"), "{name}");
+        let [scale, sigma] =
+            ["value", "sigma"].map(|key| value(&format!("/photometric_scale/{key}")));
+        // The unit of a stack of three is known to about 1/√3 of what a frame's scale is.
+        assert!((scale - 1.0).abs() < 4.0 * 1.2 * sigma, "{name}: {scale} ± {sigma}");
+        assert!((value("/residuals/robust_std") - 1.0).abs() < 0.04, "{name}");
+    }
+
+    // A mean that was taken elsewhere says nothing of its frames, but its noise does.
+    let mut mean = Frame::read_unmasked(&folder, "p.fits");
+    let other = Frame::read_unmasked(&folder, "q.fits");
+    mean.pixels.iter_mut().zip(&other.pixels).for_each(|(a, b)| *a = 0.5 * (*a + b));
+    mean.header.set("GAIN", 2.0 * GAIN, "");
+    mean.header.set("RDNOISE", 2.0_f64.sqrt() * READ_NOISE, "");
+    mean.write_unmasked(&folder, "mean.fits");
+    let subtract = |target: &str, options: &[&str]| {
+        let command = ["subtract", "mean.fits", target, "-o", "d.fits", "--report", "d.json"];
+        folder.dia(&[&command, options].concat()).stderr
+    };
+    let said = subtract("p.fits", &[]);
+    assert!(said.contains("noise in common") && said.contains("some 2 exposures"), "{said}");
+    let said = subtract("p.fits", &["--reference-contains-target", "2"]);
+    assert!(!said.contains("noise in common") && said.contains("taken out of it"), "{said}");
+    let said = subtract("r.fits", &[]);
+    assert!(!said.contains("noise in common"), "{said}");
+}

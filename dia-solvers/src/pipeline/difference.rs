@@ -8,6 +8,7 @@ use dia_core::{
 use faer::Mat;
 use rayon::prelude::*;
 
+use crate::pipeline::coarseness;
 use crate::pipeline::fit::{Fit, FitOutcome};
 use crate::uncertainty::estimates::Estimate;
 use crate::{Prepared, SubtractError, VariableSources, VariationTest};
@@ -68,7 +69,7 @@ pub struct ResidualStatistics {
     pub mfb: f64,
     /// Mean fit variance: the variance of z about its mean.
     pub mfv: f64,
-    /// 1.4826 × median |z − median z|, which outliers hardly touch.
+    /// 1.4826 × median |z − median z|, which outliers hardly touch; where the target's values are coarse against its noise, the standard deviation of the z within 4.5 of it.
     pub robust_std: f64,
     /// Σ z² over the degrees of freedom: the pixels less [`effective_unknowns`](Difference::effective_unknowns).
     pub chi2_dof: f64,
@@ -168,7 +169,14 @@ pub fn difference<A: DesignMatrix>(
     for (i, _, why) in &fit.excluded {
         mask.insert(valid.y + i / valid.width, valid.x + i % valid.width, *why);
     }
-    let residuals = statistics(&difference, &expected, &mask, fit.loss, fit.effective_unknowns);
+    let residuals = statistics(
+        &difference,
+        &expected,
+        &mask,
+        prepared.step(),
+        fit.loss,
+        fit.effective_unknowns,
+    );
     Ok(Difference {
         difference,
         variance,
@@ -201,6 +209,7 @@ fn statistics<T: Pixel>(
     difference: &Image<T>,
     variance: &Image<T>,
     mask: &Mask,
+    step: f64,
     loss: Loss,
     unknowns: f64,
 ) -> ResidualStatistics {
@@ -230,8 +239,11 @@ fn statistics<T: Pixel>(
     let outliers = 1.0 - sums.weights / (count * loss.mean_weight(PixelWeight::Robust));
     // Of a very large image, a regular part tells the median well enough.
     let stride = (d.len() / 4_000_000).max(1) | 1;
-    let part = (0..d.len()).step_by(stride).map(z);
-    let robust_std = robust::median_and_scatter(part).map_or(f64::NAN, |(_, scatter)| scatter);
+    let part: Vec<f64> = (0..d.len()).step_by(stride).map(z).filter(|z| z.is_finite()).collect();
+    let sigma = (0..d.len()).step_by(16 * stride).filter(|i| planes[*i].is_empty());
+    let sigma = robust::median(&mut sigma.map(|i| sigma2[i].widen().sqrt()).collect::<Vec<_>>());
+    let robust_std = coarseness::scatter(&part, step / sigma.unwrap_or(f64::INFINITY));
+    let robust_std = robust_std.unwrap_or(f64::NAN);
     ResidualStatistics { used, outliers, mfb, mfv, robust_std, chi2_dof }
 }
 

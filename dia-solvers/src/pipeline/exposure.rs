@@ -151,14 +151,17 @@ pub(crate) fn check_structure<T: Pixel>(
     Err(SubtractError::Constant { image: name, value: first.widen(), pixels })
 }
 
+/// The least noise of a pixel without light, in electrons.
+const LEAST_ELECTRONS: f64 = 1.0 / 3.0;
+
 /// The part of σ² that does not depend on the model.
 ///
-/// Without read noise, a pixel without light would have no variance and infinite weight; one electron is the least.
+/// Without read noise, a pixel without light would have no variance and infinite weight; a third of an electron is the least, which a sky of one photon a pixel has thrice.
 pub(crate) fn fixed_variance<T: Pixel>(noise: &NoiseModel<'_, T>, i: usize) -> f64 {
     match noise {
         NoiseModel::Ccd(ccd, flat) => {
             let flat = flat.map_or(1.0, |flat| flat.pixels()[i].widen());
-            ccd.fixed(flat).max(ccd.photon(flat).powi(2))
+            ccd.fixed(flat).max((LEAST_ELECTRONS * ccd.photon(flat)).powi(2))
         }
         NoiseModel::Variance(variance) => variance.pixels()[i].widen(),
     }

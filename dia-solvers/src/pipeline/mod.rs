@@ -1,5 +1,6 @@
 //! From two images to their difference.
 
+mod coarseness;
 pub(crate) mod difference;
 pub(crate) mod exposure;
 pub(crate) mod fit;

@@ -10,6 +10,7 @@ use dia_core::{
 use rayon::prelude::*;
 
 use crate::SubtractError;
+use crate::pipeline::coarseness::{rounding, step};
 use crate::pipeline::exposure::{
     Exposure, Level, OF_REFERENCE, OF_TARGET, check_exposure, check_noise, check_structure,
     fixed_variance, own_mask, pixel_variance,
@@ -87,7 +88,9 @@ impl<T: Pixel> PreparedReference<T> {
             with_margin(design, good).map(Arc::new)
         };
         let image = with_margin(&design, &|i| (value(i) - sky) / unit)?;
-        let variance = |i: usize| pixel_variance(&reference.noise, i, value(i)) / unit / unit;
+        let rounding = rounding(&reference.noise, step(reference.image, &mask));
+        let variance =
+            |i: usize| (pixel_variance(&reference.noise, i, value(i)) + rounding) / unit / unit;
         let variance = noise.then(|| with_margin(&design.of_variance(), &variance)).transpose()?;
         let scatter = level.scatter / unit;
         let photon = match &reference.noise {
@@ -148,8 +151,10 @@ impl<T: Pixel> PreparedReference<T> {
             NoiseModel::Ccd(..) => 0.0,
             NoiseModel::Variance(variance) => own_photon(target.image, *variance, &mask),
         };
+        let step = step(target.image, &mask);
+        let rounding = rounding(&target.noise, step);
         let fixed = over_valid(valid, shape.1, |i| {
-            let given = fixed_variance(&target.noise, i);
+            let given = fixed_variance(&target.noise, i) + rounding;
             let fixed = (given - own_photon * pixels[i].widen()).max(LEAST_FIXED * given);
             good(i, fixed / unit / unit, f64::INFINITY)
         });
@@ -171,6 +176,7 @@ impl<T: Pixel> PreparedReference<T> {
             reference_variance: self.variance.clone(),
             reference_photon: self.photon,
             own_photon,
+            step,
             target: Pixels::Borrowed(target.image),
             mask,
             data,
@@ -194,6 +200,7 @@ pub struct Prepared<'a, T = f32> {
     reference_variance: Option<Arc<Image<T>>>,
     reference_photon: f64,
     own_photon: f64,
+    step: f64,
     target: Pixels<'a, T>,
     mask: Mask,
     /// I at the valid pixels in units of the target, as all that follows; 0 where masked.
@@ -299,6 +306,11 @@ impl<'a, T: Pixel> Prepared<'a, T> {
     /// Where the target's plane of variances follows the noise of its own pixels: by how much per ADU. What follows has the model in their place. 0 otherwise.
     pub fn own_photon(&self) -> f64 {
         self.own_photon
+    }
+
+    /// The distance in ADU between the values that most pixels of the target have.
+    pub(crate) fn step(&self) -> f64 {
+        self.step
     }
 
     /// The target as given.
