@@ -128,9 +128,6 @@ mod tests {
     use dia_solvers::Exposure;
 
     use super::{Member, Shared, exposure_in, write};
-    use anyhow::{Context, Result};
-    use dia_solvers::{Part, mean_without};
-
     use crate::align::Shift;
     use crate::fits::Header;
     use crate::input::{Input, Role};
