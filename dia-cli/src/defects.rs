@@ -16,9 +16,6 @@ const LEAST_LEFT: f64 = 0.1;
 /// From this factor on, the noise that is said of an image is doubted.
 const DOUBTFUL: f64 = 1.4;
 
-/// Within this factor, the sky says what is said: the gain is known to the square of it.
-const AGREES: f64 = 1.2;
-
 /// From this factor on, a plane of variances holds something else if another meaning fits the sky.
 const AMBIGUOUS: f64 = 2.0;
 
@@ -143,7 +140,7 @@ impl<T: Real> Input<T> {
         let doubtful = is_doubtful(&sky);
         let SkyNoise { level, sigma, expected, .. } = sky;
         let ratio = sigma / expected;
-        let (name, role) = (self.taken.image.clone(), role.name());
+        let (name, role) = (&self.taken.image, role.name());
         match &mut self.noise {
             InputNoise::Variance(_) => {
                 let plane = self.taken.variance.as_deref().unwrap_or("the variance");
@@ -201,10 +198,6 @@ impl<T: Real> Input<T> {
             }
             InputNoise::Ccd(_) => {}
         }
-        let agrees = !sky.crowded && (1.0 / AGREES..AGREES).contains(&ratio);
-        if agrees && matches!(self.noise, InputNoise::Ccd(_)) {
-            self.believe_gain();
-        }
         if doubtful {
             let text = format!(
                 "{name}: the scatter of the sky, {sigma:.4e}, is {ratio:.2} times that which the noise gives that was said of it ({expected:.4e}); check gain, read noise and variance, or give \
@@ -213,15 +206,6 @@ impl<T: Real> Input<T> {
             self.notices.push(Notice::new(Level::Warn, "noise", text));
         }
         Ok(())
-    }
-
-    /// The sky scatters as gain and read noise say: a gain that looked like a setting of the camera is one, as of a stack.
-    fn believe_gain(&mut self) {
-        for notice in self.notices.iter_mut().filter(|n| n.code == "gain" && n.level == Level::Warn)
-        {
-            notice.level = Level::Pass;
-            notice.text += "; but the sky scatters as it says";
-        }
     }
 
     /// Says that `pixels` of the image, if there are any, are what `text` has.

@@ -1,7 +1,7 @@
 //! What is reported of a subtraction.
 
 use dia_core::{Kernel, MaskPlanes};
-use dia_solvers::{Difference, KernelExtent, Lambda};
+use dia_solvers::{Difference, Lambda};
 
 use crate::align::Aligned;
 use crate::input::{Input, Real};
@@ -11,7 +11,7 @@ use crate::report::{
     Background, KernelReport, OffsetReport, Pixels, Regularisation, Report, Residuals, SCHEMA,
     SolverReport, Variables, loss_name, reference_noise_name,
 };
-use crate::request::{Basis, HalfWidth, SubtractRequest};
+use crate::request::{Basis, SubtractRequest};
 use crate::subtraction::Clock;
 use crate::subtraction::pair::Pair;
 use crate::verdict::{Evidence, judge};
@@ -31,15 +31,6 @@ pub(super) struct Done<'a, T: Real> {
 }
 
 impl<T: Real> Done<'_, T> {
-    /// Whether a criterion chose the kernel's half-width, and not the widest that it tried.
-    fn is_wide_enough(&self) -> bool {
-        let (height, width) = self.pair.shape();
-        let widest = |fwhm: f64| KernelExtent::of_seeing(fwhm, height, width).inner;
-        let widest = self.pair.seeing.map_or(0, |seeing| widest(seeing.widest()));
-        matches!(self.request.half_width, HalfWidth::Best(_))
-            && self.basis.extent.half_width < widest
-    }
-
     /// Judges the result, and says what was done and found; `clock` stops.
     pub(super) fn report(&self, [reference, target]: [&Input<T>; 2], clock: Clock) -> Report {
         let Self { request, aligned, pair, basis, difference, .. } = self;
@@ -63,7 +54,6 @@ impl<T: Real> Done<'_, T> {
             stars: &aligned.stars,
             seeing: pair.seeing.map(|s| [s.reference_fwhm, s.target_fwhm]),
             convolved_noise: pair.convolved_noise(&difference.kernel),
-            wide_enough: self.is_wide_enough(),
         }));
         let scales = difference.design.kernels(&difference.parameters);
         Report {

@@ -13,8 +13,8 @@ const CENTROID: f64 = 1.5;
 /// √ΣK²/|ΣK|, by which the kernel multiplies the noise of a single pixel against that of light. A kernel that only widens has at most 1; the noise of its pixels adds to it.
 const AMPLIFICATION: f64 = 1.1;
 
-/// Judges a kernel that is more than wings out to `inner` pixels. A narrow one, of which wider ones were tried and are not better, has as much at its border as it may.
-pub(super) fn judge(kernel: &Kernel, inner: usize, wide_enough: bool) -> Vec<Notice> {
+/// Judges a kernel that is more than wings out to `inner` pixels.
+pub(super) fn judge(kernel: &Kernel, inner: usize) -> Vec<Notice> {
     let mut notices = Vec::new();
     let mut doubt = |code, value: f64, limit: f64, text: String| {
         if value > limit {
@@ -26,7 +26,7 @@ pub(super) fn judge(kernel: &Kernel, inner: usize, wide_enough: bool) -> Vec<Not
         "the kernel has {:.0} % of its weight in its outermost ring: it wants more room; give a larger --half-width, or check the alignment",
         100.0 * border
     );
-    doubt("kernel-border", border, if wide_enough { f64::INFINITY } else { BORDER }, text);
+    doubt("kernel-border", border, BORDER, text);
 
     let (dy, dx) = kernel.centroid();
     let off = dy.hypot(dx);
@@ -66,7 +66,7 @@ mod tests {
     use super::judge;
 
     fn codes(kernel: &Kernel) -> Vec<&'static str> {
-        judge(kernel, 8, false).iter().map(|notice| notice.code).collect()
+        judge(kernel, 8).iter().map(|notice| notice.code).collect()
     }
 
     #[test]
@@ -74,7 +74,6 @@ mod tests {
         assert!(codes(&Kernel::gaussian(8, 1.5)).is_empty());
         // A Gaussian of σ = 5 has half of its light within 5.9 pixels of the 8 that it is given.
         assert_eq!(codes(&Kernel::gaussian(8, 5.0)), ["kernel-border"]);
-        assert!(judge(&Kernel::gaussian(8, 5.0), 8, true).is_empty());
     }
 
     #[test]

@@ -1,10 +1,9 @@
 //! Whether one kernel suits bright and faint stars.
 
+use dia_core::Pixel;
+use dia_core::robust::{median, median_and_scatter};
 use dia_core::stars::Star;
-use dia_core::{MaskPlanes, Pixel};
 
-use super::points::{Measured, Scatter, fit};
-use super::ring::{Both, Levels, levels};
 use super::{Evidence, pixels_around};
 use crate::notice::{Level, Notice};
 
@@ -14,21 +13,9 @@ const LINEAR: f64 = 0.015;
 /// And by how many σ.
 const SIGNIFICANT: f64 = 4.0;
 
-/// What a star's share scatters by beyond noise: a tenth of a percent is that of no image.
-const LEAST: f64 = 1e-3;
-
-/// Stars vary: those so many σ off count half.
-const FAR: f64 = 2.4;
-
 /// Stars that are measured, the brightest ones, and the fewest that tell.
 const STARS: usize = 300;
 const FEWEST: usize = 5;
-
-/// σ of the core's share of the faintest stars: of those that are near the limit of detection, the ones that noise made brighter were found.
-const FAINTEST: f64 = 0.1;
-
-/// A star that the model does not have has this part of it: as if it were fifty times brighter than before.
-const LEAST_MODEL: f64 = 0.02;
 
 /// Radii of core and ring, and those of the sky around, in FWHM.
 const CORE: f64 = 0.5;
@@ -39,9 +26,16 @@ const SKY: [f64; 2] = [2.0, 3.0];
 struct Left {
     flux: f64,
     /// The part of the core's light that is left.
-    core: Measured,
+    core: Share,
     /// That less the part of the ring around it, unless one of its pixels is missing.
-    shape: Option<Measured>,
+    shape: Option<Share>,
+}
+
+/// A part of some light, with the variance by the noise of the pixels.
+#[derive(Clone, Copy)]
+struct Share {
+    value: f64,
+    variance: f64,
 }
 
 /// Compares what bright and faint stars leave in the difference.
@@ -53,10 +47,8 @@ pub(super) fn judge<T: Pixel>(evidence: &Evidence<'_, T>) -> Vec<Notice> {
     let Some([_, fwhm]) = evidence.seeing else { return Vec::new() };
     let stars = evidence.stars.iter().take(STARS);
     let left: Vec<Left> = stars.filter_map(|star| left(evidence, star, fwhm.max(2.0))).collect();
-    let is_known = |star: &&Left| star.core.variance < FAINTEST * FAINTEST;
-    let by_core: Vec<(f64, Measured)> =
-        left.iter().filter(is_known).map(|s| (s.flux.ln(), s.core)).collect();
-    let by_shape: Vec<(f64, Measured)> =
+    let by_core: Vec<(f64, Share)> = left.iter().map(|s| (s.flux.ln(), s.core)).collect();
+    let by_shape: Vec<(f64, Share)> =
         left.iter().filter_map(|s| Some((s.flux, s.shape?))).collect();
     // From the middle of the fainter to that of the brighter quarter; and for the brightest.
     let range = {
@@ -66,7 +58,7 @@ pub(super) fn judge<T: Pixel>(evidence: &Evidence<'_, T>) -> Vec<Notice> {
         sorted.get(sorted.len().wrapping_sub(1 + eighth)).map_or(0.0, |high| high - sorted[eighth])
     };
     let brightest = by_shape.iter().map(|(x, _)| *x).fold(0.0, f64::max);
-    let lines = [(line(&by_core, FAR), range), (line(&by_shape, f64::INFINITY), brightest)];
+    let lines = [(line(&by_core, 2.0), range), (line(&by_shape, f64::INFINITY), brightest)];
     let differences = lines.into_iter().filter_map(|(line, range)| {
         let (slope, error) = line?;
         Some((slope * range, error * range))
@@ -95,48 +87,37 @@ struct Part {
 }
 
 impl Part {
-    /// The part of the light above the sky that is left above the sky of the difference.
-    fn share(&self, sky: Levels) -> Option<Measured> {
-        let [light, left] = sky.values;
-        let flux = self.light - light * self.pixels;
-        let value = (self.difference - left * self.pixels) / flux;
-        // Where light is more than the model has, so are its photons: at the most, by as much.
-        let more = (1.0 - value).clamp(LEAST_MODEL, 1.0).recip();
-        let variance = (more * self.variance + self.pixels.powi(2) * sky.variance) / (flux * flux);
-        (flux > 0.0 && value.is_finite()).then_some(Measured { value, variance })
+    /// The part of the light above a sky that is left.
+    fn share(&self, sky: f64) -> Option<Share> {
+        let flux = self.light - sky * self.pixels;
+        let (value, variance) = (self.difference / flux, self.variance / (flux * flux));
+        (flux > 0.0 && value.is_finite()).then_some(Share { value, variance })
     }
 }
 
-/// `None` at the border, where a pixel of the core is missing, and where something beside the star has changed.
+/// `None` at the border, and where a pixel of the core is missing.
 fn left<T: Pixel>(evidence: &Evidence<'_, T>, star: &Star, fwhm: f64) -> Option<Left> {
     let (image, mask) = evidence.images[1];
     let (difference, variance) =
         (evidence.difference.difference.view(), evidence.difference.variance.view());
     let [mut core, mut ring] = [Part::default(), Part::default()];
-    let (mut sky, mut variable) = (Vec::new(), [false, false]);
+    let mut sky = Vec::new();
     for (y, x, distance) in pixels_around(star, SKY[1] * fwhm, image.view().shape())? {
-        let [light, left, variance] =
-            [image.view(), difference, variance].map(|plane| plane.at(y, x).widen());
-        let distance = distance / fwhm;
+        let (distance, value) = (distance / fwhm, image.view().at(y, x).widen());
         if distance <= RING {
             let part = if distance <= CORE { &mut core } else { &mut ring };
-            part.light += light;
-            part.difference += left;
-            part.variance += variance;
+            part.light += value;
+            part.difference += difference.at(y, x).widen();
+            part.variance += variance.at(y, x).widen();
             part.pixels += 1.0;
-            variable[usize::from(distance > CORE)] |=
-                evidence.difference.mask.at(y, x).contains(MaskPlanes::VARIABLE);
-        } else if distance >= SKY[0] && mask.at(y, x).is_empty() && left.is_finite() {
-            sky.push(Both { values: [light, left], sigma: variance.sqrt() });
+        } else if (SKY[0]..SKY[1]).contains(&distance) && mask.at(y, x).is_empty() {
+            sky.push(value);
         }
     }
-    if variable == [false, true] {
-        return None;
-    }
-    let sky = levels(&sky, [1.0, 1.0])?;
-    let flux = core.light + ring.light - sky.values[0] * (core.pixels + ring.pixels);
+    let sky = median(&mut sky)?;
+    let flux = core.light + ring.light - sky * (core.pixels + ring.pixels);
     let core = core.share(sky)?;
-    let shape = ring.share(sky).map(|ring| Measured {
+    let shape = ring.share(sky).map(|ring| Share {
         value: core.value - ring.value,
         variance: core.variance + ring.variance,
     });
@@ -144,16 +125,35 @@ fn left<T: Pixel>(evidence: &Evidence<'_, T>, star: &Star, fwhm: f64) -> Option<
 }
 
 /// The slope of a straight line through shares, and its error; those beyond `far` σ count less.
-fn line(stars: &[(f64, Measured)], far: f64) -> Option<(f64, f64)> {
+fn line(stars: &[(f64, Share)], far: f64) -> Option<(f64, f64)> {
     if stars.len() < FEWEST {
         return None;
     }
-    let functions: Vec<Vec<f64>> = stars.iter().map(|(x, _)| vec![1.0, *x]).collect();
-    let shares: Vec<Measured> = stars.iter().map(|(_, share)| *share).collect();
-    let order = |i: &usize, j: &usize| stars[*i].0.total_cmp(&stars[*j].0);
-    let (low, high) = ((0..stars.len()).min_by(order)?, (0..stars.len()).max_by(order)?);
-    let (off, error) =
-        fit(&functions, &shares, Scatter { least: LEAST, far })?.difference(high, low);
-    let apart = stars[high].0 - stars[low].0;
-    (error > 0.0).then_some((off / apart, error / apart))
+    let (mut slope, mut level, mut error) = (0.0, 0.0, f64::NAN);
+    for _ in 0..10 {
+        let pull = |(x, share): &(f64, Share), floor: f64| {
+            (share.value - level - slope * x) / (share.variance + floor * floor).sqrt()
+        };
+        // By which stars scatter beyond noise: with it, the pulls have a scatter of one. A tenth of a percent is that of no image.
+        let (mut floor, mut above) = (1e-3, 1.0);
+        for _ in 0..20 {
+            let middle = 0.5 * (floor + above);
+            let (_, scatter) = median_and_scatter(stars.iter().map(|star| pull(star, middle)))?;
+            *(if scatter > 1.0 { &mut floor } else { &mut above }) = middle;
+        }
+        let weight = |star: &(f64, Share)| {
+            let fewer = (pull(star, floor).abs() / far).max(1.0);
+            ((star.1.variance + floor * floor) * fewer).recip()
+        };
+        let sum = |of: &dyn Fn(&(f64, Share)) -> f64| -> f64 {
+            stars.iter().map(|star| weight(star) * of(star)).sum()
+        };
+        let all = sum(&|_| 1.0);
+        let (x, y) = (sum(&|star| star.0) / all, sum(&|star| star.1.value) / all);
+        let spread = sum(&|star| (star.0 - x).powi(2));
+        (slope, error) =
+            (sum(&|star| (star.0 - x) * (star.1.value - y)) / spread, spread.sqrt().recip());
+        level = y - slope * x;
+    }
+    (slope.is_finite() && error.is_finite()).then_some((slope, error))
 }

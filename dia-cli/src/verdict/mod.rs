@@ -3,9 +3,7 @@
 mod coverage;
 mod kernel;
 mod linearity;
-mod points;
 mod residuals;
-mod ring;
 mod scale;
 mod trail;
 
@@ -26,8 +24,6 @@ pub(crate) struct Evidence<'a, T> {
     pub(crate) seeing: Option<[f64; 2]>,
     /// The share of the sky's variance in the difference that went through the kernel.
     pub(crate) convolved_noise: f64,
-    /// Whether wider kernels were tried, and were not better.
-    pub(crate) wide_enough: bool,
 }
 
 /// Row, column and distance in pixels of all that may lie within `reach` of a star; `None` where that leaves the image.
@@ -47,8 +43,7 @@ fn pixels_around(
 /// The reasons for doubt.
 pub(crate) fn judge<T: Pixel>(evidence: &Evidence<'_, T>) -> Vec<Notice> {
     let difference = evidence.difference;
-    let kernel =
-        kernel::judge(&difference.kernel, difference.design.valid().y, evidence.wide_enough);
+    let kernel = kernel::judge(&difference.kernel, difference.design.valid().y);
     let of_field =
         [coverage::judge(evidence), trail::judge(evidence), linearity::judge(evidence)].concat();
     [scale::judge(evidence), residuals::judge(evidence), kernel, of_field].concat()

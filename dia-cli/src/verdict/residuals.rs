@@ -18,17 +18,16 @@ const CORRELATION: f64 = 0.15;
 /// Pixels that the correlation is taken of, in whole rows.
 const CORRELATED: usize = 1 << 18;
 
-/// Side of the blocks whose levels are looked at, in pixels; wider than stars.
+/// Side of the blocks whose medians are looked at, in pixels; wider than stars.
 const BLOCK: usize = 16;
 
-/// Level of a block's normalised residuals that no noise has: its error is 1.09/16 = 0.07, and twice that where the residuals of neighbours are correlated. Photons are skewed: where a pixel
-/// has 0.3 of them, the level is 0.44 too low.
-const LEVEL: f64 = 0.6;
+/// Median of a block's normalised residuals that no noise has: its error is 1.25/16 = 0.08, and twice that where the residuals of neighbours are correlated.
+const MEDIAN: f64 = 0.6;
 
-/// Scatter of the blocks' levels, relative to that of the noise: 0.9 to 1.2 on simulated fields, 1.4 to 2 where the sky has structure that a polynomial does not follow.
+/// Scatter of the blocks' medians, relative to that of the noise: 0.9 to 1.2 on simulated fields, 1.4 to 2 where the sky has structure that a polynomial does not follow.
 const STRUCTURE: f64 = 2.0;
 
-/// Share of the blocks that have such levels: on right fields, those beside the brightest stars.
+/// Share of the blocks that have such medians: on right fields, those beside the brightest stars.
 const PATCHES: f64 = 0.03;
 
 /// Residuals above this many σ are stars or events, and no noise.
@@ -118,16 +117,16 @@ fn correlation<T: Pixel>(evidence: &Evidence<'_, T>) -> Option<Notice> {
 
 /// Parts of the sky that do not follow the model: ghosts, gradients steeper than the background, steps between amplifiers.
 fn sky<T: Pixel>(evidence: &Evidence<'_, T>) -> Option<Notice> {
-    let levels = block_levels(evidence.difference);
-    let off = levels.iter().filter(|level| level.abs() > LEVEL).count();
-    let share = off as f64 / levels.len() as f64;
-    // The mean of the middle half of n independent values has 1.09/√n of their scatter; of noise that K was applied to, sums have (ΣK)²/ΣK² times the variance.
+    let medians = block_medians(evidence.difference);
+    let off = medians.iter().filter(|median| median.abs() > MEDIAN).count();
+    let share = off as f64 / medians.len() as f64;
+    // A median of n independent values has 1.25/√n of their scatter; of noise that K was applied to, sums have (ΣK)²/ΣK² times the variance.
     let kernel = &evidence.difference.kernel;
     let squares: f64 = kernel.pixels().iter().map(|k| k * k).sum();
     let convolved = evidence.convolved_noise;
     let excess = 1.0 - convolved + convolved * kernel.photometric_scale().powi(2) / squares;
-    let (_, scatter) = robust::median_and_scatter(levels.into_iter())?;
-    let structure = scatter * BLOCK as f64 / (1.09 * excess.sqrt());
+    let (_, scatter) = robust::median_and_scatter(medians.into_iter())?;
+    let structure = scatter * BLOCK as f64 / (1.25 * excess.sqrt());
     if share > PATCHES {
         let text = format!(
             "in {:.0} % of the field the sky does not follow the model: a ghost, light, clouds or a step between amplifiers is in one of the images; \
@@ -145,8 +144,8 @@ fn sky<T: Pixel>(evidence: &Evidence<'_, T>) -> Option<Notice> {
     })
 }
 
-/// Levels of the normalised residuals of blocks, of which at least half takes part: the means of their middle halves, since a median of integers is as coarse as they are.
-fn block_levels<T: Pixel>(of: &Difference<T>) -> Vec<f64> {
+/// Medians of the normalised residuals of blocks, of which at least half takes part.
+fn block_medians<T: Pixel>(of: &Difference<T>) -> Vec<f64> {
     let Difference { difference, variance, mask, .. } = of;
     let of_block = |y: usize, x: usize| {
         let columns = x..(x + BLOCK).min(mask.width());
@@ -169,20 +168,11 @@ fn block_levels<T: Pixel>(of: &Difference<T>) -> Vec<f64> {
                 z.iter().zip(planes).filter(|(_, planes)| planes.is_empty()).map(|(z, _)| z),
             );
         }
-        if 2 * block.len() < BLOCK * BLOCK { None } else { Some(middle_mean(&mut block)) }
+        if 2 * block.len() < BLOCK * BLOCK { None } else { robust::median(&mut block) }
     };
     let rows = (0..mask.height().div_ceil(BLOCK)).into_par_iter();
     let columns = || (0..mask.width()).step_by(BLOCK);
     rows.flat_map_iter(|row| columns().filter_map(move |x| of_block(row * BLOCK, x))).collect()
-}
-
-/// The mean of the middle half of some values.
-fn middle_mean(values: &mut [f64]) -> f64 {
-    let quarter = values.len() / 4;
-    let (_, _, above) = values.select_nth_unstable_by(quarter, f64::total_cmp);
-    let count = above.len() - quarter;
-    let (middle, ..) = above.select_nth_unstable_by(count, f64::total_cmp);
-    middle.iter().sum::<f64>() / count as f64
 }
 
 /// Correlation of noise that K was applied to at a distance of one column, and of one row.
@@ -266,15 +256,7 @@ fn reference_noise<T>(evidence: &Evidence<'_, T>) -> Option<Notice> {
 mod tests {
     use dia_core::Kernel;
 
-    use super::{middle_mean, neighbours};
-
-    #[test]
-    fn the_level_of_photons_is_no_median() {
-        // Three pixels of ten have one; the middle half of a hundred has it five times less than twenty-five of the upper quarter.
-        let mut photons: Vec<f64> = (0..100).map(|i| f64::from(u8::from(i % 10 < 3))).collect();
-        assert_eq!(middle_mean(&mut photons), 5.0 / 49.0);
-        assert_eq!(middle_mean(&mut [1.0, 2.0, 3.0, 4.0, 1e9, 6.0, 7.0, 8.0, 0.0]), 4.5);
-    }
+    use super::neighbours;
 
     #[test]
     fn convolved_noise_is_correlated_by_the_autocorrelation_of_the_kernel() {

@@ -86,35 +86,6 @@ fn a_transparency_that_changes_over_the_field_is_doubted() {
 }
 
 #[test]
-fn vignetting_in_one_of_the_images_is_doubted() {
-    let vignetting = |target: &mut Frame| {
-        let (width, height) = (target.width, target.pixels.len() / target.width);
-        let from_middle = |at: usize, size: usize| 2.0 * at as f32 / (size - 1) as f32 - 1.0;
-        for (i, value) in target.pixels.iter_mut().enumerate() {
-            let (y, x) = (from_middle(i / width, height), from_middle(i % width, width));
-            *value = 400.0 + (*value - 400.0) * (1.0 - 0.15 * (y * y + x * x));
-        }
-    };
-    let sky = ["--size", "300", "--sky", "400", "--sky-gradient-x", "0", "--sky-gradient-y", "0"];
-    let simulation =
-        [&sky[..], &["--density", "15", "--transients", "0", "--variables", "0"]].concat();
-    let report = subtracted(&simulation, vignetting);
-    assert!(notice(&report, "transparency").is_some(), "{report}");
-    assert!(notice(&subtracted(&simulation, |_| ()), "transparency").is_none());
-}
-
-#[test]
-fn a_gain_that_the_sky_confirms_is_no_setting() {
-    // As in a stack; against a setting of 120 of a camera whose gain is 1.5.
-    let quiet = ["--size", "300", "--density", "5", "--transients", "0", "--variables", "0"];
-    let level = |report: &Value| notice(report, "gain").map(|notice| notice["level"].clone());
-    let stack = subtracted(&[&quiet[..], &["--gain", "120"]].concat(), |_| ());
-    assert_eq!(level(&stack), Some("pass".into()), "{stack}");
-    let setting = subtracted(&quiet, |target| target.header.set("GAIN", 120.0, ""));
-    assert_eq!(level(&setting), Some("warn".into()), "{setting}");
-}
-
-#[test]
 fn a_trail_is_doubted() {
     let folder = Folder::with_pair(&[
         "--size",
