@@ -25,8 +25,8 @@ const WINGS: [f64; 2] = [0.2, 0.15];
 /// Real stars have no Moffat profiles: σ of what 1/β is in the kernel, if it were known from the reference.
 const FAMILY: f64 = 0.03;
 
-/// σ of the difference of moments as many stars of both images tell it, in parts of the moment: 2.5 per cent of the FWHM.
-const MEASURED: f64 = 0.05;
+/// σ of the difference of moments as many stars of both images tell it, in parts of the moment: a tenth of the FWHM, for two exposures through one seeing may differ by half of that.
+const MEASURED: f64 = 0.2;
 
 /// So few stars tell the half of it.
 const MANY: f64 = 20.0;
