@@ -299,7 +299,7 @@ fn a_sky_of_few_photons_scatters_by_their_noise() {
     let mut uniform = || {
         state =
             state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (state >> 40) as f64 / (1 << 24) as f64
+        (state >> 40) as f64 / 2_f64.powi(24)
     };
     for photons in [5.0, 10.0, 20.0] {
         let chance = photons / 500.0;

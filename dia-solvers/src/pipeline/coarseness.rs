@@ -82,7 +82,7 @@ mod tests {
             let image = Image::from_fn(100, 200, |_, _| photons(&mut state, mean));
             let apart = step(image.view(), &Mask::good(100, 200));
             // One in fifty is a star's.
-            let star = |i: usize| if i % 50 == 0 { 40.0 } else { 0.0 };
+            let star = |i: usize| if i.is_multiple_of(50) { 40.0 } else { 0.0 };
             let z: Vec<f64> = image
                 .pixels()
                 .iter()
