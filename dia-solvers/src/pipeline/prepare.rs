@@ -145,7 +145,7 @@ impl<T: Pixel> PreparedReference<T> {
         let good = |i: usize, value: f64, masked: f64| {
             if planes[i].is_empty() { value } else { masked }
         };
-        let Level { sky, unit, .. } = Level::of(target.image, &mask);
+        let Level { sky, scatter, unit } = Level::of(target.image, &mask);
         let data = over_valid(valid, shape.1, |i| good(i, pixels[i].widen() / unit, 0.0));
         let own_photon = match &target.noise {
             NoiseModel::Ccd(..) => 0.0,
@@ -153,9 +153,12 @@ impl<T: Pixel> PreparedReference<T> {
         };
         let step = step(target.image, &mask);
         let rounding = rounding(&target.noise, step);
+        // No model lies below it: of a pedestal, the photons are those of what is above.
+        let darkest = (sky - 10.0 * scatter).max(0.0);
         let fixed = over_valid(valid, shape.1, |i| {
             let given = fixed_variance(&target.noise, i) + rounding;
-            let fixed = (given - own_photon * pixels[i].widen()).max(LEAST_FIXED * given);
+            let least = LEAST_FIXED * given - own_photon * darkest;
+            let fixed = (given - own_photon * pixels[i].widen()).max(least);
             good(i, fixed / unit / unit, f64::INFINITY)
         });
         let photon = match &target.noise {
@@ -363,7 +366,7 @@ impl<'a, T: Pixel> Prepared<'a, T> {
     }
 }
 
-/// The least part of a given variance that is none of the pixel's own photons: they have all of it where there is no read noise, and rounding could leave less than nothing.
+/// The least part of a given variance that is left in the dark: a pixel's own photons have all of it where there is no read noise, and rounding could leave less than nothing.
 const LEAST_FIXED: f64 = 1e-3;
 
 /// The image of `value(i)` at the pixels i of the design's images, row after row, with its margin of zeros.
