@@ -117,7 +117,7 @@ impl<A: DesignMatrix> Problem<'_, A> {
             is_near = distance < near;
             let fine = |s: &&mut [Search; 2]| s[..known.len()].iter().all(Search::is_fine);
             let settled = steps >= FOR_STRENGTHS || searches.as_ref().is_none_or(fine);
-            if is_near && settled {
+            if is_near && settled || steps >= FOR_STRENGTHS && distance < CLOSE * near {
                 break;
             }
         }
@@ -131,6 +131,9 @@ impl<A: DesignMatrix> Problem<'_, A> {
 
 /// Most steps for the strengths alone, and of a kernel that varies, whose factor is rougher, after one that does not.
 const FOR_STRENGTHS: usize = 4;
+
+/// So many times farther than near is near enough for the descent, once the strengths are known.
+const CLOSE: f64 = 3.0;
 
 /// Most steps. A few do where stars stand out; where the seeing of both images is the same and the reference as noisy as the target, the fit of the sample, which the noise draws to wide kernels, is
 /// far from the minimum.
