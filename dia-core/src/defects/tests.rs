@@ -275,44 +275,6 @@ fn the_noise_of_the_sky_is_measured_in_sparse_and_crowded_fields() {
 }
 
 #[test]
-fn crowding_is_no_noise() {
-    // Several stars in every block of 32² pixels widen all of them alike.
-    for density in [150.0, 400.0, 1500.0] {
-        let options = SimulationOptions { flux_min: 300.0, ..clean(3.0, density) };
-        let pair = simulate(&options).unwrap();
-        for (image, variance) in
-            [(&pair.reference, &pair.reference_variance), (&pair.target, &pair.target_variance)]
-        {
-            let noise = NoiseModel::Variance(variance.view());
-            let found = sky_noise(image.view(), &good(image), &noise).unwrap();
-            // What is said of the noise is right, and nothing contradicts it by more than the errors of blocks.
-            let ratio = found.sigma / found.expected;
-            assert!((0.9..1.3).contains(&ratio), "{density}: {found:?} {ratio}");
-        }
-    }
-}
-
-#[test]
-fn a_sky_of_few_photons_scatters_by_their_noise() {
-    // Bernoulli trials of a small chance: Poisson's distribution to 1 %.
-    let mut state = 7_u64;
-    let mut uniform = || {
-        state =
-            state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (state >> 40) as f64 / 2_f64.powi(24)
-    };
-    for photons in [5.0, 10.0, 20.0] {
-        let chance = photons / 500.0;
-        let mut count = || (0..500).filter(|_| uniform() < chance).count() as f64;
-        let image = Image::from_fn(128, 128, |_, _| count());
-        let ccd = CcdNoise { gain: 1.0, read_noise: 0.0, subtracted_sky: 0.0 };
-        let found = sky_noise(image.view(), &good(&image), &NoiseModel::Ccd(ccd, None)).unwrap();
-        // √(1 − chance), and an error of 7 % for each of the sixteen blocks.
-        assert!((found.sigma / found.expected - 1.0).abs() < 0.06, "{photons}: {found:?}");
-    }
-}
-
-#[test]
 fn correlated_noise_is_as_wide_as_it_is() {
     let pair = simulate(&clean(3.0, 5.0)).unwrap();
     // The mean of 2 × 2 pixels has half the noise, and neighbours share half of it.
