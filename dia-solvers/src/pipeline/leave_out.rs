@@ -95,19 +95,21 @@ const OUTLIER: f64 = 6.0;
 #[cfg(test)]
 mod tests {
     use dia_core::{Image, NoiseModel};
+    use rand::SeedableRng;
+    use rand_distr::{Distribution, StandardNormal};
+    use rand_xoshiro::Xoshiro256PlusPlus;
 
     use super::{Part, mean_without};
     use crate::Exposure;
 
     const SIDE: usize = 40;
 
-    /// Noise of a variance of about 4 that repeats nowhere, on a sky of its own.
-    fn exposure(seed: usize) -> Image<f64> {
-        let sky = 100.0 + 7.0 * seed as f64;
-        Image::from_fn(SIDE, SIDE, |y, x| {
-            let draw = ((y * 7919 + x * 104_729 + seed * 15_485_863) % 1009) as f64 / 1008.0;
-            sky + 12_f64.sqrt() * 2.0 * (draw - 0.5)
-        })
+    /// Noise of a variance of 4, on a sky of its own.
+    fn exposure(seed: u8) -> Image<f64> {
+        let mut random = Xoshiro256PlusPlus::seed_from_u64(seed.into());
+        let sky = 100.0 + 7.0 * f64::from(seed);
+        let mut noise = || -> f64 { StandardNormal.sample(&mut random) };
+        Image::from_fn(SIDE, SIDE, |_, _| sky + 2.0 * noise())
     }
 
     fn of<'a>(image: &'a Image<f64>, variance: &'a Image<f64>) -> Exposure<'a, f64> {
