@@ -1,6 +1,7 @@
 //! Whether two images have the same noise: of an exposure that is in both, or of a detector's pattern.
 
-use dia_core::{Mask, robust};
+use dia_core::Mask;
+use dia_core::robust::keep_near_zero;
 use rayon::prelude::*;
 
 use crate::input::{Input, Real};
@@ -49,27 +50,13 @@ fn common<T: Real>(images: [&Input<T>; 2], masks: &[Mask; 2]) -> Option<(f64, us
         let all = (0..width.saturating_sub(2)).step_by(2).filter_map(move |x| {
             let is_good = |(y, x): (usize, usize)| masks.iter().all(|m| m.at(y, x).is_empty());
             let good = (0..9).all(|i| is_good((y + i / 3, x + i % 3)));
-            let difference = |image: usize, y: usize, x: usize| {
-                let at = |y: usize, x: usize| views[image].at(y, x).widen();
-                at(y, x) - at(y, x + 1) - at(y + 1, x) + at(y + 1, x + 1)
-            };
-            good.then(|| {
-                [
-                    difference(0, y, x),
-                    difference(1, y, x),
-                    difference(1, y, x + 1),
-                    difference(1, y + 1, x),
-                ]
-            })
+            let places = [(0, y, x), (1, y, x), (1, y, x + 1), (1, y + 1, x)];
+            good.then(|| places.map(|(image, y, x)| views[image].mixed_difference(y, x)))
         });
         all.collect::<Vec<[f64; 4]>>()
     };
     let mut differences: Vec<[f64; 4]> = rows.into_par_iter().flat_map_iter(of_row).collect();
-    for k in 0..4 {
-        let mut sizes: Vec<f64> = differences.iter().map(|all| all[k].abs()).collect();
-        let limit = CLIP * robust::MAD_TO_SIGMA * robust::median(&mut sizes)?;
-        differences.retain(|all| all[k].abs() <= limit);
-    }
+    keep_near_zero(&mut differences, CLIP)?;
     let sum = |j: usize, k: usize| differences.iter().map(|all| all[j] * all[k]).sum::<f64>();
     let correlation = |k: usize| sum(0, k) / (sum(0, 0) * sum(k, k)).sqrt();
     let common = (-correlation(2) - correlation(3)).min(correlation(1));

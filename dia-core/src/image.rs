@@ -143,6 +143,16 @@ impl<'a, T: Pixel> ImageView<'a, T> {
         self.pixels[y * self.width + x]
     }
 
+    /// a − b − c + d of the 2 × 2 pixels from row `y` and column `x` on: of the noise of single pixels it has everything, and of stars and sky next to nothing.
+    ///
+    /// # Panics
+    /// If one of them lies outside the image.
+    pub fn mixed_difference(self, y: usize, x: usize) -> f64 {
+        let [a, b, c, d] =
+            [(y, x), (y, x + 1), (y + 1, x), (y + 1, x + 1)].map(|(y, x)| self.at(y, x).widen());
+        a - b - c + d
+    }
+
     /// An owned copy.
     pub fn to_owned(self) -> Image<T> {
         Image { height: self.height, width: self.width, pixels: self.pixels.to_vec() }

@@ -51,6 +51,24 @@ pub fn median_and_scatter(values: impl Iterator<Item = f64>) -> Option<(f64, f64
     Some((centre, MAD_TO_SIGMA * median(&mut values)?))
 }
 
+/// Keeps the rows whose numbers all lie within `sigmas` robust standard deviations of zero, one column after the other. `None` if there are none.
+///
+/// ```
+/// use dia_core::robust::keep_near_zero;
+///
+/// let mut rows = vec![[1.0, -2.0], [-1.0, 1.0], [40.0, 2.0], [1.5, -90.0], [-1.2, -1.0]];
+/// keep_near_zero(&mut rows, 5.0).unwrap();
+/// assert_eq!(rows, [[1.0, -2.0], [-1.0, 1.0], [-1.2, -1.0]]);
+/// ```
+pub fn keep_near_zero<const N: usize>(rows: &mut Vec<[f64; N]>, sigmas: f64) -> Option<()> {
+    for k in 0..N {
+        let mut sizes: Vec<f64> = rows.iter().map(|row| row[k].abs()).collect();
+        let limit = sigmas * MAD_TO_SIGMA * median(&mut sizes)?;
+        rows.retain(|row| row[k].abs() <= limit);
+    }
+    Some(())
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

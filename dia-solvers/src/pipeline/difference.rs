@@ -239,7 +239,7 @@ fn statistics<T: Pixel>(
     let outliers = 1.0 - sums.weights / (count * loss.mean_weight(PixelWeight::Robust));
     // Of a very large image, a regular part tells the median well enough.
     let stride = (d.len() / 4_000_000).max(1) | 1;
-    let part: Vec<f64> = (0..d.len()).step_by(stride).map(z).filter(|z| z.is_finite()).collect();
+    let part = (0..d.len()).step_by(stride).map(z);
     let sigma = (0..d.len()).step_by(16 * stride).filter(|i| planes[*i].is_empty());
     let sigma = robust::median(&mut sigma.map(|i| sigma2[i].widen().sqrt()).collect::<Vec<_>>());
     let robust_std = coarseness::scatter(&part, step / sigma.unwrap_or(f64::INFINITY));

@@ -5,7 +5,8 @@
 //! 289). It is nothing beside a bright sky's noise in one pixel, and many times the error of a background from a million. The cure is the noise model of a detector,
 //! V − γ I + γ M with the model M in place of the pixel, for which γ has to be known.
 
-use dia_core::{ImageView, Mask, Pixel, robust};
+use dia_core::robust::keep_near_zero;
+use dia_core::{ImageView, Mask, Pixel};
 use rayon::prelude::*;
 
 /// The increase γ of an image's variance per ADU of its own pixels' noise; 0 where the plane does not follow them.
@@ -22,24 +23,16 @@ pub(crate) fn own_photon<T: Pixel>(
     let rows: Vec<usize> = (0..height.saturating_sub(1)).step_by(stride).collect();
     let of_row = |y: usize| {
         let differences = (0..width.saturating_sub(1)).step_by(2).filter_map(move |x| {
-            let i = y * width + x;
-            let corners = [i, i + 1, i + width, i + width + 1];
-            let difference = |plane: ImageView<'_, T>| {
-                let [a, b, c, d] = corners.map(|i| plane.pixels()[i].widen());
-                a - b - c + d
-            };
-            let good = corners.iter().all(|i| mask.planes()[*i].is_empty());
-            good.then(|| [difference(image), difference(variance)])
+            let mut corners = [(y, x), (y, x + 1), (y + 1, x), (y + 1, x + 1)].into_iter();
+            let good = corners.all(|(y, x)| mask.at(y, x).is_empty());
+            good.then(|| [image, variance].map(|plane| plane.mixed_difference(y, x)))
         });
         differences.collect::<Vec<_>>()
     };
     let mut differences: Vec<[f64; 2]> = rows.into_par_iter().flat_map_iter(of_row).collect();
     // Cores of stars, cosmic rays and seams are no noise.
-    for k in 0..2 {
-        let mut sizes: Vec<f64> = differences.iter().map(|pair| pair[k].abs()).collect();
-        let Some(size) = robust::median(&mut sizes) else { return 0.0 };
-        let limit = CLIP * robust::MAD_TO_SIGMA * size;
-        differences.retain(|pair| pair[k].abs() <= limit);
+    if keep_near_zero(&mut differences, CLIP).is_none() {
+        return 0.0;
     }
     let sum = |j: usize, k: usize| differences.iter().map(|pair| pair[j] * pair[k]).sum::<f64>();
     let (of_image, of_both, of_variance) = (sum(0, 0), sum(0, 1), sum(1, 1));

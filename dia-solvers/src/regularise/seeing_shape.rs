@@ -43,6 +43,9 @@ const LEAST_SEEN: f64 = 10.0;
 /// Over how much of 1/h a kernel of half-width h falls off beyond the band of the stars: at h, its ringing is a hundredth of that in the middle.
 const ROLL_OFF: f64 = 1.5;
 
+/// And no wider kernel any slower: bases hold ringing near the centre only.
+const COMPACT: usize = 6;
+
 /// Above all frequencies of pixels, in radians per pixel.
 const HIGHEST: f64 = 5.0;
 
@@ -99,7 +102,7 @@ impl ReferenceStars {
     /// What is left at s = σ_R²k² of a kernel of this half-width that ends with the band of the stars. What ends sharply there rings in pixels: over d radians per pixel, by e^(−π d r) at a distance r.
     fn within_band(&self, half_width: usize, s: f64) -> f64 {
         let Some(band) = self.band else { return 1.0 };
-        let width = ROLL_OFF / half_width.clamp(1, 6) as f64;
+        let width = ROLL_OFF / half_width.clamp(1, COMPACT) as f64;
         let edge = band + 1.5 * width;
         let at = |k: f64| 1.0 + ((k - edge) / width).exp();
         at(0.0) / at((s / self.moment()).sqrt())

@@ -116,8 +116,12 @@ impl<A: DesignMatrix> Problem<'_, A> {
             axpy(1.0, &step, x);
             is_near = distance < near;
             let fine = |s: &&mut [Search; 2]| s[..known.len()].iter().all(Search::is_fine);
-            let settled = steps >= FOR_STRENGTHS || searches.as_ref().is_none_or(fine);
-            if is_near && settled || steps >= FOR_STRENGTHS && distance < CLOSE * near {
+            let ends = if steps < FOR_STRENGTHS {
+                is_near && searches.as_ref().is_none_or(fine)
+            } else {
+                distance < CLOSE * near
+            };
+            if ends {
                 break;
             }
         }
