@@ -59,6 +59,6 @@ pub use notice::Level;
 pub use photometry::Scenery;
 pub use planes::{MaskBits, Uncertainty};
 pub use report::Report;
-pub use request::{Align, Basis, Convolve, HalfWidth, KernelDegree, SubtractRequest};
+pub use request::{Align, Basis, Convolve, Degree, HalfWidth, SubtractRequest};
 pub use subtraction::{Event, Subtraction, subtract};
 pub use table::{About, Column, Positions, Table, Values};

@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use clap::ValueEnum;
-use dia_core::{KernelShape, MAX_VARIATION};
+use dia_core::KernelShape;
 use dia_solvers::{Criterion, FitOptions};
 
 use crate::backend::Backend;
@@ -22,11 +22,11 @@ pub struct SubtractRequest {
     /// The functions that the kernel is a sum of.
     pub basis: Basis,
     /// Degree of the polynomial by which the kernel's shape varies over the image.
-    pub kernel_degree: KernelDegree,
+    pub kernel_degree: Degree,
     /// Degree of the polynomial by which the photometric scale varies, at most [`dia_core::MAX_VARIATION`].
     pub scale_degree: usize,
     /// Total degree of the differential background's polynomial, at most [`dia_core::MAX_DEGREE`].
-    pub background_degree: usize,
+    pub background_degree: Degree,
     /// Loss, regularisation, variable sources, uncertainties and linear solver. Its `target_fwhm` is not looked at: the
     /// seeing is measured.
     pub fit: FitOptions,
@@ -56,9 +56,9 @@ impl Default for SubtractRequest {
             half_width: HalfWidth::Auto,
             kernel_shape: KernelShape::Circle,
             basis: Basis::Mixed,
-            kernel_degree: KernelDegree::Auto,
+            kernel_degree: Degree::Auto,
             scale_degree: 0,
-            background_degree: 2,
+            background_degree: Degree::Auto,
             fit: FitOptions::default(),
             reference_contains_target: None,
             align: Align::Auto,
@@ -82,13 +82,32 @@ pub enum HalfWidth {
     Pixels(usize),
 }
 
-/// The degree of the polynomial by which the kernel's shape varies.
+/// The degree of a polynomial by which a part of the model varies over the image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum KernelDegree {
-    /// 2, or 1 or 0 on images of few pixels.
+pub enum Degree {
+    /// What the images ask for.
     Auto,
-    /// A given one, at most [`dia_core::MAX_VARIATION`].
+    /// A given one.
     Given(usize),
+}
+
+impl Degree {
+    /// The given one, or `least`.
+    pub(crate) fn or(self, least: usize) -> usize {
+        match self {
+            Self::Auto => least,
+            Self::Given(degree) => degree,
+        }
+    }
+
+    /// From `auto` or a number up to `most`.
+    pub(crate) fn parse(text: &str, most: usize) -> Result<Self, String> {
+        match text.parse() {
+            Ok(degree) if degree <= most => Ok(Self::Given(degree)),
+            _ if text == "auto" => Ok(Self::Auto),
+            _ => Err(format!("expected `auto` or a degree from 0 to {most}")),
+        }
+    }
 }
 
 /// The functions that a kernel is a sum of.
@@ -167,18 +186,6 @@ impl FromStr for HalfWidth {
                 "expected a whole number of pixels, `auto`, `aic`, `bic` or `tic`".to_owned()
             })?),
         })
-    }
-}
-
-impl FromStr for KernelDegree {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text.parse() {
-            Ok(degree) if degree <= MAX_VARIATION => Ok(Self::Given(degree)),
-            _ if text == "auto" => Ok(Self::Auto),
-            _ => Err(format!("expected `auto` or a degree from 0 to {MAX_VARIATION}")),
-        }
     }
 }
 

@@ -124,6 +124,21 @@ impl Design {
         Self { scale_degree: 0, kernel_degree: 0, variation, ..self.clone() }
     }
 
+    /// The same with a background of total degree `degree`.
+    ///
+    /// # Panics
+    /// If that is above [`MAX_DEGREE`].
+    #[must_use]
+    pub fn with_background(self, degree: usize) -> Self {
+        Self { background: Some(Polynomial2d::new(degree, self.height, self.width)), ..self }
+    }
+
+    /// Whether `other` differs from this design by the degrees of its polynomials alone.
+    pub fn differs_in_degrees_alone(&self, other: &Self) -> bool {
+        let rows = |design: &Self| (design.height, design.width, design.border);
+        rows(self) == rows(other) && self.basis == other.basis
+    }
+
     /// Rows of the images.
     pub fn height(&self) -> usize {
         self.height
@@ -356,8 +371,8 @@ impl Design {
     }
 }
 
-/// The highest degree of the kernel's variation: its square must be a polynomial that is offered, see [`MAX_DEGREE`].
-pub const MAX_VARIATION: usize = MAX_DEGREE / 2;
+/// The highest degree of the kernel's variation. Its square is a polynomial of twice that, see [`MAX_DEGREE`].
+pub const MAX_VARIATION: usize = 4;
 
 #[cfg(test)]
 mod tests {

@@ -156,11 +156,15 @@ pub trait DesignMatrix: LinearOperator<Data: Reweight> {
     /// The layout of rows and columns.
     fn design(&self) -> &Design;
 
-    /// The same rows with a kernel that does not vary, see [`Design::constant`]; what belongs to the reference is shared.
+    /// The same rows for a `design` that differs from [`design`](Self::design) by the degrees of its polynomials alone, see [`Design::constant`] and
+    /// [`Design::with_background`]; what belongs to the reference is shared.
     ///
     /// # Errors
     /// If there is not enough memory.
-    fn constant(&self) -> Result<Self, OperatorError>
+    ///
+    /// # Panics
+    /// If `design` differs by more.
+    fn with_degrees_of(&self, design: Design) -> Result<Self, OperatorError>
     where
         Self: Sized;
 

@@ -139,8 +139,8 @@ fn legendre_product(m: usize, n: usize) -> Vec<(usize, f64)> {
         .collect()
 }
 
-/// The highest total degree that is offered; beyond it, pixels of an image are no well-posed support.
-pub const MAX_DEGREE: usize = 9;
+/// The highest total degree that is offered: that of a background of 153 terms, which follows what is wider than a tenth of the image.
+pub const MAX_DEGREE: usize = 16;
 
 /// P_0 … P_degree at `points` equidistant places on [−1, 1], by Bonnet's recurrence.
 fn legendre(degree: usize, points: usize) -> Vec<Vec<f64>> {

@@ -299,8 +299,8 @@ impl<T: FftPixel> DesignMatrix for FftDesignMatrix<T> {
         &self.design
     }
 
-    fn constant(&self) -> Result<Self, OperatorError> {
-        let design = self.design.constant();
+    fn with_degrees_of(&self, design: Design) -> Result<Self, OperatorError> {
+        assert!(self.design.differs_in_degrees_alone(&design));
         let products = self.products.varied_as(&design);
         let rings = self.modulated.iter().filter_map(|m| m.image().cloned());
         Ok(Self::of_parts(design, self.plan, products, rings))

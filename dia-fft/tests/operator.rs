@@ -319,7 +319,8 @@ fn the_constant_part_is_the_operator_of_the_constant_design() {
             let design = Design::new(90, 110, basis(kind, 5), Some(2)).unwrap();
             let design = design.with_variation(2, 2).unwrap();
             let reference = image::<f32>(90, 110, 4);
-            let part = planned(&reference, &design, choice).constant().unwrap();
+            let whole = planned(&reference, &design, choice);
+            let part = whole.with_degrees_of(design.constant()).unwrap();
             let alone = planned(&reference, &design.constant(), choice);
             assert_eq!(part.design(), alone.design());
             // Tiles lie in another order; each rounds as above.

@@ -33,7 +33,9 @@ mod regularise;
 mod robust;
 mod uncertainty;
 
-pub use design::automatic_design::{KernelExtent, automatic_degree};
+pub use design::automatic_design::{
+    KernelExtent, LEAST_BACKGROUND, automatic_degree, with_largest_background,
+};
 pub use design::nested_kernels::{Criterion, NestedKernel, best_half_width, nested_kernels};
 pub use design::variation_test::VariationTest;
 pub use error::{SolveError, SubtractError};

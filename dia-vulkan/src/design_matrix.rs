@@ -384,9 +384,10 @@ impl DesignMatrix for VulkanDesignMatrix {
         &self.design
     }
 
-    fn constant(&self) -> Result<Self, OperatorError> {
+    fn with_degrees_of(&self, design: Design) -> Result<Self, OperatorError> {
+        assert!(self.design.differs_in_degrees_alone(&design));
         let (reference, bands) = (Arc::clone(&self.reference), self.bands.clone());
-        Self::of_parts(&self.context, reference, bands, self.design.constant())
+        Self::of_parts(&self.context, reference, bands, design)
     }
 
     fn upload(&self, values: Vec<f32>) -> Result<DeviceVector, OperatorError> {

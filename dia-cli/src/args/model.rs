@@ -4,14 +4,14 @@ use std::str::FromStr;
 
 use bytesize::ByteSize;
 use clap::{Args, ValueEnum};
-use dia_core::{KernelShape, Loss, MAX_VARIATION};
+use dia_core::{KernelShape, Loss, MAX_DEGREE, MAX_VARIATION};
 use dia_solvers::{
     Clipping, FitOptions, Lambda, NoiseScale, ReferenceNoise, Solver, VariableSourceOptions,
 };
 
 use crate::args::{RunArgs, positive};
 use crate::backend::Precision;
-use crate::request::{Align, Basis, Convolve, HalfWidth, KernelDegree, SubtractRequest};
+use crate::request::{Align, Basis, Convolve, Degree, HalfWidth, SubtractRequest};
 
 /// The model and how it is fitted.
 #[derive(Clone, Debug, Args)]
@@ -38,18 +38,19 @@ pub(crate) struct ModelArgs {
 
     /// Degree of the polynomial by which the kernel's shape varies over the image, up to 4; `auto`: 2 where a test sees that it varies, else 0; less on images of
     /// few pixels. What the data do not ask for, the regularisation takes out
-    #[arg(long, value_name = "D|auto", default_value = "auto", allow_negative_numbers = true)]
-    pub(crate) kernel_degree: KernelDegree,
+    #[arg(long, value_name = "D|auto", default_value = "auto", allow_negative_numbers = true,
+        value_parser = |text: &str| Degree::parse(text, MAX_VARIATION))]
+    pub(crate) kernel_degree: Degree,
 
     /// Degree of the polynomial by which the photometric scale varies over the image
     #[arg(long, value_name = "D", default_value_t = 0,
         value_parser = clap::value_parser!(u8).range(0..=MAX_VARIATION as i64))]
     pub(crate) scale_degree: u8,
 
-    /// Total degree of the differential background's polynomial
-    #[arg(long, value_name = "D", default_value_t = 2,
-        value_parser = clap::value_parser!(u8).range(0..=dia_core::MAX_DEGREE as i64))]
-    pub(crate) background_degree: u8,
+    /// Total degree of the differential background's polynomial, up to 16; `auto`: 2, or as much more as a test sees structure in the sky
+    #[arg(long, value_name = "D|auto", default_value = "auto", allow_negative_numbers = true,
+        value_parser = |text: &str| Degree::parse(text, MAX_DEGREE))]
+    pub(crate) background_degree: Degree,
 
     /// What is minimised over the normalised residuals; `clip` is least squares with three passes of 5 σ rejection
     #[arg(long, value_enum, default_value_t = LossArg::Huber)]
@@ -121,7 +122,7 @@ impl ModelArgs {
             basis: self.basis,
             kernel_degree: self.kernel_degree,
             scale_degree: self.scale_degree.into(),
-            background_degree: self.background_degree.into(),
+            background_degree: self.background_degree,
             fit: self.fit_options(),
             reference_contains_target: self.reference_contains_target,
             align: self.align,

@@ -7,7 +7,7 @@ use dia_solvers::{Exposure, NoiseScale};
 use crate::fits::{FitsSpec, Header};
 use crate::input::{Input, Role};
 use crate::planes::{joined_header, label};
-use crate::request::{Align, Convolve, HalfWidth, KernelDegree, SubtractRequest};
+use crate::request::{Align, Convolve, Degree, HalfWidth, SubtractRequest};
 
 use super::flags::Given;
 
@@ -126,10 +126,10 @@ impl Asked {
             Ok(degree.map(|degree| degree.min(highest)))
         };
         if let Some(degree) = degree("ko", MAX_VARIATION)? {
-            request.kernel_degree = KernelDegree::Given(degree);
+            request.kernel_degree = Degree::Given(degree);
         }
         if let Some(degree) = degree("bgo", MAX_DEGREE)? {
-            request.background_degree = degree;
+            request.background_degree = Degree::Given(degree);
         }
         request.convolve = match given.letter("c", "tib")? {
             Some('t') => Convolve::Reference,
@@ -315,15 +315,15 @@ fn planes(bits: u16) -> MaskPlanes {
 mod tests {
     use super::Asked;
     use crate::hotpants::flags::Given;
-    use crate::request::KernelDegree;
+    use crate::request::Degree;
 
     #[test]
     fn a_degree_that_is_too_high_is_lowered_and_said() {
         let line = "-inim i.fits -tmplim t.fits -outim d.fits -bgo 2 -ko 9";
         let words: Vec<String> = line.split(' ').map(str::to_owned).collect();
         let asked = Asked::of(&Given::parse(&words).unwrap()).unwrap();
-        assert_eq!(asked.request.kernel_degree, KernelDegree::Given(4));
-        assert_eq!(asked.request.background_degree, 2);
+        assert_eq!(asked.request.kernel_degree, Degree::Given(4));
+        assert_eq!(asked.request.background_degree, Degree::Given(2));
         assert_eq!(asked.lowered, ["-ko 9 is taken for 4, the highest degree"]);
     }
 }

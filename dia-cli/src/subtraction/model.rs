@@ -5,13 +5,16 @@ use std::sync::Arc;
 use anyhow::{Context, Result, ensure};
 use dia_core::{Design, ImageView, KernelShape, KernelSupport};
 use dia_fft::FftDesignMatrix;
-use dia_solvers::{Criterion, KernelExtent, automatic_degree, best_half_width, nested_kernels};
+use dia_solvers::{
+    Criterion, KernelExtent, LEAST_BACKGROUND, automatic_degree, best_half_width, nested_kernels,
+    with_largest_background,
+};
 use dia_vulkan::VulkanContext;
 
 use crate::input::Real;
 use crate::kernel_basis::BasisRecipe;
 use crate::report::Seeing;
-use crate::request::{Basis, HalfWidth, KernelDegree, SubtractRequest};
+use crate::request::{Basis, Degree, HalfWidth, SubtractRequest};
 use crate::subtraction::pair::Pair;
 
 /// The design that is asked for, or by the seeing, with what its basis is made of.
@@ -32,17 +35,22 @@ pub(super) fn choose<T: Real>(
         extent,
         conserve_flux: scale_degree != kernel_degree,
     };
+    let background = request.background_degree.or(LEAST_BACKGROUND);
     let designed = |kernel_degree: usize| {
-        Design::new(height, width, recipe(kernel_degree).make(), Some(request.background_degree))
+        Design::new(height, width, recipe(kernel_degree).make(), Some(background))
             .and_then(|design| design.with_variation(scale_degree, kernel_degree))
             .map(|design| design.with_border(extent.inner))
             .with_context(|| pair.subtracting())
     };
     let design = match request.kernel_degree {
-        KernelDegree::Given(kernel_degree) => designed(kernel_degree)?,
-        KernelDegree::Auto => automatic_degree(designed)?,
+        Degree::Given(kernel_degree) => designed(kernel_degree)?,
+        Degree::Auto => automatic_degree(designed)?,
     };
     let recipe = recipe(design.kernel_degree());
+    let design = match request.background_degree {
+        Degree::Auto => with_largest_background(design),
+        Degree::Given(_) => design,
+    };
     Ok((design, recipe))
 }
 
@@ -84,7 +92,8 @@ fn best<T: Real>(
 ) -> Result<KernelExtent> {
     let (r, t) = (pair.convolved.exposure(), pair.fitted_to.exposure());
     let widest = KernelSupport::new(extent(pair, request)?.half_width, request.kernel_shape);
-    let (degree, options) = (request.background_degree, &pair.options);
+    let degree = request.background_degree.or(LEAST_BACKGROUND);
+    let options = &pair.options;
     let kernels = match device {
         Some(context) => {
             let operator = |image: ImageView<'_, T>, design| T::operator(context, image, design);

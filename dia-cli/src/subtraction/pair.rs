@@ -6,13 +6,13 @@ use anyhow::{Result, ensure};
 use dia_core::Kernel;
 use dia_core::seeing;
 use dia_core::stars::Star;
-use dia_solvers::{FitOptions, Variation};
+use dia_solvers::{FitOptions, LEAST_BACKGROUND, Variation};
 
 use crate::direction::convolves_target;
 use crate::input::{Input, Real};
 use crate::notice::{Level, Notice};
 use crate::report::{Centroid, Seeing};
-use crate::request::{KernelDegree, SubtractRequest};
+use crate::request::{Degree, SubtractRequest};
 
 /// Which image is convolved, and what their stars tell.
 pub(super) struct Pair<'a, T: Real> {
@@ -56,7 +56,7 @@ impl<'a, T: Real> Pair<'a, T> {
             convolved.to_mut().fill_holes();
         }
         // What nobody asked for is fitted where it is seen.
-        let is_open = request.kernel_degree == KernelDegree::Auto && request.scale_degree == 0;
+        let is_open = request.kernel_degree == Degree::Auto && request.scale_degree == 0;
         let variation = if is_open { Variation::Tested } else { Variation::AsDesigned };
         let target_fwhm = of_fitted.filter(|_| seeing.is_some()).map(|s| s.fwhm);
         let options = FitOptions {
@@ -64,6 +64,8 @@ impl<'a, T: Real> Pair<'a, T> {
             reference_seeing: of_convolved,
             target_seeing: of_fitted,
             variation,
+            least_background: (request.background_degree == Degree::Auto)
+                .then_some(LEAST_BACKGROUND),
             ..request.fit
         };
         let unmeasured = if r.is_none() { reference } else { target };

@@ -1,6 +1,6 @@
 //! What is reported of a subtraction.
 
-use dia_core::{Kernel, MaskPlanes};
+use dia_core::{Kernel, MaskPlanes, Polynomial2d};
 use dia_solvers::{Difference, Lambda};
 
 use crate::align::Aligned;
@@ -65,7 +65,7 @@ impl<T: Real> Done<'_, T> {
             output: String::new(),
             photometric_scale: difference.photometric_scale.into(),
             background: Background {
-                degree: request.background_degree,
+                degree: difference.design.background().map_or(0, Polynomial2d::degree),
                 coefficients: difference.background.iter().map(|b| (*b).into()).collect(),
                 reference_sky: difference.reference_sky,
             },

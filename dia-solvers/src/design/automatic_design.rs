@@ -5,7 +5,9 @@
 //! smooth, round and weak, so that they cost few unknowns, and may reach over masked pixels and the edge of the image, where what they would carry in is
 //! far below the noise.
 
-use dia_core::{Design, KernelBasis, KernelShape, KernelSupport, ModelError, Resolution};
+use dia_core::{
+    Design, KernelBasis, KernelShape, KernelSupport, MAX_DEGREE, ModelError, Resolution,
+};
 
 /// Radius in FWHM of the wider seeing within which every pixel of the kernel is free.
 const CORE: f64 = 1.25;
@@ -93,6 +95,16 @@ pub fn automatic_degree<E: From<ModelError>>(
         }
     }
     designed(0)
+}
+
+/// The least degree of a background, which sky has nearly always.
+pub const LEAST_BACKGROUND: usize = 2;
+
+/// `design` with the largest degree of a background that is worth a test, see [`FitOptions::least_background`](crate::FitOptions::least_background): what it follows is wider than the kernel.
+pub fn with_largest_background(design: Design) -> Design {
+    let (valid, kernel) = (design.valid(), 2 * design.inner_half_width() + 1);
+    let degree = (valid.height.min(valid.width) / kernel).clamp(LEAST_BACKGROUND, MAX_DEGREE);
+    design.with_background(degree)
 }
 
 #[cfg(test)]

@@ -1,14 +1,9 @@
 //! Whether a kernel varies over the image, asked before anything that varies is fitted.
 //!
-//! At the minimum for a constant kernel, the gradient over the columns of a kernel that varies is noise if it does not vary (the score test: Rao 1948, Math. Proc. Camb. Phil.
-//! Soc. 44, 50). What kernels vary in is first of all flux, place and width; so the gradient is looked at along the seeing's kernel, [`crate::regularise::seeing_kernel`], and its
-//! derivatives by centre and second moments, six functions, times each polynomial T_t but the constant one. With v these directions and n the columns of the constant
-//! model, the score that the latter leave is
-//!
-//! > s = g_v − J_vn P⁻¹ g_n, Var s = S_vv − J_vn P⁻¹ S_nv − S_vn P⁻¹ J_nv + J_vn P⁻¹ S_nn P⁻¹ J_nv,
-//!
-//! P = J_nn + Q, and sᵀ (Var s)⁻¹ s is χ² with as many degrees of freedom as there are directions. The gradient is that of all pixels; J, and S in proportion to it, are those of
-//! the sampled rows.
+//! At the minimum for a constant kernel, the gradient over the columns of a kernel that varies is noise if it does not vary.
+//! What kernels vary in is first of all flux, place and width; so the gradient is looked at along the seeing's kernel, [`crate::regularise::seeing_kernel`], and its
+//! derivatives by centre and second moments, six functions, times each polynomial T_t but the constant one: these are the further columns of
+//! [`crate::design::score_test`].
 //!
 //! The noise of the reference leaves a bias in g_v, ν_0t(u) of [`crate::regularise::penalty`] times the kernel and its change; and it reaches neighbouring pixels alike, see
 //! [`crate::uncertainty::correlated_noise`], by which S is the larger. Both are computed only where s is more than chance without them; the latter for T_t constant over a kernel, and less its
@@ -16,18 +11,18 @@
 
 use std::ops::Range;
 
-use dia_core::{
-    DataVector, Design, DesignMatrix, Image, Kernel, KernelTerm, LinearOperator, OperatorError,
-    Pixel, PixelWeight,
-};
-use faer::{Mat, Side};
+use dia_core::{DataVector, Design, DesignMatrix, Image, Kernel, KernelTerm, Pixel, PixelWeight};
+use faer::Mat;
 
+use crate::design::score_test::{
+    ONE_IN_A_HUNDRED, limit, project, quadratic_form, reference_noise_at_sample,
+};
 use crate::linear::cg::{axpy, dot};
 use crate::precondition::sample::{Sample, terms_at};
 use crate::regularise::seeing_shape::SeeingShape;
 use crate::robust::problem::Problem;
 use crate::uncertainty::correlated_noise::CorrelatedNoise;
-use crate::{GramPrecision, Preconditioner, SolveError, SubtractError};
+use crate::{SolveError, SubtractError};
 
 /// How the score of a kernel's variation compares with noise.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -46,7 +41,7 @@ impl VariationTest {
         let (statistic, degrees_of_freedom) = quadratic_form(variance, score)?;
         // What the statistic exceeds its expectation by is what the error's square would fall by.
         let relevant = degrees_of_freedom as f64 + RELEVANT * error;
-        let limit = limit(degrees_of_freedom.max(1)).max(relevant);
+        let limit = limit(degrees_of_freedom.max(1), ONE_IN_A_HUNDRED).max(relevant);
         Ok(Self { statistic, degrees_of_freedom, limit })
     }
 
@@ -58,17 +53,6 @@ impl VariationTest {
 
 /// The part of the square of the model's error that is worth a kernel that varies. In large images more is seen than that is.
 const RELEVANT: f64 = 0.02;
-
-/// Directions of less than this part of the best determined one's information are none.
-const LEAST_INFORMATION: f64 = 1e-8;
-
-/// The upper 1 % of χ² (Wilson & Hilferty 1931, Proc. Natl. Acad. Sci. 17, 684).
-fn limit(degrees_of_freedom: usize) -> f64 {
-    /// Of the normal distribution.
-    const UPPER: f64 = 2.326_348;
-    let spread = 2.0 / (9.0 * degrees_of_freedom as f64);
-    degrees_of_freedom as f64 * (1.0 - spread + UPPER * spread.sqrt()).powi(3)
-}
 
 /// Tests whether the kernel of `all` varies, at the parameters `x` of `problem`, which is the same without variation. `None` where the seeing's kernel is not known.
 pub(crate) fn variation_test<A: DesignMatrix>(
@@ -82,24 +66,13 @@ pub(crate) fn variation_test<A: DesignMatrix>(
     let (g, mut score) = gradients(problem, all, &directions, x)?;
     let weights = problem.at_sample(&problem.weights)?;
     let sampled = SampledDirections::new(problem, all.design(), &directions, &weights);
-
-    let j_nn = problem.sample.gram(&weights, GramPrecision::Double);
-    let (j_nv, j_vv) = sampled.information(problem)?;
-    let p = problem.factor_weights()?;
-    let mut solved = j_nv.clone();
-    for (k, score) in score.iter_mut().enumerate() {
-        let column = solved.col_as_slice_mut(k);
-        p.solve_lower(column);
-        p.solve_upper(column);
-        *score -= dot(column, &g);
-    }
-    let cross = j_nv.transpose() * &solved;
-    let projected = &j_vv - &cross - cross.transpose() + solved.transpose() * (&j_nn * &solved);
+    let columns: Vec<Vec<f64>> = sampled.products.iter().map(|d| sampled.direction(*d)).collect();
+    let projected = project(problem, &weights, &columns, &g, &mut score)?;
     let loss = problem.loss;
     let relative = |kind| loss.mean_weight(kind) / loss.mean_weight(PixelWeight::Robust);
     let independent = projected * faer::Scale(relative(PixelWeight::Score));
     // The error is that of the parameters, and the reference's noise.
-    let carried = sampled.reference_noise(problem)?;
+    let carried = reference_noise_at_sample(problem)?;
     let error = problem.effective_unknowns + dot(&carried, &sampled.over);
     let test = VariationTest::new(&independent, &score, error)?;
     let (true, Some((v, image))) = (test.varies(), reference_variance) else {
@@ -241,38 +214,6 @@ impl SampledDirections {
         self.along[change].iter().zip(&self.terms[t]).map(|(a, t)| a * t).collect()
     }
 
-    /// J_nv and J_vv.
-    fn information<A: DesignMatrix>(
-        &self,
-        problem: &Problem<'_, A>,
-    ) -> Result<(Mat<f64>, Mat<f64>), SubtractError> {
-        let rows = &problem.sample.rows;
-        let directions: Vec<Vec<f64>> = self.products.iter().map(|d| self.direction(*d)).collect();
-        let mut memory = rows.workspace()?;
-        let mut j_nv = Mat::<f64>::zeros(rows.ncols(), directions.len());
-        let mut j_vv = Mat::<f64>::zeros(directions.len(), directions.len());
-        for (k, direction) in directions.iter().enumerate() {
-            let weighted: Vec<f64> = direction.iter().zip(&self.over).map(|(v, w)| v * w).collect();
-            let narrow = weighted.iter().map(|v| A::Pixel::narrow(*v)).collect();
-            rows.apply_adjoint(&narrow, j_nv.col_as_slice_mut(k), &mut memory)?;
-            for (l, other) in directions.iter().enumerate() {
-                j_vv[(l, k)] = dot(other, &weighted);
-            }
-        }
-        Ok((j_nv, j_vv))
-    }
-
-    /// K² ⊗ σ_R² at the sampled rows, zero where it is not known.
-    fn reference_noise<A: DesignMatrix>(
-        &self,
-        problem: &Problem<'_, A>,
-    ) -> Result<Vec<f64>, OperatorError> {
-        match &problem.noise.reference {
-            Some(reference) => problem.at_sample(reference),
-            None => Ok(vec![0.0; self.weights.len()]),
-        }
-    }
-
     /// What the reference's noise adds to S_vv because neighbours share it.
     fn excess<A: DesignMatrix>(
         &self,
@@ -296,7 +237,7 @@ impl SampledDirections {
         }
         problem.products += carried.len();
         let (places, variances): (Vec<usize>, Vec<f64>) = correlated.pixels().unzip();
-        let mut own = self.reference_noise(problem)?;
+        let mut own = reference_noise_at_sample(problem)?;
         let weights = self.weights.iter().zip(&self.over);
         own.iter_mut().zip(weights).for_each(|(own, (w, over))| *own *= w * over);
         let terms = terms_at(design, &places);
@@ -324,37 +265,5 @@ impl SampledDirections {
         Ok(Mat::from_fn(n, n, |k, l| {
             form(&of_pixels, &variances, k, l) - form(&of_rows, &own, k, l)
         }))
-    }
-}
-
-/// sᵀ V⁻¹ s over the directions in which V is determined, and their number.
-fn quadratic_form(v: &Mat<f64>, s: &[f64]) -> Result<(f64, usize), SolveError> {
-    // The directions are of different units.
-    let size = |k: usize| v[(k, k)].max(f64::MIN_POSITIVE).sqrt();
-    let scaled = Mat::from_fn(s.len(), s.len(), |i, j| v[(i, j)] / (size(i) * size(j)));
-    let eigen = scaled
-        .self_adjoint_eigen(Side::Lower)
-        .map_err(|_| SolveError::NonFinite { what: "the score's variance", iteration: 0 })?;
-    let (mut sum, mut count) = (0.0, 0);
-    for (k, value) in eigen.S().column_vector().iter().enumerate() {
-        if *value > LEAST_INFORMATION {
-            let along: f64 = (0..s.len()).map(|i| eigen.U()[(i, k)] * s[i] / size(i)).sum();
-            sum += along * along / value;
-            count += 1;
-        }
-    }
-    Ok((sum, count))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::limit;
-
-    #[test]
-    fn the_limit_is_that_of_the_tables() {
-        // Abramowitz & Stegun (1964), table 26.8; the approximation is good to 0.3 % from three degrees of freedom on.
-        for (degrees, expected) in [(3, 11.345), (10, 23.209), (30, 50.892)] {
-            assert!((limit(degrees) / expected - 1.0).abs() < 3e-3, "{degrees}");
-        }
     }
 }

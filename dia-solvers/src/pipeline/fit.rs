@@ -13,10 +13,12 @@ use std::sync::Arc;
 use dia_core::{Design, DesignMatrix, Kernel, Loss, MaskPlanes, Noise, Photon, Pixel, Traffic};
 use faer::Mat;
 
+use crate::design::background_test::background_degree;
 use crate::design::nested_kernels::compare_kernels;
 use crate::design::variation_test::{VariationTest, variation_test};
 use crate::exclude::exclusion::{Exclusion, Rules};
 use crate::pipeline::units::scaled;
+use crate::pipeline::uploaded::Sampled;
 use crate::precondition::sample::{Factor, Sample};
 use crate::regularise::lambda::Search;
 use crate::regularise::nearest_kernel::NearestKernel;
@@ -29,7 +31,7 @@ use crate::robust::sample_fit::{Start, fit_sample};
 use crate::uncertainty::estimates::{Estimate, Estimates};
 use crate::{
     DesignRows, FitOptions, Lambda, NestedKernel, NormalWorkspace, Prepared, ReferenceNoise,
-    StopReason, SubtractError, Uploaded, VariableSources, Variation,
+    StopReason, SubtractError, Uploaded, VariableSources,
 };
 
 /// What a pass of the fit reports while it runs.
@@ -153,15 +155,15 @@ pub fn fit_uploaded<A: DesignMatrix>(
     if options.reference_noise != ReferenceNoise::Ignore && reference_variance.is_none() {
         return Err(SubtractError::NoReferenceVariance);
     }
-    let Uploaded { sample, sampled, data, fixed, photon } = uploaded;
-    let varying = a.design().variation().len() > 1;
-    let constant = if varying && options.variation == Variation::Tested {
-        Some((a.constant()?, reference_variance.map(A::constant).transpose()?))
-    } else {
-        None
-    };
-    let (first, first_variance) =
-        constant.as_ref().map_or((a, reference_variance), |(a, v)| (a, v.as_ref()));
+    let Uploaded { sampled: Sampled { draw: sample, target: sampled }, ample, data, fixed, photon } =
+        uploaded;
+    // What images are tested for has operators of its own.
+    let simplest = options.simplest(a.design());
+    let may_vary = simplest.variation() != a.design().variation();
+    let of_constant = |v: &A| v.with_degrees_of(v.design().constant());
+    let constant_variance = reference_variance.filter(|_| may_vary).map(of_constant).transpose()?;
+    let first = &a.with_degrees_of(simplest)?;
+    let first_variance = constant_variance.as_ref().or(reference_variance);
     let design = first.design();
     let weighted = options.reference_noise != ReferenceNoise::Ignore;
     let mut variance = with_workspace(first_variance)?;
@@ -272,6 +274,26 @@ pub fn fit_uploaded<A: DesignMatrix>(
     let rough = |problem: &Problem<'_, A>| (0.1 * (problem.a.ncols() as f64).sqrt()).max(tolerance);
     // Sources that changed are left out before it is asked whether the kernel varies: they would count as its variation.
     let mut near = problem.settle(&mut x, searches.as_mut()).map_err(explained)?;
+    if let (Some(ample), Some(background)) = (ample, a.design().background()) {
+        let all = first.with_degrees_of(design.clone().with_background(background.degree()))?;
+        let degree = background_degree(&mut problem, &all, &x).map_err(explained)?;
+        if design.background().is_some_and(|simplest| degree > simplest.degree()) {
+            // Whatever was found so far was drawn to what the background lacked.
+            let a = a.with_degrees_of(a.design().clone().with_background(degree))?;
+            let Problem { data, noise: Noise { fixed, photon, .. }, products, .. } = problem;
+            let uploaded = Uploaded { sampled: ample, ample: None, data, fixed, photon };
+            let options = FitOptions { least_background: None, ..*options };
+            let mut fit =
+                fit_uploaded(prepared, uploaded, &a, reference_variance, &options, observe)?;
+            fit.outcome.products += products;
+            return Ok(fit);
+        }
+    }
+    let all = match design.background() {
+        Some(background) => a.design().clone().with_background(background.degree()),
+        None => a.design().clone(),
+    };
+    let all = &a.with_degrees_of(all)?;
     let mut test = None;
     loop {
         if problem.loss != loss {
@@ -288,14 +310,14 @@ pub fn fit_uploaded<A: DesignMatrix>(
             problem.moved = f64::INFINITY;
             near = problem.settle(&mut x, searches.as_mut()).map_err(explained)?;
         }
-        if constant.is_some() && test.is_none() {
+        if may_vary && test.is_none() {
             let image = prepared.shared_reference_variance().map(AsRef::as_ref);
             let variance = reference_variance.zip(image);
-            let tested = variation_test(&mut problem, a, variance, &x).map_err(explained)?;
+            let tested = variation_test(&mut problem, all, variance, &x).map_err(explained)?;
             if tested.as_ref().is_none_or(VariationTest::varies) {
-                x = of_constant_kernel(a.design(), &x);
-                let method = Method::new(a, solver, fixed_weights)?;
-                problem = problem.with_operator(a, reference_variance, method)?;
+                x = of_constant_kernel(all.design(), &x);
+                let method = Method::new(all, solver, fixed_weights)?;
+                problem = problem.with_operator(all, reference_variance, method)?;
                 near = problem.settle(&mut x, searches.as_mut()).map_err(explained)?;
                 changed = true;
             }

@@ -1,7 +1,7 @@
 //! How a pair is fitted: what a caller may choose.
 
 use dia_core::seeing::Seeing;
-use dia_core::{Loss, ModelError};
+use dia_core::{Design, Loss, ModelError};
 
 use crate::{Clipping, NoiseScale, SubtractError, VariableSourceOptions};
 
@@ -105,6 +105,8 @@ pub struct FitOptions {
     pub nested_kernels: bool,
     /// What becomes of a design whose kernel varies over the image.
     pub variation: Variation,
+    /// The degree from which a background's is chosen, up to that of the design, by a test of the images; `None` for the design's.
+    pub least_background: Option<usize>,
 }
 
 /// Whether a kernel that may vary over the image does.
@@ -154,6 +156,7 @@ impl FitOptions {
         covariance: None,
         nested_kernels: false,
         variation: Variation::AsDesigned,
+        least_background: None,
     };
 
     /// The classical fit, for comparisons: no regularisation, the bias of the reference's noise not corrected, no source left out.
@@ -169,6 +172,18 @@ impl FitOptions {
     /// Whether the fit needs the variance of the reference.
     pub fn needs_reference_variance(&self) -> bool {
         self.reference_noise != ReferenceNoise::Ignore || self.lambda != Lambda::Fixed(0.0)
+    }
+
+    /// `design`, or where the images are to be tested for more, the least of it that is fitted before.
+    pub(crate) fn simplest(&self, design: &Design) -> Design {
+        let mut simplest = design.clone();
+        if self.variation == Variation::Tested {
+            simplest = simplest.constant();
+        }
+        if let (Some(least), Some(background)) = (self.least_background, design.background()) {
+            simplest = simplest.with_background(least.min(background.degree()));
+        }
+        simplest
     }
 
     pub(crate) fn validate(&self) -> Result<(), SubtractError> {

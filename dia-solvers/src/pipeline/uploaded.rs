@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use dia_core::{DesignMatrix, Photon};
+use dia_core::{Design, DesignMatrix, Photon};
 
 use crate::robust::sample_fit::SampledTarget;
 use crate::{FitOptions, Prepared, RowSample, SubtractError};
@@ -10,12 +10,19 @@ use crate::{FitOptions, Prepared, RowSample, SubtractError};
 /// The pixels of a prepared target where the operator computes, and of the sampled ones a copy where the fit starts. Made by one thread while another
 /// one fits, it hides the transfer.
 pub struct Uploaded<A: DesignMatrix> {
-    pub(crate) sample: RowSample,
-    pub(crate) sampled: SampledTarget<A::Pixel>,
+    pub(crate) sampled: Sampled<A::Pixel>,
+    /// Enough for all columns of the design, where fewer are fitted first.
+    pub(crate) ample: Option<Sampled<A::Pixel>>,
     pub(crate) data: A::Data,
     /// The part of σ² that does not depend on the model.
     pub(crate) fixed: A::Data,
     pub(crate) photon: Photon<A::Data>,
+}
+
+/// The rows that were drawn, and the target there.
+pub(crate) struct Sampled<T> {
+    pub(crate) draw: RowSample,
+    pub(crate) target: SampledTarget<T>,
 }
 
 impl<A: DesignMatrix> Uploaded<A> {
@@ -33,13 +40,18 @@ impl<A: DesignMatrix> Uploaded<A> {
         if prepared.data.is_empty() {
             return Err(SubtractError::AlreadyFitted);
         }
-        let rows = options.sample_per_unknown * a.design().constant().ncols();
-        let sample = RowSample::draw(prepared, rows, options.seed);
-        let sampled = SampledTarget::new(prepared, &sample);
+        let sampled = |design: &Design| {
+            let rows = options.sample_per_unknown * design.constant().ncols();
+            let draw = RowSample::draw(prepared, rows, options.seed);
+            Sampled { target: SampledTarget::new(prepared, &draw), draw }
+        };
+        let (whole, simplest) = (a.design(), options.simplest(a.design()));
+        let ample = (simplest.background() != whole.background()).then(|| sampled(whole));
+        let sampled = sampled(&simplest);
         let photon = std::mem::replace(&mut prepared.photon, Photon::Uniform(0.0));
         Ok(Self {
-            sample,
             sampled,
+            ample,
             data: a.upload(std::mem::take(&mut prepared.data))?,
             fixed: a.upload(std::mem::take(&mut prepared.fixed))?,
             photon: photon.try_map(|photon| a.upload(photon))?,
@@ -49,6 +61,6 @@ impl<A: DesignMatrix> Uploaded<A> {
 
 impl<A: DesignMatrix> fmt::Debug for Uploaded<A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Uploaded").field("sample", &self.sample).finish_non_exhaustive()
+        f.debug_struct("Uploaded").field("sample", &self.sampled.draw).finish_non_exhaustive()
     }
 }

@@ -52,6 +52,18 @@ impl<T: Pixel> SampledRows<T> {
         weighted_gram(self, self.nrows, precision, |i| (i, weights[i]))
     }
 
+    /// A_sᵀ V for a matrix V of s rows.
+    pub(crate) fn adjoint_of_columns(&self, v: &Mat<f64>) -> Mat<f64> {
+        let of_task = |(task, rows): (usize, &[T])| {
+            let count = rows.len() / self.ncols;
+            let rows = Mat::from_fn(count, self.ncols, |i, j| rows[i * self.ncols + j].widen());
+            rows.transpose() * v.subrows(task * TASK, count)
+        };
+        let products: Vec<Mat<f64>> = self.tasks().enumerate().map(of_task).collect();
+        let zero = Mat::zeros(self.ncols, v.ncols());
+        products.iter().fold(zero, |sum, product| sum + product)
+    }
+
     /// Tasks of rows: their elements, n each.
     fn tasks(&self) -> impl IndexedParallelIterator<Item = &[T]> {
         self.values.par_chunks(TASK * self.ncols)
