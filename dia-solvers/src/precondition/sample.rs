@@ -143,16 +143,13 @@ impl<T: Pixel> Sample<'_, T> {
         let polynomial = Polynomial2d::new(degree, design.height(), design.width());
         let (valid, rows) = (design.valid(), self.draw.rows());
         let mut values = vec![0.0; polynomial.len()];
-        let mut c = Mat::<f64>::zeros(values.len(), values.len());
-        for row in rows {
+        let mut of_rows = Mat::<f64>::zeros(values.len(), rows.len());
+        for (i, row) in rows.iter().enumerate() {
             let (y, x) = (row / valid.width, row % valid.width);
             polynomial.evaluate(valid.y + y, valid.x + x, &mut values);
-            for (j, b) in values.iter().enumerate() {
-                for (i, a) in values.iter().enumerate() {
-                    c[(i, j)] += a * b / rows.len() as f64;
-                }
-            }
+            of_rows.col_as_slice_mut(i).copy_from_slice(&values);
         }
+        let c = &of_rows * of_rows.transpose() * faer::Scale(1.0 / rows.len() as f64);
         Cholesky::new(&c)
     }
 }

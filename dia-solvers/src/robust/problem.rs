@@ -136,8 +136,12 @@ impl<A: DesignMatrix> Problem<'_, A> {
         let (share, otherwise) = (self.share, self.scatter * total);
         let scale = dot(&design.photometric_scale_functional(), x);
         let bias = Bias { moments: &moments, share, otherwise, scale };
-        let (maps, c) = (Arc::clone(&self.penalty_maps), self.sample.moments(design)?);
-        let penalty = Penalty::new(design, maps, bias, c, self.strengths);
+        let maps = Arc::clone(&self.penalty_maps);
+        let moments = match &self.penalty {
+            Some(penalty) => penalty.terms().clone(),
+            None => self.sample.moments(design)?,
+        };
+        let penalty = Penalty::new(design, maps, bias, moments, self.strengths);
         self.penalty = Some(penalty.with_free(self.free.clone()).with_expected_wings());
         Ok(())
     }

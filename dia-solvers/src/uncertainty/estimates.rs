@@ -1,6 +1,6 @@
 //! What a fit found, each with its standard deviation.
 
-use dia_core::{DesignMatrix, Image};
+use dia_core::{DesignMatrix, Image, Polynomial2d};
 use faer::Mat;
 
 use crate::linear::cg::dot;
@@ -8,7 +8,7 @@ use crate::precondition::sample::Factor;
 use crate::robust::problem::Problem;
 use crate::uncertainty::sampled_uncertainty::SampledUncertainty;
 use crate::uncertainty::sandwich::{Uncertainty, model_variance, of_positive, sampled_covariance};
-use crate::{Covariance, FitOptions, SubtractError};
+use crate::{Covariance, FitOptions, LEAST_BACKGROUND, Preconditioner, SubtractError};
 
 /// A value and its standard deviation.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -52,16 +52,28 @@ impl<D> Estimates<D> {
         } else {
             Some(SampledUncertainty::new(problem, &uncertainty, reference_variance, x)?)
         };
+        let unit = |j: usize| (0..n).map(|i| f64::from(u8::from(i == j))).collect::<Vec<f64>>();
+        let few = n.min(first + Polynomial2d::terms(LEAST_BACKGROUND));
         let mut background = Vec::with_capacity(n - first);
-        for j in first..n {
-            let mut c = vec![0.0; n];
-            c[j] = 1.0;
+        for j in first..few {
+            let c = unit(j);
             let functional = ("the background", c.as_slice());
             let sigma = of_positive(problem, |problem| match &sampled {
                 Some(sampled) => sampled.sigma(problem, p, functional),
                 None => uncertainty.sigma_of_solved(problem, p, functional),
             })?;
             background.push(Estimate { value: x[j], sigma });
+        }
+        // Of further coefficients σ is that of P⁻¹, and so many times larger as it is for the first one.
+        let mut solved = vec![0.0; n];
+        let mut rough = |j: usize| {
+            p.solve(&unit(j), &mut solved);
+            solved[j].max(0.0).sqrt()
+        };
+        if few < n {
+            let ratio = background[0].sigma / rough(first);
+            let further = (few..n).map(|j| Estimate { value: x[j], sigma: ratio * rough(j) });
+            background.extend(further);
         }
         let scale = (scale.as_slice(), sigma * sigma);
         let covariance = match options.covariance {
