@@ -27,12 +27,12 @@ pub struct PsfOptions {
     pub degree: usize,
     /// Stars per term of those polynomials.
     pub stars_per_term: usize,
-    /// Part of a star's light that a neighbour within the half-width may have.
+    /// Part of a star's light that a near neighbour may have.
     pub crowding: f64,
 }
 
 impl Default for PsfOptions {
-    /// 300 stars, 5 at least, degree 1 from 60 stars on, neighbours of a tenth.
+    /// 300 stars, 5 at least, degree 1 from 60 stars on, neighbours of half of a star's light.
     fn default() -> Self {
         Self {
             half_width: None,
@@ -40,7 +40,7 @@ impl Default for PsfOptions {
             fewest_stars: 5,
             degree: 1,
             stars_per_term: 20,
-            crowding: 0.1,
+            crowding: 0.5,
         }
     }
 }
@@ -173,7 +173,9 @@ pub fn reference_psf<T: Pixel>(
         Some(half_width) => vec![half_width],
         None => [4.0, 3.0, 2.0].map(|fwhms| (fwhms * fwhm).ceil() as usize).to_vec(),
     };
-    let isolated = |half_width: &usize| isolated(&found, mask, *half_width, options.crowding);
+    let isolated = |half_width: &usize| {
+        isolated(&found, mask, *half_width, NEIGHBOURS * fwhm, options.crowding)
+    };
     let mut usable = 0;
     for half_width in &half_widths {
         let stars = isolated(half_width);
@@ -220,25 +222,32 @@ pub fn reference_psf<T: Pixel>(
 /// Pixels around the PSF for the interpolation.
 const MARGIN: usize = 2;
 
-/// The stars whose pixels are all inside and good, and without a bright neighbour.
-fn isolated(found: &[Star], mask: &Mask, half_width: usize, crowding: f64) -> Vec<Star> {
+/// Radius in FWHM within which a star has no bright neighbour.
+///
+/// Others may lie anywhere: where there are many, they are as dense near a star as far from it, and what all of them add is a level, which is fitted. Of stars that look lonely there, most are faint, and have
+/// neighbours that are not seen.
+const NEIGHBOURS: f64 = 2.5;
+
+/// The brightest so many make the PSF: fainter ones add their neighbours' light and little else.
+const USED: usize = 60;
+
+/// The brightest stars whose pixels are all inside and good, and without a bright neighbour within `near` pixels.
+fn isolated(found: &[Star], mask: &Mask, half_width: usize, near: f64, crowding: f64) -> Vec<Star> {
     let reach = half_width + MARGIN;
     let usable = |star: &&Star| {
         let (y, x) = (star.y.round() as usize, star.x.round() as usize);
         let inside =
             y >= reach && x >= reach && y + reach < mask.height() && x + reach < mask.width();
-        let near = |other: &Star| {
+        let is_near = |other: &Star| {
             let distance = (other.x - star.x).hypot(other.y - star.y);
-            distance > 0.0
-                && distance < 1.4 * half_width as f64
-                && other.flux > crowding * star.flux
+            distance > 0.0 && distance < near && other.flux > crowding * star.flux
         };
         inside
             && (y - reach..=y + reach)
                 .all(|y| (x - reach..=x + reach).all(|x| mask.at(y, x).is_empty()))
-            && !found.iter().any(near)
+            && !found.iter().any(is_near)
     };
-    found.iter().filter(usable).copied().collect()
+    found.iter().filter(usable).copied().take(USED).collect()
 }
 
 /// The PSF of stars cut out of their image, or how many are usable if too few.

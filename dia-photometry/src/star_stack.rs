@@ -59,9 +59,9 @@ pub(crate) fn stack(stamps: &[&Stamp], variation: &Polynomial2d) -> Vec<Kernel> 
         let residual = |coefficients: &[f64], i: usize| {
             value(i) - rows[i].iter().zip(coefficients).map(|(t, c)| t * c).sum::<f64>()
         };
-        // First around the median, so that a bright neighbour in one star pulls nothing.
-        let mut all: Vec<f64> = (0..stamps.len()).map(value).collect();
-        coefficients[0] = robust::median(&mut all).unwrap_or(0.0);
+        // First around the median, so that a bright neighbour in one star pulls nothing; with weights, for in a crowded field all faint stars stand on others.
+        let mut all: Vec<(f64, f64)> = (0..stamps.len()).map(|i| (value(i), weights[i])).collect();
+        coefficients[0] = weighted_median(&mut all);
         for _ in 0..3 {
             let scaled = |i: usize, r: f64| r * weights[i].sqrt();
             let rest: Vec<f64> =
@@ -102,6 +102,18 @@ pub(crate) fn stack(stamps: &[&Stamp], variation: &Polynomial2d) -> Vec<Kernel> 
         term.pixels_mut().iter_mut().zip(mean.pixels()).for_each(|(p, m)| *p -= part * m);
     }
     terms
+}
+
+/// The value on either side of which lies half of the weight.
+fn weighted_median(values: &mut [(f64, f64)]) -> f64 {
+    values.sort_by(|a, b| a.0.total_cmp(&b.0));
+    let half = 0.5 * values.iter().map(|(_, weight)| weight).sum::<f64>();
+    let mut passed = 0.0;
+    let at = values.iter().find(|(_, weight)| {
+        passed += weight;
+        passed >= half
+    });
+    at.map_or(0.0, |(value, _)| *value)
 }
 
 /// The polynomials of position at a star.

@@ -69,6 +69,34 @@ impl<T: Pixel> Exclusion<T> {
         Self { rules, rounds: 0, fwhm, pixels: Vec::new(), variables: None, noise_scale: 1.0 }
     }
 
+    /// Gives all pixels back to the problem, with the noise that they had.
+    pub(crate) fn undo<A: DesignMatrix<Pixel = T>>(
+        self,
+        problem: &mut Problem<'_, A>,
+    ) -> Result<(), SubtractError> {
+        let a = problem.a;
+        let fixed = std::mem::replace(&mut problem.noise.fixed, a.zeros()?);
+        let mut fixed = a.download(fixed)?;
+        for (i, value, _) in &self.pixels {
+            fixed[*i] = *value;
+        }
+        problem.noise.fixed = a.upload(fixed)?;
+        Self::scale_noise(problem, self.noise_scale.recip())
+    }
+
+    /// Multiplies the target's variances.
+    fn scale_noise<A: DesignMatrix<Pixel = T>>(
+        problem: &mut Problem<'_, A>,
+        factor: f64,
+    ) -> Result<(), SubtractError> {
+        problem.noise.fixed.scale(factor)?;
+        match &mut problem.noise.photon {
+            Photon::Uniform(photon) => *photon *= factor,
+            Photon::PerPixel(photon) => photon.scale(factor)?,
+        }
+        Ok(())
+    }
+
     /// Whether a look at the residuals can change anything.
     pub(crate) fn pending(&self) -> bool {
         let wanted = self.fwhm.is_some() || self.rules.noise_scale == NoiseScale::Estimated;
@@ -144,27 +172,24 @@ impl<T: Pixel> Exclusion<T> {
                 (0..residual.len()).filter(|i| fixed[*i].is_finite() && z(*i).abs() > threshold);
             self.pixels.extend(clipped.map(|i| (i, fixed[i], MaskPlanes::CLIPPED)));
         }
-        let mut rescaled = false;
+        let mut rescale = 1.0;
         if self.rules.noise_scale == NoiseScale::Estimated {
             let used = (0..residual.len()).filter(|i| fixed[*i].is_finite()).map(z);
             if let Some((_, scatter)) = median_and_scatter(used).filter(|(_, s)| *s > 0.0) {
-                let factor = scatter * scatter;
-                rescaled = (factor - 1.0).abs() > 1e-3;
-                self.noise_scale *= factor;
-                let scale = |v: &mut T| *v = T::narrow(v.widen() * factor);
-                fixed.iter_mut().for_each(scale);
-                self.pixels.iter_mut().for_each(|(_, value, _)| scale(value));
-                match &mut problem.noise.photon {
-                    Photon::Uniform(photon) => *photon *= factor,
-                    Photon::PerPixel(photon) => photon.scale(factor)?,
-                }
+                rescale = scatter * scatter;
+                self.noise_scale *= rescale;
             }
         }
         for (i, ..) in &self.pixels {
             fixed[*i] = T::infinity();
         }
         problem.noise.fixed = a.upload(fixed)?;
+        if rescale != 1.0 {
+            self.pixels.iter_mut().for_each(|(_, v, _)| *v = T::narrow(v.widen() * rescale));
+            Self::scale_noise(problem, rescale)?;
+        }
         let now = self.pixels.iter().map(|(i, _, why)| (*i, *why));
+        let rescaled = (rescale - 1.0).abs() > 1e-3;
         Ok(rescaled || !now.eq(before))
     }
 }

@@ -155,8 +155,8 @@ pub fn fit_uploaded<A: DesignMatrix>(
     if options.reference_noise != ReferenceNoise::Ignore && reference_variance.is_none() {
         return Err(SubtractError::NoReferenceVariance);
     }
-    let Uploaded { sampled: Sampled { draw: sample, target: sampled }, ample, data, fixed, photon } =
-        uploaded;
+    let Uploaded { sampled, mut ample, data, fixed, photon } = uploaded;
+    let Sampled { draw: sample, target: sampled } = sampled;
     // What images are tested for has operators of its own.
     let simplest = options.simplest(a.design());
     let may_vary = simplest.variation() != a.design().variation();
@@ -274,21 +274,6 @@ pub fn fit_uploaded<A: DesignMatrix>(
     let rough = |problem: &Problem<'_, A>| (0.1 * (problem.a.ncols() as f64).sqrt()).max(tolerance);
     // Sources that changed are left out before it is asked whether the kernel varies: they would count as its variation.
     let mut near = problem.settle(&mut x, searches.as_mut()).map_err(explained)?;
-    if let (Some(ample), Some(background)) = (ample, a.design().background()) {
-        let all = first.with_degrees_of(design.clone().with_background(background.degree()))?;
-        let degree = background_degree(&mut problem, &all, &x).map_err(explained)?;
-        if design.background().is_some_and(|simplest| degree > simplest.degree()) {
-            // Whatever was found so far was drawn to what the background lacked.
-            let a = a.with_degrees_of(a.design().clone().with_background(degree))?;
-            let Problem { data, noise: Noise { fixed, photon, .. }, products, .. } = problem;
-            let uploaded = Uploaded { sampled: ample, ample: None, data, fixed, photon };
-            let options = FitOptions { least_background: None, ..*options };
-            let mut fit =
-                fit_uploaded(prepared, uploaded, &a, reference_variance, &options, observe)?;
-            fit.outcome.products += products;
-            return Ok(fit);
-        }
-    }
     let all = match design.background() {
         Some(background) => a.design().clone().with_background(background.degree()),
         None => a.design().clone(),
@@ -309,6 +294,25 @@ pub fn fit_uploaded<A: DesignMatrix>(
         if changed {
             problem.moved = f64::INFINITY;
             near = problem.settle(&mut x, searches.as_mut()).map_err(explained)?;
+        }
+        // What would still have to be left out, a satellite's trail, would count as sky.
+        let complete = exclusion.variables.as_ref().is_none_or(|found| found.left_out == 0);
+        let ample = ample.take().filter(|_| complete);
+        if let (Some(ample), Some(background)) = (ample, a.design().background()) {
+            let all = first.with_degrees_of(design.clone().with_background(background.degree()))?;
+            let degree = background_degree(&mut problem, &all, &x).map_err(explained)?;
+            if design.background().is_some_and(|simplest| degree > simplest.degree()) {
+                // Whatever was found so far was drawn to what the background lacked.
+                exclusion.undo(&mut problem)?;
+                let a = a.with_degrees_of(a.design().clone().with_background(degree))?;
+                let Problem { data, noise: Noise { fixed, photon, .. }, products, .. } = problem;
+                let uploaded = Uploaded { sampled: ample, ample: None, data, fixed, photon };
+                let options = FitOptions { least_background: None, ..*options };
+                let mut fit =
+                    fit_uploaded(prepared, uploaded, &a, reference_variance, &options, observe)?;
+                fit.outcome.products += products;
+                return Ok(fit);
+            }
         }
         if may_vary && test.is_none() {
             let image = prepared.shared_reference_variance().map(AsRef::as_ref);

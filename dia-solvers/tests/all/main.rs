@@ -8,6 +8,7 @@ mod iterations;
 mod near_equal_seeing;
 mod oracles;
 mod sandwich;
+mod scattered_light;
 mod series;
 mod shared_noise;
 mod spatial;
