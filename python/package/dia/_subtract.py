@@ -39,7 +39,7 @@ def subtract(
     basis: Literal["mixed", "delta", "gauss"] = "mixed",
     kernel_degree: int | Literal["auto"] = "auto",
     scale_degree: int = 0,
-    background_degree: int = 2,
+    background_degree: int | Literal["auto"] = "auto",
     loss: Literal["huber", "gaussian", "tukey", "cauchy", "student-t", "clip"] = "huber",
     reference_noise: Literal["correct", "weight", "ignore"] = "correct",
     lambda_: float | Literal["auto"] = "auto",
@@ -94,8 +94,10 @@ def subtract(
         polynomials.
     kernel_degree : int or str
         Degree, up to 4, of the polynomial by which the kernel's shape varies over the image; ``"auto"`` tests whether it does.
-    scale_degree, background_degree : int
-        Degrees of the polynomials of photometric scale and background.
+    scale_degree : int
+        Degree of the polynomial by which the photometric scale varies over the image.
+    background_degree : int or str
+        Total degree, up to 16, of the background's polynomial; ``"auto"``: 2, or as much more as a test sees structure in the sky.
     loss : str
         What is minimised over the normalised residuals.
     reference_noise : str

@@ -6,8 +6,8 @@ use dia_core::{
 };
 use dia_fft::FftDesignMatrix;
 use dia_solvers::{
-    Criterion, Difference, Exposure, FitOptions, KernelExtent, Preconditioning, SubtractError,
-    Variation, best_half_width, nested_kernels, subtract,
+    Criterion, Difference, Exposure, FitOptions, KernelExtent, LEAST_BACKGROUND, Preconditioning,
+    SubtractError, Variation, best_half_width, nested_kernels, subtract, with_largest_background,
 };
 
 use crate::Result;
@@ -49,7 +49,11 @@ pub(crate) struct Model {
 impl Default for Model {
     /// That of `dia subtract`.
     fn default() -> Self {
-        let options = FitOptions { variation: Variation::Tested, ..FitOptions::DEFAULT };
+        let options = FitOptions {
+            variation: Variation::Tested,
+            least_background: Some(LEAST_BACKGROUND),
+            ..FitOptions::DEFAULT
+        };
         Self { kernel_degree: 2, background_degree: 2, options, ..Self::CONSTANT }
     }
 }
@@ -81,9 +85,13 @@ impl Model {
         };
         let design = Design::new(field.height, field.width, basis, Some(self.background_degree))?;
         let design = design.with_variation(self.scale_degree, self.kernel_degree)?;
-        Ok(match self.basis {
+        let design = match self.basis {
             Basis::Mixed | Basis::Best(_) => design.with_border(extent.inner),
             Basis::Delta(_) => design,
+        };
+        Ok(match self.options.least_background {
+            Some(_) => with_largest_background(design),
+            None => design,
         })
     }
 }
