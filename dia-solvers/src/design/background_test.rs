@@ -1,8 +1,8 @@
 //! How far the differential background varies, asked before it is fitted.
 //!
 //! Scattered light, a near moon or a ghost follow no polynomial of low degree, and what the background does not take is taken by the kernel's wings, whose
-//! light is as smooth: the photometric scale is wrong by many of its σ. Further coefficients cost next to nothing; so a background has as many as chance cannot do without. They are the further
-//! columns of [`crate::design::score_test`].
+//! light is as smooth: the photometric scale is wrong by many of its σ. So a background has as many coefficients as more than chance is seen of. They are the further columns of
+//! [`crate::design::score_test`].
 //!
 //! The noise of the reference is smoothed by the kernel: over the scales of a background its variance is not ΣK² σ_R², which is that of a pixel, but P² σ_R².
 
@@ -14,6 +14,21 @@ use crate::linear::cg::dot;
 use crate::robust::problem::Problem;
 use crate::{Cholesky, Preconditioner, SubtractError};
 
+/// What changed among the stars is no structure of the sky: it has no weight.
+const ROBUST: Loss = Loss::TUKEY;
+
+/// In one of a thousand fields chance alone is called structure, by standard deviations of a normal distribution.
+const CHANCE: f64 = 3.090_232;
+
+/// So many degrees are asked for first: hardly any structure leaves them all at zero.
+const FURTHER: usize = 4;
+
+/// What each column of a degree must tell that those before it do not, as a part of its variance: on what is left of a masked image, or beside the kernel, polynomials of high degrees are much alike.
+const LEAST_NEW: f64 = 0.01;
+
+/// So that those that are just alike have a factor, in the same unit.
+const RIDGE: f64 = 1e-6;
+
 /// The least degree of a background, up to that of `all`, that leaves no more structure than chance does, at the parameters `x` of `problem`, which is the same model with a background of
 /// lower degree.
 pub(crate) fn background_degree<A: DesignMatrix>(
@@ -21,44 +36,28 @@ pub(crate) fn background_degree<A: DesignMatrix>(
     all: &A,
     x: &[f64],
 ) -> Result<usize, SubtractError> {
+    let least = degree(problem.a.design());
+    let first = degree(all.design()).min(least + FURTHER);
+    let few = all.with_degrees_of(all.design().clone().with_background(first))?;
     let loss = std::mem::replace(&mut problem.loss, ROBUST);
-    let degree = degree_in_two(problem, all, x);
+    let needed = match degree_up_to(problem, &few, x) {
+        Ok(some) if some > least => degree_up_to(problem, all, x),
+        none => none,
+    };
     problem.loss = loss;
-    degree
+    needed
 }
 
-/// What changed among the stars is no structure of the sky: it has no weight.
-const ROBUST: Loss = Loss::TUKEY;
-
-/// In one of a thousand fields chance alone is called structure, by standard deviations of a normal distribution.
-const CHANCE: f64 = 3.090_232;
-
-fn degree_in_two<A: DesignMatrix>(
-    problem: &mut Problem<'_, A>,
-    all: &A,
-    x: &[f64],
-) -> Result<usize, SubtractError> {
-    let design = all.design();
-    let background = |degree: usize| design.clone().with_background(degree);
-    let degree = |design: &Design| design.background().map_or(0, Polynomial2d::degree);
-    let (least, most) = (degree(problem.a.design()), degree(design));
-    let some = most.min(least + FURTHER);
-    if degree_up_to(problem, &all.with_degrees_of(background(some))?, x)? == least {
-        return Ok(least);
-    }
-    degree_up_to(problem, all, x)
+fn degree(design: &Design) -> usize {
+    design.background().map_or(0, Polynomial2d::degree)
 }
 
-/// So many degrees are asked for first: hardly any structure leaves them all at zero.
-const FURTHER: usize = 4;
-
-/// As [`background_degree`].
+/// As [`background_degree`], with a test of all degrees at once.
 fn degree_up_to<A: DesignMatrix>(
     problem: &mut Problem<'_, A>,
     all: &A,
     x: &[f64],
 ) -> Result<usize, SubtractError> {
-    let degree = |design: &Design| design.background().map_or(0, Polynomial2d::degree);
     let (least, most) = (degree(problem.a.design()), degree(all.design()));
     problem.weigh_residuals(x)?;
     let mut gradient = vec![0.0; all.ncols()];
@@ -77,13 +76,24 @@ fn degree_up_to<A: DesignMatrix>(
         + shared_noise(problem, &weights, &columns, x)?
             * faer::Scale(relative(PixelWeight::Curvature).powi(2));
     // What each column tells that those before it do not.
-    Cholesky::new(&variance)?.solve_lower(&mut score);
-    let left = |degree: usize| {
-        let after = Polynomial2d::terms(degree) - Polynomial2d::terms(least);
-        let rest = &score[after..];
-        rest.is_empty() || dot(rest, rest) <= limit(rest.len(), CHANCE)
+    let size: Vec<f64> = (0..score.len()).map(|k| variance[(k, k)].sqrt()).collect();
+    let scaled = Mat::from_fn(size.len(), size.len(), |k, l| {
+        let ridge = if k == l { RIDGE } else { 0.0 };
+        variance[(k, l)] / (size[k] * size[l]) + ridge
+    });
+    let factor = Cholesky::new(&scaled)?;
+    score.iter_mut().zip(&size).for_each(|(score, size)| *score /= size);
+    factor.solve_lower(&mut score);
+    let of_degree = |degree: usize| Polynomial2d::terms(degree) - Polynomial2d::terms(least);
+    let is_new = |k: usize| factor.factor()[(k, k)].powi(2) > LEAST_NEW;
+    let most = (least..most)
+        .find(|degree| !(of_degree(*degree)..of_degree(degree + 1)).all(is_new))
+        .unwrap_or(most);
+    let is_left = |degree: &usize| {
+        let rest = &score[of_degree(*degree)..of_degree(most)];
+        !rest.is_empty() && dot(rest, rest) > limit(rest.len(), CHANCE)
     };
-    Ok((least..most).find(|degree| left(*degree)).unwrap_or(most))
+    Ok((least..most).find(|degree| !is_left(degree)).unwrap_or(most))
 }
 
 /// The coefficients' columns that `all` has and `problem` has not, at the sampled rows.

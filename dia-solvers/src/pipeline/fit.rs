@@ -274,11 +274,16 @@ pub fn fit_uploaded<A: DesignMatrix>(
     let rough = |problem: &Problem<'_, A>| (0.1 * (problem.a.ncols() as f64).sqrt()).max(tolerance);
     // Sources that changed are left out before it is asked whether the kernel varies: they would count as its variation.
     let mut near = problem.settle(&mut x, searches.as_mut()).map_err(explained)?;
-    let all = match design.background() {
-        Some(background) => a.design().clone().with_background(background.degree()),
-        None => a.design().clone(),
+    let varying = if may_vary {
+        let varying = a.design().clone();
+        let varying = match design.background() {
+            Some(background) => varying.with_background(background.degree()),
+            None => varying,
+        };
+        Some(a.with_degrees_of(varying)?)
+    } else {
+        None
     };
-    let all = &a.with_degrees_of(all)?;
     let mut test = None;
     loop {
         if problem.loss != loss {
@@ -314,14 +319,14 @@ pub fn fit_uploaded<A: DesignMatrix>(
                 return Ok(fit);
             }
         }
-        if may_vary && test.is_none() {
+        if let (Some(varying), None) = (&varying, &test) {
             let image = prepared.shared_reference_variance().map(AsRef::as_ref);
             let variance = reference_variance.zip(image);
-            let tested = variation_test(&mut problem, all, variance, &x).map_err(explained)?;
+            let tested = variation_test(&mut problem, varying, variance, &x).map_err(explained)?;
             if tested.as_ref().is_none_or(VariationTest::varies) {
-                x = of_constant_kernel(all.design(), &x);
-                let method = Method::new(all, solver, fixed_weights)?;
-                problem = problem.with_operator(all, reference_variance, method)?;
+                x = of_constant_kernel(varying.design(), &x);
+                let method = Method::new(varying, solver, fixed_weights)?;
+                problem = problem.with_operator(varying, reference_variance, method)?;
                 near = problem.settle(&mut x, searches.as_mut()).map_err(explained)?;
                 changed = true;
             }
