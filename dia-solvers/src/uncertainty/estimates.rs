@@ -55,14 +55,14 @@ impl<D> Estimates<D> {
         let unit = |j: usize| (0..n).map(|i| f64::from(u8::from(i == j))).collect::<Vec<f64>>();
         let few = n.min(first + Polynomial2d::terms(LEAST_BACKGROUND));
         let mut background = Vec::with_capacity(n - first);
-        for j in first..few {
+        for (j, value) in x.iter().enumerate().take(few).skip(first) {
             let c = unit(j);
             let functional = ("the background", c.as_slice());
             let sigma = of_positive(problem, |problem| match &sampled {
                 Some(sampled) => sampled.sigma(problem, p, functional),
                 None => uncertainty.sigma_of_solved(problem, p, functional),
             })?;
-            background.push(Estimate { value: x[j], sigma });
+            background.push(Estimate { value: *value, sigma });
         }
         // Of further coefficients σ is that of P⁻¹, and so many times larger as it is for the first one.
         let mut solved = vec![0.0; n];
