@@ -17,6 +17,7 @@ mod detector;
 mod devices;
 mod direction;
 mod error;
+mod fields;
 mod figure;
 pub mod fits;
 mod frames;

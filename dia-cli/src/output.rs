@@ -6,8 +6,9 @@ use anyhow::{Context, Result, ensure};
 use dia_core::{Mask, MaskPlanes};
 use dia_solvers::Difference;
 
+use crate::fields::{Said, said};
 use crate::fits::{self, HduData, HduOut, Header, Value};
-use crate::input::{Provenance, Real};
+use crate::input::Real;
 use crate::photometry::ExtraPlane;
 use crate::report::Report;
 use crate::world_coordinates;
@@ -109,7 +110,7 @@ pub(crate) fn write<T: Real>(path: &Path, described: &Described<'_, T>) -> Resul
     let plane =
         |header, name, pixels| HduOut { name, header, image: Some((height, width, pixels)) };
 
-    let primary = primary_header(described);
+    let primary = primary_header(described)?;
     let wcs = world_coordinates::of(described.target_header);
     let unit = described.report.target.unit.as_str();
     let mut variance = wcs.clone();
@@ -207,132 +208,15 @@ pub(crate) fn mask_bits(mask: &Mask, planes: MaskPlanes) -> Vec<i16> {
     mask.planes().iter().map(|set| set.intersection(planes).bits() as i16).collect()
 }
 
-fn primary_header<T: Real>(described: &Described<'_, T>) -> Header {
+fn primary_header<T: Real>(described: &Described<'_, T>) -> Result<Header> {
     let report = described.report;
     let mut header = described.target_header.clone();
-    for Said { keyword, value, meaning } in said(report) {
-        header.set(&keyword, value, &meaning);
+    for Said { keyword, value, unit, meaning } in said(report)? {
+        let unit = if unit.is_empty() { unit } else { format!("[{unit}] ") };
+        header.set(&keyword, value, &format!("{unit}{meaning}"));
     }
     header.push_history(&format!("dia {}: {}", report.version, described.history));
-    header
-}
-
-/// One thing that the header of a difference says of it.
-pub(crate) struct Said {
-    pub(crate) keyword: String,
-    pub(crate) value: Value,
-    /// In words, after the unit in brackets if there is one.
-    pub(crate) meaning: String,
-}
-
-/// All that the header of a difference says of it, in its order.
-pub(crate) fn said(report: &Report) -> Vec<Said> {
-    let mut all = Vec::new();
-    let unit = report.target.unit.as_str();
-    let in_unit = |what: &str| format!("[{unit}] {what}");
-    let mut set = |keyword: &str, value: Value, meaning: &str| {
-        all.push(Said { keyword: keyword.to_owned(), value, meaning: meaning.to_owned() });
-    };
-    let is = if report.kernel.convolves == "target" {
-        "convolved target minus model"
-    } else {
-        "target minus model"
-    };
-    set("BUNIT", unit.into(), is);
-    set("DIAVERS", report.version.into(), "version of dia");
-    set("DIAREF", report.reference.image.as_str().into(), "reference image");
-    set("DIATGT", report.target.image.as_str().into(), "target image");
-    set(
-        "DIAPHSC",
-        report.photometric_scale.value.into(),
-        "photometric scale P: target per reference ADU",
-    );
-    set("DIAPHSE", report.photometric_scale.sigma.into(), "standard deviation of P");
-    set("DIABDEG", count(report.background.degree), "degree of the background polynomial");
-    for (j, b) in report.background.coefficients.iter().enumerate() {
-        set(&format!("DIABG{j}"), b.value.into(), &in_unit("background, Legendre coefficient"));
-        set(&format!("DIABE{j}"), b.sigma.into(), &in_unit("its standard deviation"));
-    }
-    set(
-        "DIARSKY",
-        report.background.reference_sky.into(),
-        &format!("[{}] sky subtracted from the reference", report.reference.unit),
-    );
-    set(
-        "DIADX",
-        Value::Integer(report.offset.dx as i64),
-        "[pix] offset taken out, target minus reference",
-    );
-    set(
-        "DIADY",
-        Value::Integer(report.offset.dy as i64),
-        "[pix] offset taken out, target minus reference",
-    );
-    if let Some(turned) = report.offset.turned {
-        set("DIATURN", turned.into(), "turn of the target that the reference was given");
-    }
-    set("DIAVERD", report.verdict.level.name().into(), "verdict: PASS, WARN or FAIL");
-    set("DIAKDX", report.kernel.centroid.dx.into(), "[pix] centroid of the kernel");
-    set("DIAKDY", report.kernel.centroid.dy.into(), "[pix] centroid of the kernel");
-    if let Some(seeing) = report.seeing {
-        set("DIARFWHM", seeing.reference_fwhm.into(), "[pix] seeing of the reference");
-        set("DIATFWHM", seeing.target_fwhm.into(), "[pix] seeing of the target");
-    }
-    set("DIAHW", count(report.half_width), "[pix] half-width of the kernel");
-    set("DIAHWBY", report.half_width_by.as_str().into(), "how the half-width was chosen");
-    set("DIACONV", report.kernel.convolves.into(), "image that the kernel convolves");
-    set("DIABASIS", report.kernel.basis.as_str().into(), "kernel basis");
-    set("DIASHAPE", report.kernel.shape.as_str().into(), "outline of the kernel");
-    set("DIANCOEF", count(report.kernel.coefficients), "number of kernel coefficients");
-    set("DIAKDEG", count(report.kernel.degree), "degree of the kernel's variation");
-    set(
-        "DIASDEG",
-        count(report.kernel.scale_degree),
-        "degree of the photometric scale's variation",
-    );
-    set("DIALOSS", report.loss.as_str().into(), "loss function");
-    set("DIARNOIS", report.reference_noise.as_str().into(), "noise of the reference");
-    set("DIALAMB", report.regularisation.lambda.into(), "regularisation of the kernel");
-    if let Some(lambda) = report.regularisation.lambda_variation {
-        set("DIALAMBV", lambda.into(), "that of the deviations from the mean kernel");
-    }
-    set("DIALAUTO", report.regularisation.chosen.into(), "whether it was chosen by the data");
-    set("DIANSCL", report.noise_scale.into(), "factor of the target's variances");
-    if let Some(variables) = &report.variables {
-        set("DIANVAR", count(variables.sources.len()), "variable sources left out of the fit");
-        set("DIAFVAR", variables.fraction.into(), "fraction of the pixels in their footprints");
-    }
-    set("DIASOLV", report.solver.name.into(), "linear solver");
-    set("DIAPCOND", report.solver.preconditioner.into(), "what its preconditioner was made of");
-    set("DIASTOP", report.solver.stop.into(), "why the fit ended");
-    set("DIAPASS", count(report.solver.passes), "reweightings");
-    set("DIAITER", count(report.solver.iterations), "iterations of the linear solver");
-    set("DIAPROD", count(report.solver.products), "products with the design matrix");
-    set("DIAOPT", report.solver.optimality.into(), "[sigma] distance from the minimum");
-    set("DIAPREC", report.precision.as_str().into(), "arithmetic of pixels");
-    set("DIACHI2", report.residuals.chi2_dof.into(), "chi squared per degree of freedom");
-    set("DIAMFB", report.residuals.mfb.into(), "mean of the normalised residuals");
-    set("DIAMFV", report.residuals.mfv.into(), "variance of the normalised residuals");
-    set("DIARSTD", report.residuals.robust_std.into(), "robust standard deviation of the same");
-    set("DIAOUTL", report.residuals.outliers.into(), "effective fraction of outliers");
-    set("DIAUSED", count(report.pixels.used), "pixels used in the fit");
-    set("DIAMASK", count(report.pixels.masked), "pixels masked");
-    let images = [("R", "reference", &report.reference), ("T", "target", &report.target)];
-    for (letter, name, taken) in images {
-        let mut number = |keyword: &str, p: &Option<Provenance>, what: &str| {
-            if let Some(p) = p {
-                set(
-                    &format!("DIA{letter}{keyword}"),
-                    p.value.into(),
-                    &format!("{what} of the {name}"),
-                );
-            }
-        };
-        number("GAIN", &taken.gain, "electrons per unit: gain");
-        number("RN", &taken.read_noise, "[electron] read noise");
-        number("SAT", &taken.saturation, "saturation level");
-    }
-    all
+    Ok(header)
 }
 
 fn count(number: usize) -> Value {

@@ -14,7 +14,7 @@ use crate::input::Taken;
 use crate::notice::{Level, Notice, Verdict};
 use crate::photometry::PhotometryReport;
 
-/// Version of the report's schema: raised when a field changes its meaning or goes away. dia-cli/README.md describes the fields.
+/// Version of the report's schema: raised when a field changes its meaning or goes away. `fields.rs` describes the fields.
 pub(crate) const SCHEMA: u32 = 1;
 
 /// What was done and found: the fields that dia-cli/README.md lists.
@@ -43,7 +43,6 @@ pub struct Report {
     pub(crate) loss: String,
     pub(crate) reference_noise: String,
     pub(crate) regularisation: Regularisation,
-    /// By what the target's variances were multiplied.
     pub(crate) noise_scale: f64,
     /// Null where they were not looked for.
     pub(crate) variables: Option<Variables>,
@@ -54,7 +53,6 @@ pub struct Report {
     pub(crate) photometry: Option<PhotometryReport>,
     pub(crate) pixels: Pixels,
     pub(crate) timings_s: Timings,
-    /// `cpu`, or `vulkan` and the name of the device.
     pub(crate) backend: String,
     /// What the fit exchanged with the device; left out on the CPU.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -98,9 +96,7 @@ impl From<dia_solvers::Estimate> for Value {
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Background {
     pub(crate) degree: usize,
-    /// ADU, over the reference without its sky.
     pub(crate) coefficients: Vec<Value>,
-    /// ADU.
     pub(crate) reference_sky: f64,
 }
 
@@ -133,16 +129,13 @@ pub(crate) struct KernelReport {
     pub(crate) basis: String,
     pub(crate) shape: String,
     pub(crate) coefficients: usize,
-    /// Radius in pixels within which every pixel is free.
     pub(crate) core: Option<f64>,
-    /// That in pixels out to which the kernel is more than wings; also the border without valid pixels.
     pub(crate) inner: usize,
     pub(crate) degree: usize,
     pub(crate) scale_degree: usize,
     /// Absent where the degree was given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) variation_test: Option<VariationTestReport>,
-    /// The image that it was fitted for: `reference` or `target`.
     pub(crate) convolves: &'static str,
     /// ΣK_t for each polynomial of the variation; the first is P, or 1/P where the target is convolved.
     pub(crate) scale_coefficients: Vec<f64>,
@@ -153,41 +146,29 @@ pub(crate) struct KernelReport {
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Regularisation {
     pub(crate) lambda: f64,
-    /// Of the deviations from the mean kernel, where it varies.
     pub(crate) lambda_variation: Option<f64>,
-    /// The share of the bias of the reference's noise that was taken out; below 1, the reference has less noise than is said of it.
     pub(crate) noise_correction: f64,
-    /// Whether they were chosen by the data.
     pub(crate) chosen: bool,
 }
 
 /// The variable sources that were left out.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct Variables {
-    /// The part of the usable pixels.
     pub(crate) fraction: f64,
-    /// Significant sources that were kept because too much would have been masked.
     pub(crate) left_out: usize,
-    /// The median relative change of all sources.
     pub(crate) common_change: f64,
-    /// Its standard deviation.
     pub(crate) common_change_error: f64,
-    /// The scatter of relative changes beyond noise.
     pub(crate) error_floor: f64,
-    /// By what the noise in apertures exceeds the given one.
     pub(crate) noise_excess: f64,
     pub(crate) sources: Vec<VariableSource>,
 }
 
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct VariableSource {
-    /// Pixels of the target.
     pub(crate) x: usize,
     pub(crate) y: usize,
-    /// Relative to the source's flux in the model.
     pub(crate) relative_change: f64,
     pub(crate) significance: f64,
-    /// Of its footprint, in pixels.
     pub(crate) radius: f64,
 }
 
@@ -236,13 +217,11 @@ pub(crate) struct Centroid {
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct SolverReport {
     pub(crate) name: &'static str,
-    /// What its preconditioner was made of in the end.
     pub(crate) preconditioner: &'static str,
     pub(crate) stop: &'static str,
     pub(crate) passes: usize,
     pub(crate) iterations: usize,
     pub(crate) products: usize,
-    /// Distance from the minimum in σ.
     pub(crate) optimality: f64,
     pub(crate) tolerance: f64,
 }
@@ -253,7 +232,6 @@ pub(crate) struct Residuals {
     pub(crate) mfv: f64,
     pub(crate) robust_std: f64,
     pub(crate) chi2_dof: f64,
-    /// Effective fraction of outliers.
     pub(crate) outliers: f64,
 }
 
@@ -261,7 +239,6 @@ pub(crate) struct Residuals {
 pub(crate) struct Pixels {
     pub(crate) used: usize,
     pub(crate) masked: usize,
-    /// How many pixels each mask plane has.
     pub(crate) planes: std::collections::BTreeMap<String, usize>,
 }
 

@@ -167,7 +167,8 @@ impl Job<'_> {
                 measured.report.injection = Some(injection.report());
                 measured.injection = Some(injection);
             }
-            let [sources, photometry] = self.tables.map(|path| path.map(Path::to_owned));
+            let [sources, photometry] =
+                self.tables.map(|path| path.map(|path| path.display().to_string()));
             measured.report.sources_file = sources;
             measured.report.photometry_file = photometry;
             subtraction.report.photometry = Some(measured.report.clone());

@@ -9,9 +9,9 @@ use serde::Serialize;
 
 use super::preview::{Greys, png};
 use super::{Picture, write as write_page};
+use crate::fields::{Said, said};
 use crate::fits::Value;
 use crate::input::shown;
-use crate::output::{Said, said};
 use crate::photometry::{Measured, detections, injection_png};
 use crate::report::Report;
 use crate::subtract::Done;
@@ -53,7 +53,7 @@ struct Figure {
     keyword: String,
     value: String,
     unit: String,
-    meaning: String,
+    meaning: &'static str,
 }
 
 /// A part of a table.
@@ -102,7 +102,7 @@ pub(crate) fn write(path: &Path, done: &Done, reference: &Image<f32>) -> Result<
         detections: measured.as_ref().zip(found).map(|(measured, found)| listing(found, measured)),
         injection: injection.map(|png| Picture::new("completeness and pulls", &png)),
         most_detections: MOST_DETECTIONS,
-        figures: said(report).into_iter().map(figure).collect(),
+        figures: said(report)?.into_iter().map(figure).collect(),
         seconds: report
             .timings_s
             .stages()
@@ -154,18 +154,13 @@ fn circles(found: &[Detection], (height, width): (usize, usize)) -> Vec<(f64, f6
 }
 
 fn figure(said: Said) -> Figure {
-    let Said { keyword, value, meaning } = said;
+    let Said { keyword, value, unit, meaning } = said;
     let value = match value {
         Value::Float(number) => six_digits(number),
         Value::Bool(true) => "yes".to_owned(),
         Value::Bool(false) => "no".to_owned(),
         Value::Undefined => "unknown".to_owned(),
         other => other.to_string(),
-    };
-    let bracketed = meaning.strip_prefix('[').and_then(|rest| rest.split_once("] "));
-    let (unit, meaning) = match bracketed {
-        Some((unit, words)) => (unit.to_owned(), words.to_owned()),
-        None => (String::new(), meaning),
     };
     Figure { keyword, value, unit, meaning }
 }

@@ -9,8 +9,6 @@ mod scenery;
 mod stored;
 mod tables;
 
-use std::path::PathBuf;
-
 use anyhow::{Context, Result, ensure};
 use clap::ValueEnum;
 use dia_core::Image;
@@ -133,8 +131,8 @@ pub(crate) struct PhotometryReport {
     /// Left out where no stars were injected.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) injection: Option<InjectionReport>,
-    pub(crate) sources_file: Option<PathBuf>,
-    pub(crate) photometry_file: Option<PathBuf>,
+    pub(crate) sources_file: Option<String>,
+    pub(crate) photometry_file: Option<String>,
 }
 
 /// The PSF of the reference.

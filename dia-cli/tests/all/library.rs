@@ -1,16 +1,12 @@
-//! The library behind the command: what it gives for images in memory is what the command gives for files, and what the
-//! command says is what its documentation lists.
+//! The library behind the command: what it gives for images in memory is what the command gives for files.
 
 use dia_cli::fits::FitsFile;
 use dia_cli::{Input, Level, Role, SubtractRequest, subtract};
 use dia_core::simulate::{SimulationOptions, simulate};
 use dia_core::{CcdNoise, Image, Mask, NoiseModel};
 use dia_solvers::Exposure;
-use serde_json::Value;
 
 use crate::dia::Folder;
-
-const README: &str = include_str!("../../README.md");
 
 fn exposure<'a>(
     image: &'a Image<f32>,
@@ -93,66 +89,4 @@ fn what_is_wrong_with_an_image_in_memory_is_named() {
     assert!(text.contains("the read noise of the target is -1"), "{text}");
     let text = refused(&small, good);
     assert!(text.contains("night 3: the mask of the target has 64 × 32 pixels"), "{text}");
-}
-
-/// The names of all fields of a report, at any depth; those of mask planes are data.
-fn fields(value: &Value, into: &mut Vec<String>) {
-    match value {
-        Value::Object(members) => {
-            for (name, value) in members {
-                into.push(name.clone());
-                if name != "planes" {
-                    fields(value, into);
-                }
-            }
-        }
-        Value::Array(values) => values.iter().for_each(|value| fields(value, into)),
-        _ => (),
-    }
-}
-
-#[test]
-fn the_readme_lists_all_fields_and_keywords() {
-    let folder = Folder::with_pair(&["--size", "160", "--seed", "12"]);
-    // A target that is turned, so that what is left out otherwise is said, too.
-    let mut target = crate::dia::Frame::read(&folder, "target.fits");
-    target.pixels.reverse();
-    target.mask.reverse();
-    target.write(&folder, "turned.fits");
-    let _ = folder.succeed(&[
-        "subtract",
-        "reference.fits",
-        "turned.fits",
-        "-o",
-        "out.fits",
-        "--report",
-        "report.json",
-        "--kernel-degree",
-        "1",
-        "--fail-on=never",
-    ]);
-    let report: Value = serde_json::from_slice(&folder.bytes("report.json")).unwrap();
-    assert_eq!(report["offset"]["turned"], "180");
-    let word = |text: &str, name: &str| {
-        let of_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
-        text.split(|c| !of_name(c)).any(|word| word == name)
-    };
-    let mut names = Vec::new();
-    fields(&report, &mut names);
-    let section = &README[README.find("## The report, schema 1").unwrap()..];
-    let section = &section[..section.find("## The model").unwrap()];
-    names.retain(|name| !word(section, name));
-    assert!(names.is_empty(), "not in the README: {names:?}");
-
-    let file = FitsFile::open(&folder.path("out.fits")).unwrap();
-    let own = file.hdus().iter().flat_map(|hdu| hdu.header.keywords().collect::<Vec<_>>());
-    let own: Vec<String> = own.filter(|keyword| keyword.starts_with("DIA")).collect();
-    assert!(own.len() > 40, "{own:?}");
-    // DIABG3 is one of DIABG0 ….
-    let shown = |keyword: &String| {
-        let series = ["DIABG", "DIABE"].iter().any(|s| keyword.starts_with(s));
-        series || word(README, keyword)
-    };
-    let missing: Vec<_> = own.into_iter().filter(|keyword| !shown(keyword)).collect();
-    assert!(missing.is_empty(), "not in the README: {missing:?}");
 }

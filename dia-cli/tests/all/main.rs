@@ -11,6 +11,7 @@ mod book;
 mod dia;
 mod direction;
 mod doubtful_headers;
+mod fields;
 mod fits_astropy;
 mod golden;
 mod holes;
