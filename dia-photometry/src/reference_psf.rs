@@ -150,7 +150,7 @@ const ROUNDS: usize = 4;
 /// Radius of the core in FWHM, in which stars are centred and compared.
 const CORE: f64 = 1.25;
 
-/// Stacks the isolated, unmasked stars of an image, each moved to the middle of a pixel by band-limited interpolation and scaled to unit flux.
+/// Stacks the brightest unmasked stars of an image that have no comparable neighbour near, each moved to the middle of a pixel by band-limited interpolation and scaled to unit flux.
 ///
 /// What is wider than stars, a galaxy, is left out. Each pixel of the PSF is the mean of the stars' weighted with their fluxes, without those that are 4 robust σ off, or a polynomial of position. Stars
 /// whose residuals are 4 robust σ larger than the others' are left out. Centres are fitted with the gradient of the PSF in each round. Beyond two FWHM, where
@@ -222,10 +222,10 @@ pub fn reference_psf<T: Pixel>(
 /// Pixels around the PSF for the interpolation.
 const MARGIN: usize = 2;
 
-/// Radius in FWHM within which a star has no bright neighbour.
+/// Radius in FWHM within which a star has no comparable neighbour.
 ///
-/// Others may lie anywhere: where there are many, they are as dense near a star as far from it, and what all of them add is a level, which is fitted. Of stars that look lonely there, most are faint, and have
-/// neighbours that are not seen.
+/// Others may lie anywhere: where there are many, they are as dense near a star as far from it, and what all of them add is a level, which is fitted. Stars that seem to have none are mostly faint,
+/// with neighbours that are not seen.
 const NEIGHBOURS: f64 = 2.5;
 
 /// The brightest so many make the PSF: fainter ones add their neighbours' light and little else.
