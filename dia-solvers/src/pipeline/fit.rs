@@ -31,7 +31,7 @@ use crate::robust::sample_fit::{Start, fit_sample};
 use crate::uncertainty::estimates::{Estimate, Estimates};
 use crate::{
     DesignRows, FitOptions, Lambda, NestedKernel, NormalWorkspace, Prepared, ReferenceNoise,
-    StopReason, SubtractError, Uploaded, VariableSources,
+    StopReason, SubtractError, Uploaded, VariableSources, Variation,
 };
 
 /// What a pass of the fit reports while it runs.
@@ -322,7 +322,12 @@ pub fn fit_uploaded<A: DesignMatrix>(
         if let (Some(varying), None) = (&varying, &test) {
             let image = prepared.shared_reference_variance().map(AsRef::as_ref);
             let variance = reference_variance.zip(image);
-            let tested = variation_test(&mut problem, varying, variance, &x).map_err(explained)?;
+            let tested = match options.variation {
+                Variation::Tested => {
+                    variation_test(&mut problem, varying, variance, &x).map_err(explained)?
+                }
+                Variation::AsDesigned => None,
+            };
             if tested.as_ref().is_none_or(VariationTest::varies) {
                 x = of_constant_kernel(varying.design(), &x);
                 let method = Method::new(varying, solver, fixed_weights)?;

@@ -1,7 +1,7 @@
 //! How a pair is fitted: what a caller may choose.
 
 use dia_core::seeing::Seeing;
-use dia_core::{Design, Loss, ModelError};
+use dia_core::{Design, Loss, ModelError, Polynomial2d};
 
 use crate::{Clipping, NoiseScale, SubtractError, VariableSourceOptions};
 
@@ -176,14 +176,13 @@ impl FitOptions {
 
     /// `design`, or where the images are to be tested for more, the least of it that is fitted before.
     pub(crate) fn simplest(&self, design: &Design) -> Design {
-        let mut simplest = design.clone();
-        if self.variation == Variation::Tested {
-            simplest = simplest.constant();
+        let degree = design.background().map_or(0, Polynomial2d::degree);
+        // The background is asked about before the kernel.
+        match self.least_background.filter(|least| *least < degree) {
+            Some(least) => design.constant().with_background(least),
+            None if self.variation == Variation::Tested => design.constant(),
+            None => design.clone(),
         }
-        if let (Some(least), Some(background)) = (self.least_background, design.background()) {
-            simplest = simplest.with_background(least.min(background.degree()));
-        }
-        simplest
     }
 
     pub(crate) fn validate(&self) -> Result<(), SubtractError> {
