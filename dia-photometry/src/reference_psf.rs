@@ -200,6 +200,7 @@ pub fn reference_psf<T: Pixel>(
             .zip(cut)
             .zip(points)
             .filter(|(_, point)| *point)
+            .take(USED)
             .map(|(s, _)| s)
             .unzip();
         if stars.len() < needed {
@@ -231,7 +232,7 @@ const NEIGHBOURS: f64 = 2.5;
 /// The brightest so many make the PSF: fainter ones add their neighbours' light and little else.
 const USED: usize = 60;
 
-/// The brightest stars whose pixels are all inside and good, and without a bright neighbour within `near` pixels.
+/// The stars whose pixels are all inside and good, and without a bright neighbour within `near` pixels.
 fn isolated(found: &[Star], mask: &Mask, half_width: usize, near: f64, crowding: f64) -> Vec<Star> {
     let reach = half_width + MARGIN;
     let usable = |star: &&Star| {
@@ -247,7 +248,7 @@ fn isolated(found: &[Star], mask: &Mask, half_width: usize, near: f64, crowding:
                 .all(|y| (x - reach..=x + reach).all(|x| mask.at(y, x).is_empty()))
             && !found.iter().any(is_near)
     };
-    found.iter().filter(usable).copied().take(USED).collect()
+    found.iter().filter(usable).copied().collect()
 }
 
 /// The PSF of stars cut out of their image, or how many are usable if too few.
