@@ -6,11 +6,14 @@
 //!
 //! The noise of the reference is smoothed by the kernel: over the scales of a background its variance is not ΣK² σ_R², which is that of a pixel, but P² σ_R².
 
-use dia_core::{Design, DesignMatrix, Loss, PixelWeight, Polynomial2d};
+use dia_core::{DesignMatrix, Loss, PixelWeight, Polynomial2d};
 use faer::Mat;
 
-use crate::design::score_test::{limit, project, reference_noise_at_sample};
+use crate::design::score_test::{
+    gradient_over, limit, products, project, reference_noise_at_sample, weighted,
+};
 use crate::linear::cg::dot;
+use crate::precondition::sample::terms_at;
 use crate::robust::problem::Problem;
 use crate::{Cholesky, Preconditioner, SubtractError};
 
@@ -29,46 +32,39 @@ const LEAST_NEW: f64 = 0.01;
 /// So that those that are just alike have a factor, in the same unit.
 const RIDGE: f64 = 1e-6;
 
-/// The least degree of a background, up to that of `all`, that leaves no more structure than chance does, at the parameters `x` of `problem`, which is the same model with a background of
-/// lower degree.
+/// The least degree of a background, up to `most`, that leaves no more structure than chance does, at the parameters `x` of `problem`, whose background is of a lower one.
 pub(crate) fn background_degree<A: DesignMatrix>(
     problem: &mut Problem<'_, A>,
-    all: &A,
+    most: usize,
     x: &[f64],
 ) -> Result<usize, SubtractError> {
-    let least = degree(problem.a.design());
-    let first = degree(all.design()).min(least + FURTHER);
-    let few = all.with_degrees_of(all.design().clone().with_background(first))?;
+    let least = problem.a.design().background().map_or(0, Polynomial2d::degree);
     let loss = std::mem::replace(&mut problem.loss, ROBUST);
-    let needed = match degree_up_to(problem, &few, x) {
-        Ok(some) if some > least => degree_up_to(problem, all, x),
+    let needed = match degree_between(problem, [least, most.min(least + FURTHER)], x) {
+        Ok(some) if some > least => degree_between(problem, [least, most], x),
         none => none,
     };
     problem.loss = loss;
     needed
 }
 
-fn degree(design: &Design) -> usize {
-    design.background().map_or(0, Polynomial2d::degree)
-}
-
 /// As [`background_degree`], with a test of all degrees at once.
-fn degree_up_to<A: DesignMatrix>(
+fn degree_between<A: DesignMatrix>(
     problem: &mut Problem<'_, A>,
-    all: &A,
+    [least, most]: [usize; 2],
     x: &[f64],
 ) -> Result<usize, SubtractError> {
-    let (least, most) = (degree(problem.a.design()), degree(all.design()));
-    problem.weigh_residuals(x)?;
-    let mut gradient = vec![0.0; all.ncols()];
-    all.apply_adjoint(&problem.memory.data, &mut gradient, &mut all.workspace()?)?;
-    problem.products += 2;
+    let design = problem.a.design();
+    let background = Polynomial2d::new(most, design.height(), design.width());
+    let all = problem.a.with_degrees_of(design.clone().with_background(most))?;
+    let mut gradient = gradient_over(problem, &all, x)?;
     let mut score = gradient.split_off(x.len());
     if let Some(penalty) = &problem.penalty {
         penalty.add_product(-1.0, x, &mut gradient);
     }
     let weights = problem.at_sample(&problem.weights)?;
-    let columns = further_columns(problem, all);
+    let rows = problem.sample.draw.rows();
+    let columns = terms_at(&background, design.valid(), rows).split_off(Polynomial2d::terms(least));
     let projected = project(problem, &weights, &columns, &gradient, &mut score)?;
     let relative =
         |kind| problem.loss.mean_weight(kind) / problem.loss.mean_weight(PixelWeight::Robust);
@@ -96,20 +92,6 @@ fn degree_up_to<A: DesignMatrix>(
     Ok((least..most).find(|degree| !is_left(degree)).unwrap_or(most))
 }
 
-/// The coefficients' columns that `all` has and `problem` has not, at the sampled rows.
-fn further_columns<A: DesignMatrix>(problem: &Problem<'_, A>, all: &A) -> Vec<Vec<f64>> {
-    let Some(background) = all.design().background() else { return Vec::new() };
-    let valid = all.design().valid();
-    let known = problem.a.design().background().map_or(0, Polynomial2d::len);
-    let mut values = vec![0.0; background.len()];
-    let mut columns = vec![Vec::new(); background.len() - known];
-    for row in problem.sample.draw.rows() {
-        background.evaluate(valid.y + row / valid.width, valid.x + row % valid.width, &mut values);
-        columns.iter_mut().zip(&values[known..]).for_each(|(column, value)| column.push(*value));
-    }
-    columns
-}
-
 /// What the noise of the reference adds to S because neighbours share it.
 fn shared_noise<A: DesignMatrix>(
     problem: &Problem<'_, A>,
@@ -124,7 +106,5 @@ fn shared_noise<A: DesignMatrix>(
     let rows = weights.iter().zip(&noise).zip(problem.sample.draw.probabilities());
     let excess: Vec<f64> =
         rows.map(|((w, noise), p)| excess.max(0.0) * w * w * noise / p).collect();
-    let v = Mat::from_fn(excess.len(), columns.len(), |i, k| columns[k][i]);
-    let weighted = Mat::from_fn(excess.len(), columns.len(), |i, k| excess[i] * columns[k][i]);
-    Ok(v.transpose() * weighted)
+    Ok(products(columns, &weighted(columns, &excess)))
 }

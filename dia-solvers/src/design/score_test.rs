@@ -27,6 +27,30 @@ pub(crate) fn limit(degrees_of_freedom: usize, upper: f64) -> f64 {
 /// What a normal distribution exceeds in one case of a hundred, in standard deviations.
 pub(crate) const ONE_IN_A_HUNDRED: f64 = 2.326_348;
 
+/// Aᵀ W (I − M) at `x` over the columns of `all`, which are the problem's and further ones. The weights at `x` are in the problem's memory afterwards.
+pub(crate) fn gradient_over<A: DesignMatrix>(
+    problem: &mut Problem<'_, A>,
+    all: &A,
+    x: &[f64],
+) -> Result<Vec<f64>, OperatorError> {
+    problem.weigh_residuals(x)?;
+    let mut gradient = vec![0.0; all.ncols()];
+    all.apply_adjoint(&problem.memory.data, &mut gradient, &mut all.workspace()?)?;
+    problem.products += 2;
+    Ok(gradient)
+}
+
+/// W V, for columns V.
+pub(crate) fn weighted(columns: &[Vec<f64>], weights: &[f64]) -> Mat<f64> {
+    Mat::from_fn(weights.len(), columns.len(), |i, k| weights[i] * columns[k][i])
+}
+
+/// VᵀW V, from columns V and W V.
+pub(crate) fn products(columns: &[Vec<f64>], weighted: &Mat<f64>) -> Mat<f64> {
+    let v = Mat::from_fn(weighted.nrows(), columns.len(), |i, k| columns[k][i]);
+    v.transpose() * weighted
+}
+
 /// Takes off the score over further columns, `score`, what the gradient `g` over the problem's own tells of it; returns Var s as if S were J.
 ///
 /// `weights` are those of the sampled rows, `columns` the further ones there.
@@ -40,9 +64,8 @@ pub(crate) fn project<A: DesignMatrix>(
     let Sample { draw, rows, .. } = &problem.sample;
     let j_nn = problem.sample.gram(weights, GramPrecision::Double);
     let over: Vec<f64> = weights.iter().zip(draw.probabilities()).map(|(w, p)| w / p).collect();
-    let v = Mat::from_fn(weights.len(), columns.len(), |i, k| columns[k][i]);
-    let weighted = Mat::from_fn(weights.len(), columns.len(), |i, k| over[i] * columns[k][i]);
-    let (j_nv, j_vv) = (rows.adjoint_of_columns(&weighted), v.transpose() * &weighted);
+    let weighted = weighted(columns, &over);
+    let (j_nv, j_vv) = (rows.adjoint_of_columns(&weighted), products(columns, &weighted));
     let p = problem.factor_weights()?;
     let mut solved = j_nv.clone();
     for (k, score) in score.iter_mut().enumerate() {

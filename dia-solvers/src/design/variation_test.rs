@@ -15,7 +15,7 @@ use dia_core::{DataVector, Design, DesignMatrix, Image, Kernel, KernelTerm, Pixe
 use faer::Mat;
 
 use crate::design::score_test::{
-    ONE_IN_A_HUNDRED, limit, project, quadratic_form, reference_noise_at_sample,
+    ONE_IN_A_HUNDRED, gradient_over, limit, project, quadratic_form, reference_noise_at_sample,
 };
 use crate::linear::cg::{axpy, dot};
 use crate::precondition::sample::{Sample, terms_at};
@@ -157,11 +157,7 @@ fn gradients<A: DesignMatrix>(
     directions: &Directions,
     x: &[f64],
 ) -> Result<(Vec<f64>, Vec<f64>), SubtractError> {
-    let design = all.design();
-    problem.weigh_residuals(x)?;
-    let mut gradient = vec![0.0; all.ncols()];
-    all.apply_adjoint(&problem.memory.data, &mut gradient, &mut all.workspace()?)?;
-    problem.products += 2;
+    let (design, gradient) = (all.design(), gradient_over(problem, all, x)?);
     let mut g = gradient[..design.basis().len()].to_vec();
     g.extend_from_slice(&gradient[design.kernel_ncols()..]);
     if let Some(penalty) = &problem.penalty {
@@ -202,7 +198,7 @@ impl SampledDirections {
         let over = weights.iter().zip(draw.probabilities()).map(|(w, p)| w / p).collect();
         Self {
             along: along.collect(),
-            terms: terms_at(design, draw.rows()),
+            terms: terms_at(design.variation(), design.valid(), draw.rows()),
             products: directions.products.clone(),
             weights: weights.to_vec(),
             over,
@@ -240,7 +236,7 @@ impl SampledDirections {
         let mut own = reference_noise_at_sample(problem)?;
         let weights = self.weights.iter().zip(&self.over);
         own.iter_mut().zip(weights).for_each(|(own, (w, over))| *own *= w * over);
-        let terms = terms_at(design, &places);
+        let terms = terms_at(design.variation(), design.valid(), &places);
         let mut of_pixels = Vec::new();
         let mut of_rows = Vec::new();
         for (change, t) in &self.products {

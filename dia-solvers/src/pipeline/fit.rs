@@ -162,7 +162,8 @@ pub fn fit_uploaded<A: DesignMatrix>(
     let may_vary = simplest.variation() != a.design().variation();
     let of_constant = |v: &A| v.with_degrees_of(v.design().constant());
     let constant_variance = reference_variance.filter(|_| may_vary).map(of_constant).transpose()?;
-    let first = &a.with_degrees_of(simplest)?;
+    let reduced = (simplest != *a.design()).then(|| a.with_degrees_of(simplest)).transpose()?;
+    let first = reduced.as_ref().unwrap_or(a);
     let first_variance = constant_variance.as_ref().or(reference_variance);
     let design = first.design();
     let weighted = options.reference_noise != ReferenceNoise::Ignore;
@@ -304,8 +305,8 @@ pub fn fit_uploaded<A: DesignMatrix>(
         let complete = exclusion.variables.as_ref().is_none_or(|found| found.left_out == 0);
         let ample = ample.take().filter(|_| complete);
         if let (Some(ample), Some(background)) = (ample, a.design().background()) {
-            let all = first.with_degrees_of(design.clone().with_background(background.degree()))?;
-            let degree = background_degree(&mut problem, &all, &x).map_err(explained)?;
+            let degree =
+                background_degree(&mut problem, background.degree(), &x).map_err(explained)?;
             if design.background().is_some_and(|simplest| degree > simplest.degree()) {
                 // Whatever was found so far was drawn to what the background lacked.
                 exclusion.undo(&mut problem)?;

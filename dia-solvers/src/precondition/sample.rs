@@ -2,6 +2,7 @@
 
 use dia_core::{
     Design, KernelTerm, LinearOperator, Loss, OperatorError, Pixel, PixelWeight, Polynomial2d,
+    Region,
 };
 use faer::Mat;
 
@@ -59,7 +60,11 @@ impl<T: Pixel> Sample<'_, T> {
         let (kernel, background) = y.split_at(design.kernel_ncols());
         let mut workspace = self.rows.workspace()?;
         let mut sum = self.rows.zeros()?;
-        let terms = design.kernel_terms().zip(terms_at(design, self.draw.rows()));
+        let terms = design.kernel_terms().zip(terms_at(
+            design.variation(),
+            design.valid(),
+            self.draw.rows(),
+        ));
         for (t, (KernelTerm { columns, functions }, factors)) in terms.enumerate() {
             let mut of_term = vec![0.0; self.rows.ncols()];
             of_term[functions].copy_from_slice(&kernel[columns]);
@@ -141,22 +146,15 @@ impl<T: Pixel> Sample<'_, T> {
             degree => degree.max(design.background().map_or(0, Polynomial2d::degree)),
         };
         let polynomial = Polynomial2d::new(degree, design.height(), design.width());
-        let (valid, rows) = (design.valid(), self.draw.rows());
-        let mut values = vec![0.0; polynomial.len()];
-        let mut of_rows = Mat::<f64>::zeros(values.len(), rows.len());
-        for (i, row) in rows.iter().enumerate() {
-            let (y, x) = (row / valid.width, row % valid.width);
-            polynomial.evaluate(valid.y + y, valid.x + x, &mut values);
-            of_rows.col_as_slice_mut(i).copy_from_slice(&values);
-        }
-        let c = &of_rows * of_rows.transpose() * faer::Scale(1.0 / rows.len() as f64);
+        let terms = terms_at(&polynomial, design.valid(), self.draw.rows());
+        let t = Mat::from_fn(terms.len(), self.draw.rows().len(), |k, i| terms[k][i]);
+        let c = &t * t.transpose() * faer::Scale(1.0 / t.ncols() as f64);
         Cholesky::new(&c)
     }
 }
 
-/// Each T_t at some valid pixels.
-pub(crate) fn terms_at(design: &Design, rows: &[usize]) -> Vec<Vec<f64>> {
-    let (valid, polynomial) = (design.valid(), design.variation());
+/// Each term of a polynomial at some of the `valid` pixels of a design.
+pub(crate) fn terms_at(polynomial: &Polynomial2d, valid: Region, rows: &[usize]) -> Vec<Vec<f64>> {
     let mut values = vec![0.0; polynomial.len()];
     let mut terms = vec![Vec::with_capacity(rows.len()); values.len()];
     for row in rows {
