@@ -8,6 +8,7 @@ mod bench_accuracy;
 mod bench_peers;
 mod bench_solvers;
 mod book;
+mod commands;
 mod dia;
 mod direction;
 mod doubtful_headers;
